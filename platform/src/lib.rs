@@ -1,1 +1,16 @@
-//! See `docs/ARCHITECTURE.md`.
+//! The only crate that touches a kernel.
+//!
+//! Two halves that know nothing of each other: the *reactor side* (sockets, timers, wakes; one per
+//! core) and the *device side* (files, memory, reads that may wait for a disk). A worker holds one
+//! [`reactor::Reactor`] and asks the device side through queues, so that no thread that serves
+//! connections ever waits for a disk.
+//!
+//! Which kernel is below is decided in files named after it (`linux.rs`, `freebsd.rs`), never inside
+//! a function.
+
+pub mod allocation;
+pub mod cpu;
+pub mod reactor;
+pub mod sendfile;
+pub mod socket;
+pub mod timer;

@@ -1,0 +1,241 @@
+//! Sockets: listeners with the options their connections inherit, and the few direct calls on a connection.
+
+#[cfg(target_os = "freebsd")]
+mod freebsd;
+#[cfg(target_os = "linux")]
+mod linux;
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::net::{Shutdown, SocketAddr, TcpListener};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::ptr;
+
+use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
+
+#[cfg(target_os = "freebsd")]
+use freebsd as system;
+#[cfg(target_os = "linux")]
+use linux as system;
+
+/// How a service address is listened on.
+#[derive(Debug, Clone)]
+pub struct ListenOptions {
+    /// Most bytes one connection may have in the kernel that the peer has not acknowledged. What is queued on
+    /// a core competes for its cache: 256 KiB was the fastest for large objects (a third of the time per
+    /// byte that autotuned buffers took). Linux doubles the figure for its own bookkeeping.
+    pub send_buffer_bytes: u32,
+    /// Connections the kernel completes ahead of accept. It is cut to `net.core.somaxconn`
+    /// (`kern.ipc.soacceptqueue`).
+    pub backlog: u32,
+}
+
+impl Default for ListenOptions {
+    fn default() -> Self {
+        Self {
+            send_buffer_bytes: 256 * 1024,
+            backlog: 4096,
+        }
+    }
+}
+
+/// Listens on `address` with one socket per worker; the kernel spreads connections over them. Port 0 is
+/// chosen once, for all. `TCP_NODELAY` is set; IPv6 sockets take IPv6 only.
+///
+/// Errors: what the kernel says of the address (in use, not of this host, privileged).
+pub fn bind_listeners(
+    address: SocketAddr,
+    workers: usize,
+    options: &ListenOptions,
+) -> io::Result<Vec<TcpListener>> {
+    let mut address = address;
+    let mut listeners = Vec::with_capacity(workers);
+    for _ in 0..workers {
+        let listener = bind_listener(address, options)?;
+        address = listener.local_addr()?;
+        listeners.push(listener);
+    }
+    Ok(listeners)
+}
+
+fn bind_listener(address: SocketAddr, options: &ListenOptions) -> io::Result<TcpListener> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.set_reuse_address(true)?;
+    system::share_port(&socket)?;
+    socket.set_tcp_nodelay(true)?;
+    socket.set_send_buffer_size(options.send_buffer_bytes as usize)?;
+    socket.bind(&address.into())?;
+    socket.listen(i32::try_from(options.backlog).unwrap_or(i32::MAX))?;
+    Ok(socket.into())
+}
+
+/// Bytes the caller has sent that have not left for the peer yet.
+pub fn unsent_bytes(socket: BorrowedFd<'_>) -> io::Result<u32> {
+    let mut bytes: libc::c_int = 0;
+    // SAFETY: this request writes one int, and `bytes` is one, alive during the call.
+    let result = unsafe { libc::ioctl(socket.as_raw_fd(), system::UNSENT_BYTES, &mut bytes) };
+    if result < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(u32::try_from(bytes).unwrap_or(0))
+}
+
+/// Bounds what one connection may have in the kernel, in bytes. See [`ListenOptions::send_buffer_bytes`].
+pub fn set_send_buffer(socket: BorrowedFd<'_>, bytes: u32) -> io::Result<()> {
+    SockRef::from(&socket).set_send_buffer_size(bytes as usize)
+}
+
+/// The bound, in bytes, as the kernel counts it (Linux: twice what was set).
+pub fn send_buffer(socket: BorrowedFd<'_>) -> io::Result<usize> {
+    SockRef::from(&socket).send_buffer_size()
+}
+
+/// A write to a connection that the peer has reset shall be an error, not the end of the process.
+pub fn ignore_sigpipe() {
+    // SAFETY: SIG_IGN runs no code of ours, so there is no handler whose safety could matter.
+    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
+}
+
+/// Raises the process's soft limit of open descriptors to the hard one; the limit now.
+pub fn raise_descriptor_limit() -> io::Result<u64> {
+    let mut limit = MaybeUninit::<libc::rlimit>::uninit();
+    // SAFETY: `limit` is writable and of the type this call fills.
+    if unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, limit.as_mut_ptr()) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the call above succeeded, so it has filled it.
+    let mut limit = unsafe { limit.assume_init() };
+    limit.rlim_cur = limit.rlim_max;
+    // SAFETY: `limit` is valid during the call.
+    if unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &limit) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(system::limit(limit.rlim_cur))
+}
+
+pub(crate) fn set_nonblocking(socket: BorrowedFd<'_>) -> io::Result<()> {
+    SockRef::from(&socket).set_nonblocking(true)
+}
+
+pub(crate) fn shutdown_write(socket: BorrowedFd<'_>) {
+    // Fails only if there is no connection any more, which is what was wanted.
+    let _ = SockRef::from(&socket).shutdown(Shutdown::Write);
+}
+
+pub(crate) fn peer_address(socket: BorrowedFd<'_>) -> io::Result<SocketAddr> {
+    let address: SockAddr = SockRef::from(&socket).peer_addr()?;
+    address
+        .as_socket()
+        .ok_or_else(|| io::ErrorKind::NotConnected.into())
+}
+
+/// The next connection of a non-blocking listener, non-blocking itself. Errors: `WouldBlock` if there is none.
+pub(crate) fn accept(listener: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    // SAFETY: no address is asked for, so no pointers are followed.
+    let descriptor = unsafe {
+        libc::accept4(
+            listener.as_raw_fd(),
+            ptr::null_mut(),
+            ptr::null_mut(),
+            libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK,
+        )
+    };
+    if descriptor < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the kernel has just handed us this descriptor; nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
+}
+
+/// Whether a failed accept speaks of that one connection only, which is gone now, or of a signal.
+pub(crate) fn is_passing_accept_error(error: &io::Error) -> bool {
+    // accept(2) on Linux hands on network errors that were pending on the new socket, "treat them like
+    // EAGAIN by retrying"; EPERM is a firewall's refusal.
+    const PASSING: &[i32] = &[
+        libc::EINTR,
+        libc::ECONNABORTED,
+        libc::ECONNRESET,
+        libc::EPROTO,
+        libc::EPERM,
+        libc::ENETDOWN,
+        libc::ENETUNREACH,
+        libc::EHOSTDOWN,
+        libc::EHOSTUNREACH,
+        libc::ENOPROTOOPT,
+        libc::EOPNOTSUPP,
+        libc::ETIMEDOUT,
+    ];
+    error
+        .raw_os_error()
+        .is_some_and(|code| PASSING.contains(&code))
+}
+
+/// Reads into `room` bytes at `memory`; 0 is the end of the stream. Tried again if a signal ends it.
+///
+/// `memory` must be writable for `room` bytes, and nobody else may use them during the call; this is private
+/// to the reactor, whose buffers are raw memory because a kernel writes to them too.
+pub(crate) fn receive(socket: BorrowedFd<'_>, memory: *mut u8, room: usize) -> io::Result<usize> {
+    loop {
+        // SAFETY: `memory` is a free receive buffer of the calling reactor: mapped for `room` bytes as long
+        // as the reactor lives, and not lent to anybody.
+        let received =
+            unsafe { libc::recv(socket.as_raw_fd(), memory.cast(), room, libc::MSG_DONTWAIT) };
+        match usize::try_from(received) {
+            Ok(length) => return Ok(length),
+            Err(_) => {
+                let error = io::Error::last_os_error();
+                if error.kind() != io::ErrorKind::Interrupted {
+                    return Err(error);
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpStream;
+    use std::os::fd::AsFd;
+
+    #[test]
+    fn workers_share_one_port_and_its_options() {
+        for address in ["127.0.0.1:0", "[::1]:0"] {
+            let listeners =
+                bind_listeners(address.parse().unwrap(), 3, &ListenOptions::default()).unwrap();
+            let ports: Vec<_> = listeners
+                .iter()
+                .map(|listener| listener.local_addr().unwrap().port())
+                .collect();
+            assert!(ports.iter().all(|&port| port == ports[0] && port != 0));
+            for listener in &listeners {
+                assert!(SockRef::from(listener).tcp_nodelay().unwrap());
+                assert!(send_buffer(listener.as_fd()).unwrap() >= 256 * 1024);
+            }
+        }
+    }
+
+    #[test]
+    fn unsent_bytes_are_those_the_peer_has_no_room_for() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let _peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (socket, _) = listener.accept().unwrap();
+        set_nonblocking(socket.as_fd()).unwrap();
+        assert_eq!(unsent_bytes(socket.as_fd()).unwrap(), 0);
+        while io::Write::write(&mut &socket, &[0; 65536]).is_ok() {}
+        assert!(unsent_bytes(socket.as_fd()).unwrap() > 0);
+    }
+
+    #[test]
+    fn descriptor_limit_rises_to_the_hard_one() {
+        let raised = raise_descriptor_limit().unwrap();
+        assert_eq!(raise_descriptor_limit().unwrap(), raised);
+    }
+}
