@@ -10,6 +10,7 @@
 
 pub mod allocation;
 pub mod cpu;
+pub mod file;
 pub mod reactor;
 pub mod sendfile;
 pub mod socket;
