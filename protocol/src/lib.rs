@@ -1,1 +1,16 @@
-//! See `docs/ARCHITECTURE.md`.
+//! The words between the processes of an appliance, and between an operator and the appliance.
+//!
+//! - [`config`]: the one file `oca.toml` that daemon, fill agent and `ocactl` read.
+//! - [`operator`]: requests and answers on the sockets in `run_dir`, one JSON value a line.
+//! - [`status`]: what `/status` and `ocactl status` say.
+//! - [`paths`]: where things are on each system.
+//! - [`units`]: "256 KiB", "1.2 Gbit/s", "30 s".
+//!
+//! This crate knows no socket, no clock and nothing of the other crates. Only [`config::load`] reads a file.
+
+pub mod config;
+pub mod limits;
+pub mod operator;
+pub mod paths;
+pub mod status;
+pub mod units;

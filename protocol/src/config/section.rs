@@ -1,0 +1,234 @@
+//! The sections that mean what is typed, each with its defaults.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::value::{Auto, OnMiss, Prefix};
+use crate::units::{BitRate, ByteSize, Interval};
+
+/// `[listen]`
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Listen {
+    /// Where viewers are served in clear. Default: none.
+    pub http: Vec<SocketAddr>,
+    /// Where viewers are served with TLS; needs `[tls]`. Default: none.
+    pub https: Vec<SocketAddr>,
+    /// `/metrics /healthz /readyz /status /steering`; changes nothing. Default: `127.0.0.1:9580`.
+    pub admin: SocketAddr,
+    /// Further addresses that answer only `/metrics /healthz /readyz`. Default: none.
+    pub metrics: Vec<SocketAddr>,
+    /// Who may ask at `metrics`. Default: nobody.
+    pub metrics_allow: Vec<Prefix>,
+}
+
+impl Default for Listen {
+    fn default() -> Self {
+        Self {
+            http: Vec::new(),
+            https: Vec::new(),
+            admin: SocketAddr::from((Ipv4Addr::LOCALHOST, 9580)),
+            metrics: Vec::new(),
+            metrics_allow: Vec::new(),
+        }
+    }
+}
+
+/// `[tls]`
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tls {
+    /// Chosen by the name that the viewer asks for; the first one otherwise.
+    pub certificates: Vec<Certificate>,
+}
+
+/// One of `tls.certificates`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Certificate {
+    /// PEM file, the chain from the leaf on.
+    pub cert: PathBuf,
+    /// PEM file of the private key.
+    pub key: PathBuf,
+}
+
+/// `[workers]`
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Workers {
+    /// Threads that serve; `auto`: one per core.
+    pub count: Auto<u16>,
+    /// Memory tier: content locked in memory. `"0 B"` turns it off; `auto`: a share of what may be locked.
+    pub memory: Auto<ByteSize>,
+    /// Bytes read from devices and not yet sent, over all devices. `auto`: 1/8 of memory.
+    pub in_flight: Auto<ByteSize>,
+    /// How the kernel is asked for sockets' news; `auto`: `uring` where it works, else `epoll`; `kqueue` on FreeBSD.
+    pub backend: Auto<Backend>,
+}
+
+/// `workers.backend`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Backend {
+    /// `io_uring` (Linux).
+    Uring,
+    /// epoll (Linux).
+    Epoll,
+    /// kqueue (FreeBSD).
+    Kqueue,
+}
+
+impl Backend {
+    /// The word in the file.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Uring => "uring",
+            Self::Epoll => "epoll",
+            Self::Kqueue => "kqueue",
+        }
+    }
+}
+
+/// `role` of a `[[tier]]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TierRole {
+    /// Fast devices for what is watched most.
+    Hot,
+    /// Large devices for the rest.
+    Capacity,
+}
+
+impl TierRole {
+    /// The word in the file.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Hot => "hot",
+            Self::Capacity => "capacity",
+        }
+    }
+}
+
+/// `[serve]`
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Serve {
+    /// What a viewer is told about a path that is not here. Default: 404.
+    pub on_miss: OnMiss,
+    /// How long a stop may take to finish running transfers. Default: 30 s.
+    pub stop_bound: Interval,
+    /// Connections over all workers; `auto`: what descriptors and memory allow.
+    pub max_connections: Auto<u32>,
+    /// Connections from one address; none: no bound. Viewers behind one carrier-grade NAT share an address.
+    pub max_connections_per_address: Option<u32>,
+    /// From the first byte of a request to the end of its head, else 408. Default: 10 s.
+    pub head_timeout: Interval,
+    /// How long a connection may rest between requests. Default: 60 s.
+    pub idle_timeout: Interval,
+    /// How long a viewer may take no byte of a response. Default: 30 s.
+    pub send_timeout: Interval,
+}
+
+impl Default for Serve {
+    fn default() -> Self {
+        Self {
+            on_miss: OnMiss::NotFound,
+            stop_bound: Interval::from_seconds(30),
+            max_connections: Auto::Auto,
+            max_connections_per_address: None,
+            head_timeout: Interval::from_seconds(10),
+            idle_timeout: Interval::from_seconds(60),
+            send_timeout: Interval::from_seconds(30),
+        }
+    }
+}
+
+/// `[control]`
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Control {
+    /// Base URL of the control endpoint.
+    pub url: String,
+    /// Files with the Ed25519 keys that may sign manifests; at least one.
+    pub keys: Vec<PathBuf>,
+    /// File with the token that this appliance shows.
+    pub token_file: Option<PathBuf>,
+}
+
+/// `[fill]`
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Fill {
+    /// Civil time, as in `02:00-14:00`; may cross midnight.
+    pub window: String,
+    /// Name in the time zone database, as in `Europe/Berlin`. Default: `UTC`.
+    #[serde(default = "utc")]
+    pub timezone: String,
+    /// The most that is fetched at once. No default: without it nothing is fetched.
+    pub rate: Option<BitRate>,
+}
+
+fn utc() -> String {
+    "UTC".to_owned()
+}
+
+/// `[steering]`
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Steering {
+    /// Addresses that viewers are sent to; at most 16. Default: none, so nobody is sent here.
+    pub service_addresses: Vec<IpAddr>,
+    /// What this box can send; `auto`: 85 % of the speed of the interfaces that carry the service addresses.
+    pub capacity: Auto<BitRate>,
+    /// How long a hint may be used. A drain waits this long before it refuses new viewers. Default: 60 s.
+    pub hint_lifetime: Interval,
+    /// How long a drain waits for running transfers before it cuts them. Default: 2 h.
+    pub drain_bound: Interval,
+}
+
+impl Default for Steering {
+    fn default() -> Self {
+        Self {
+            service_addresses: Vec::new(),
+            capacity: Auto::Auto,
+            hint_lifetime: Interval::from_seconds(60),
+            drain_bound: Interval::from_seconds(2 * 3600),
+        }
+    }
+}
+
+/// `[bgp]`
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Bgp {
+    /// `[[bgp.neighbor]]`: one session each.
+    pub neighbor: Vec<Neighbor>,
+}
+
+/// `[[bgp.neighbor]]`
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Neighbor {
+    /// The router's address.
+    pub address: IpAddr,
+    /// Our autonomous system.
+    pub local_as: u32,
+    /// The router's autonomous system.
+    pub remote_as: u32,
+    /// What the session is for.
+    pub role: NeighborRole,
+}
+
+/// `role` of a `[[bgp.neighbor]]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NeighborRole {
+    /// Learn the prefixes that are to be served.
+    Listen,
+    /// Announce the service addresses.
+    Announce,
+}

@@ -1,0 +1,322 @@
+//! From what is typed to what it means: defaults are filled in, relations are checked. All problems are found, not the first.
+
+mod address;
+mod tier;
+
+use std::path::{Component, Path};
+
+use super::error::Problem;
+use super::file::{Written, WrittenAppliance};
+use super::locate::{Document, shown};
+use super::value::{Auto, OnMiss};
+use super::{Appliance, Config};
+use crate::limits::WORKERS_MAX;
+use crate::paths::Paths;
+use crate::units::Interval;
+
+/// Collects problems and finds their lines.
+pub(super) struct Findings<'d, 't> {
+    document: &'d Document<'t>,
+    problems: Vec<Problem>,
+}
+
+impl<'d, 't> Findings<'d, 't> {
+    pub(super) fn new(document: &'d Document<'t>) -> Self {
+        Self {
+            document,
+            problems: Vec::new(),
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.problems.is_empty()
+    }
+
+    pub(super) fn into_problems(self) -> Vec<Problem> {
+        self.problems
+    }
+
+    /// Something is wrong with the key at `path` (`tier.1.stripe_unit`).
+    fn add(&mut self, path: &str, message: impl Into<String>) {
+        self.problems.push(Problem {
+            line: Some(self.document.line_of(path)),
+            key: shown(path),
+            message: message.into(),
+        });
+    }
+
+    fn line_of(&self, path: &str) -> usize {
+        self.document.line_of(path)
+    }
+}
+
+/// The meaning of the file. What is wrong is in `findings`; with findings, the value is of no use.
+pub(super) fn resolve(written: Written, paths: &Paths, findings: &mut Findings<'_, '_>) -> Config {
+    let tiers = tier::resolve(written.tier, findings);
+    let config = Config {
+        appliance: appliance(written.appliance, paths, findings),
+        listen: written.listen,
+        tls: written.tls,
+        workers: written.workers,
+        tiers,
+        serve: written.serve,
+        control: written.control,
+        fill: written.fill,
+        steering: written.steering,
+        bgp: written.bgp,
+    };
+    address::listen(&config, findings);
+    address::steering(&config, findings);
+    address::bgp(&config, findings);
+    tls(&config, findings);
+    workers(&config, findings);
+    serve(&config, findings);
+    control(&config, findings);
+    fill(&config, findings);
+    config
+}
+
+/// The files that the configuration names are there. Whether they can be read is the business of the program that reads them.
+pub(super) fn named_files(config: &Config, findings: &mut Findings<'_, '_>) {
+    let mut look = |key: &str, path: &Path| {
+        let missing = std::fs::metadata(path)
+            .is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound);
+        if missing {
+            findings.add(
+                key,
+                format!(
+                    "\"{}\" does not exist; allowed: a file that is there",
+                    path.display()
+                ),
+            );
+        }
+    };
+    for (index, certificate) in config
+        .tls
+        .iter()
+        .flat_map(|tls| &tls.certificates)
+        .enumerate()
+    {
+        look(&format!("tls.certificates.{index}.cert"), &certificate.cert);
+        look(&format!("tls.certificates.{index}.key"), &certificate.key);
+    }
+    let Some(control) = &config.control else {
+        return;
+    };
+    for (index, key) in control.keys.iter().enumerate() {
+        look(&format!("control.keys.{index}"), key);
+    }
+    if let Some(token) = &control.token_file {
+        look("control.token_file", token);
+    }
+}
+
+fn appliance(
+    written: WrittenAppliance,
+    paths: &Paths,
+    findings: &mut Findings<'_, '_>,
+) -> Appliance {
+    name(&written.id, "appliance.id", findings);
+    if let Some(site) = &written.site {
+        name(site, "appliance.site", findings);
+    }
+    let site = written
+        .site
+        .unwrap_or_else(|| match written.id.split_once('.') {
+            Some((_, site)) => site.to_owned(),
+            None => written.id.clone(),
+        });
+    let appliance = Appliance {
+        id: written.id,
+        site,
+        state_dir: written.state_dir.unwrap_or_else(|| paths.state_dir.into()),
+        run_dir: written.run_dir.unwrap_or_else(|| paths.run_dir.into()),
+    };
+    absolute(&appliance.state_dir, "appliance.state_dir", findings);
+    absolute(&appliance.run_dir, "appliance.run_dir", findings);
+    appliance
+}
+
+/// Names go into metrics, file names and BGP tools: labels of letters, digits and dashes, joined by dots.
+fn name(text: &str, path: &str, findings: &mut Findings<'_, '_>) {
+    let label = |label: &str| {
+        !label.is_empty()
+            && label
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_')
+    };
+    if text.len() > 253 || !text.split('.').all(label) {
+        findings.add(
+            path,
+            format!("\"{text}\" is not a name; allowed: letters, digits, \"-\" and \"_\", in parts joined by dots"),
+        );
+    }
+}
+
+fn absolute(folder: &Path, path: &str, findings: &mut Findings<'_, '_>) {
+    let plain = folder
+        .components()
+        .all(|part| matches!(part, Component::RootDir | Component::Normal(_)));
+    if !folder.is_absolute() || !plain {
+        findings.add(
+            path,
+            format!(
+                "\"{}\" is not a full path; allowed: a path from \"/\" on, without \"..\"",
+                folder.display()
+            ),
+        );
+    }
+}
+
+fn tls(config: &Config, findings: &mut Findings<'_, '_>) {
+    match &config.tls {
+        None if !config.listen.https.is_empty() => findings.add(
+            "listen.https",
+            "has addresses, but there is no [tls]; allowed: [] or a section [tls] with \
+             certificates = [{ cert = \"..\", key = \"..\" }]",
+        ),
+        Some(tls) if tls.certificates.is_empty() => findings.add(
+            "tls.certificates",
+            "is empty; allowed: one or more of { cert = \"..\", key = \"..\" }",
+        ),
+        _ => {}
+    }
+}
+
+fn workers(config: &Config, findings: &mut Findings<'_, '_>) {
+    if let Auto::Fixed(count) = config.workers.count
+        && !(1..=WORKERS_MAX).contains(&count)
+    {
+        findings.add(
+            "workers.count",
+            format!("is {count}; allowed: \"auto\" or 1 to {WORKERS_MAX}"),
+        );
+    }
+    let Auto::Fixed(in_flight) = config.workers.in_flight else {
+        return;
+    };
+    let least: u64 = config
+        .tiers
+        .iter()
+        .map(|tier| 2 * tier.read_unit.bytes() * tier.devices.len() as u64)
+        .sum();
+    if in_flight.bytes() < least {
+        let least = crate::units::ByteSize::from_bytes(least);
+        findings.add(
+            "workers.in_flight",
+            format!("is {in_flight}; allowed: \"auto\" or at least two read units of every device, here {least}"),
+        );
+    }
+}
+
+fn serve(config: &Config, findings: &mut Findings<'_, '_>) {
+    let serve = &config.serve;
+    if let OnMiss::Redirect(url) = &serve.on_miss {
+        http_url(url, "serve.on_miss", findings);
+    }
+    if serve.max_connections.fixed() == Some(0) {
+        findings.add(
+            "serve.max_connections",
+            "is 0; allowed: \"auto\" or 1 and more",
+        );
+    }
+    if serve.max_connections_per_address == Some(0) {
+        findings.add(
+            "serve.max_connections_per_address",
+            "is 0; allowed: 1 and more, or leave it out for no bound",
+        );
+    }
+    for (key, interval) in [
+        ("serve.head_timeout", serve.head_timeout),
+        ("serve.idle_timeout", serve.idle_timeout),
+        ("serve.send_timeout", serve.send_timeout),
+        ("steering.hint_lifetime", config.steering.hint_lifetime),
+    ] {
+        if !(Interval::from_seconds(1)..=Interval::from_seconds(3600)).contains(&interval) {
+            findings.add(key, format!("is {interval}; allowed: 1 s to 1 h"));
+        }
+    }
+    if serve.stop_bound > Interval::from_seconds(3600) {
+        findings.add(
+            "serve.stop_bound",
+            format!("is {}; allowed: 0 s to 1 h", serve.stop_bound),
+        );
+    }
+    let drain = config.steering.drain_bound;
+    if !(Interval::from_seconds(1)..=Interval::from_seconds(86_400)).contains(&drain) {
+        findings.add(
+            "steering.drain_bound",
+            format!("is {drain}; allowed: 1 s to 1 d"),
+        );
+    }
+}
+
+fn control(config: &Config, findings: &mut Findings<'_, '_>) {
+    let Some(control) = &config.control else {
+        return;
+    };
+    http_url(&control.url, "control.url", findings);
+    if control.keys.is_empty() {
+        findings.add(
+            "control.keys",
+            "is empty; allowed: one or more files with Ed25519 public keys",
+        );
+    }
+}
+
+fn http_url(url: &str, path: &str, findings: &mut Findings<'_, '_>) {
+    let host = url
+        .strip_prefix("https://")
+        .or_else(|| url.strip_prefix("http://"));
+    let clean = url.bytes().all(|byte| byte.is_ascii_graphic());
+    if !clean || host.is_none_or(|rest| rest.is_empty() || rest.starts_with('/')) {
+        findings.add(
+            path,
+            format!("\"{url}\" is not a URL; allowed: https://HOST/.. or http://HOST/.."),
+        );
+    }
+}
+
+fn fill(config: &Config, findings: &mut Findings<'_, '_>) {
+    let Some(fill) = &config.fill else { return };
+    let ends = fill
+        .window
+        .split_once('-')
+        .map(|(from, to)| (minute_of_day(from), minute_of_day(to)));
+    if !matches!(ends, Some((Some(from), Some(to))) if from != to) {
+        findings.add(
+            "fill.window",
+            format!(
+                "\"{}\" is not a window; allowed: HH:MM-HH:MM with two different times",
+                fill.window
+            ),
+        );
+    }
+    let zone = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '_' | '+' | '-');
+    if fill.timezone.is_empty() || !fill.timezone.chars().all(zone) {
+        findings.add(
+            "fill.timezone",
+            format!(
+                "\"{}\" is not a time zone; allowed: a name as in \"Europe/Berlin\"",
+                fill.timezone
+            ),
+        );
+    }
+    if fill.rate.is_some_and(|rate| rate.bits_per_second() == 0) {
+        findings.add(
+            "fill.rate",
+            "is 0 bit/s; allowed: more, or leave it out to fetch nothing",
+        );
+    }
+}
+
+fn minute_of_day(text: &str) -> Option<u32> {
+    let (hour, minute) = text.trim().split_once(':')?;
+    let two_digits = |part: &str| part.len() == 2 && part.bytes().all(|byte| byte.is_ascii_digit());
+    let (hour, minute) = (
+        two_digits(hour).then_some(hour)?,
+        two_digits(minute).then_some(minute)?,
+    );
+    let (hour, minute): (u32, u32) = (hour.parse().ok()?, minute.parse().ok()?);
+    (hour < 24 && minute < 60).then_some(hour * 60 + minute)
+}

@@ -1,0 +1,172 @@
+//! The operator sockets in `run_dir`: what changes state goes through them, guarded by file permissions.
+//!
+//! `ocactl` connects, writes one [`Request`] as one line of JSON, reads one [`Response`] as one line, and may write the next.
+//! Every line carries the version of this protocol; a daemon that does not speak it says so instead of guessing.
+//!
+//! ```text
+//! > {"version":1,"request":"drain","by":"ada","reason":"new fans","force":false}
+//! < {"version":1,"response":"drain","since":1790000000,"by":"ada",..}
+//! < {"version":1,"response":"refused","fault":"state","message":".."}
+//! ```
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::limits::LINE_MAX_BYTES;
+use crate::status::{Drain, State, Status};
+
+/// The version of the lines. A new request or a new field leaves it; a changed meaning raises it.
+pub const VERSION: u32 = 1;
+
+/// The daemon's socket in `run_dir`.
+pub const DAEMON_SOCKET: &str = "daemon.sock";
+
+/// What an operator may ask of the daemon.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "request")]
+pub enum Request {
+    /// [`Response::Status`]: the document of `/status`.
+    Status,
+    /// [`Response::Drain`]: take this box out of service, gently. Asking again changes nothing but `by` and `reason`.
+    Drain {
+        /// Who asks: the login name.
+        by: String,
+        /// Why.
+        reason: Option<String>,
+        /// Although the site would have too few left.
+        force: bool,
+    },
+    /// [`Response::Undrain`]: put it back into service, after the self-test.
+    Undrain {
+        /// Who asks.
+        by: String,
+    },
+    /// [`Response::Generation`]: which states of the catalog are in use.
+    Generation,
+    /// [`Response::Reload`]: look at the catalog now; answers when the newest state is served.
+    Reload,
+}
+
+/// What the daemon answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "response")]
+pub enum Response {
+    /// To [`Request::Status`].
+    Status(Box<Status>),
+    /// To [`Request::Drain`].
+    Drain(Drain),
+    /// To [`Request::Undrain`].
+    Undrain {
+        /// The state now.
+        state: State,
+    },
+    /// To [`Request::Generation`].
+    Generation(Generation),
+    /// To [`Request::Reload`].
+    Reload(Generation),
+    /// It was not done.
+    Refused(Refusal),
+}
+
+/// States of the catalog that are in use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Generation {
+    /// The one that new requests are served from.
+    pub current: u64,
+    /// The oldest one that a worker may still use. What was replaced before it may be unlinked.
+    pub oldest_in_use: u64,
+}
+
+/// Why something was not done.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+#[error("{message}")]
+pub struct Refusal {
+    /// Whose fault it is.
+    pub fault: Fault,
+    /// What happened, and the way out.
+    pub message: String,
+}
+
+/// Whose fault a refusal is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Fault {
+    /// The line cannot be understood, or speaks another version.
+    Request,
+    /// Not now: another state is needed first.
+    State,
+    /// A disk.
+    Disk,
+    /// The daemon.
+    Internal,
+}
+
+/// A line with its version.
+#[derive(Serialize, Deserialize)]
+struct Versioned<T> {
+    version: u32,
+    #[serde(flatten)]
+    body: T,
+}
+
+#[derive(Deserialize)]
+struct OnlyVersion {
+    version: u32,
+}
+
+/// A line that cannot be understood.
+#[derive(Debug, thiserror::Error)]
+pub enum BadLine {
+    /// It has more than [`LINE_MAX_BYTES`].
+    #[error("a line of more than {LINE_MAX_BYTES} bytes")]
+    TooLong,
+    /// The other side is older or newer.
+    #[error(
+        "the other side speaks version {theirs} of the operator protocol, this program {VERSION}; install the same release of both"
+    )]
+    Version {
+        /// What it speaks.
+        theirs: u32,
+    },
+    /// Not such a message.
+    #[error("not a message of the operator protocol: {0}")]
+    Malformed(#[from] serde_json::Error),
+}
+
+/// The refusal to send for a line that was not understood.
+impl From<BadLine> for Refusal {
+    fn from(bad: BadLine) -> Self {
+        Self {
+            fault: Fault::Request,
+            message: bad.to_string(),
+        }
+    }
+}
+
+/// One line, with its newline.
+#[must_use]
+pub fn encode<T: Serialize>(message: &T) -> Vec<u8> {
+    let line = Versioned {
+        version: VERSION,
+        body: message,
+    };
+    let mut bytes =
+        serde_json::to_vec(&line).expect("requests and responses have only string keys");
+    bytes.push(b'\n');
+    bytes
+}
+
+/// Reads one line, with or without its newline.
+///
+/// # Errors
+/// [`BadLine`] says what is wrong; nothing in it can panic.
+pub fn decode<T: DeserializeOwned>(line: &[u8]) -> Result<T, BadLine> {
+    if line.len() > LINE_MAX_BYTES {
+        return Err(BadLine::TooLong);
+    }
+    let OnlyVersion { version } = serde_json::from_slice(line)?;
+    if version != VERSION {
+        return Err(BadLine::Version { theirs: version });
+    }
+    Ok(serde_json::from_slice::<Versioned<T>>(line)?.body)
+}

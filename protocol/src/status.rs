@@ -1,0 +1,330 @@
+//! What the daemon says of itself: `GET /status`, and `ocactl status`.
+//!
+//! A reader ignores fields that it does not know; a writer only adds fields. `format` rises when the meaning of one changes.
+//! Times are seconds since 1970-01-01 UTC, amounts are bytes, rates are bits per second.
+
+use std::net::SocketAddr;
+
+use serde::{Deserialize, Serialize};
+
+/// The meaning of the fields below.
+pub const STATUS_FORMAT: u32 = 1;
+
+/// The whole document.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// [`STATUS_FORMAT`].
+    pub format: u32,
+    /// Version of the daemon.
+    pub version: String,
+    /// `appliance.id`.
+    pub id: String,
+    /// `appliance.site`.
+    pub site: String,
+    /// When this was written.
+    pub as_of: u64,
+    /// When the daemon started.
+    pub started: u64,
+    /// What steering is told.
+    pub state: State,
+    /// Why it is not `ok`, and what else is wrong, the worst first.
+    pub causes: Vec<Cause>,
+    /// A drain that is under way or done.
+    pub drain: Option<Drain>,
+    /// Whether the test at start has passed.
+    pub self_test: SelfTest,
+    /// How the kernel is asked for sockets' news.
+    pub backend: Backend,
+    /// Where viewers and operators connect.
+    pub listeners: Vec<Listener>,
+    /// Threads that serve.
+    pub workers: Vec<Worker>,
+    /// Devices in the order of the configuration.
+    pub devices: Vec<Device>,
+    /// Content locked in memory.
+    pub memory: Memory,
+    /// What is served.
+    pub catalog: Catalog,
+}
+
+/// The states of design section 6, worst last but for the drain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum State {
+    /// All is well.
+    Ok,
+    /// Serving, with something broken.
+    Degraded,
+    /// On the way out of service; running transfers go on.
+    Draining,
+    /// Out of service, no transfer running: safe to unplug.
+    Drained,
+    /// Out of service after the bound, with transfers cut: safe to unplug.
+    DrainedForced,
+    /// Not able to serve.
+    Down,
+}
+
+impl State {
+    /// All states, for tables and metrics.
+    pub const ALL: [Self; 6] = [
+        Self::Ok,
+        Self::Degraded,
+        Self::Draining,
+        Self::Drained,
+        Self::DrainedForced,
+        Self::Down,
+    ];
+
+    /// The word in JSON and metrics.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Degraded => "degraded",
+            Self::Draining => "draining",
+            Self::Drained => "drained",
+            Self::DrainedForced => "drained-forced",
+            Self::Down => "down",
+        }
+    }
+}
+
+impl std::fmt::Display for State {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// One thing that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cause {
+    /// What kind of thing: `device`, `worker`, `egress`, ..
+    pub component: String,
+    /// Which one, as in `nvme0`; empty if there is only one.
+    pub subject: String,
+    /// `local` causes decide the state; `shared` ones are only shown.
+    pub scope: Scope,
+    /// `degraded` or `down`.
+    pub severity: State,
+    /// In a sentence.
+    pub detail: String,
+    /// Since when.
+    pub since: u64,
+}
+
+/// Whose trouble it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Scope {
+    /// This box alone.
+    Local,
+    /// Something that many boxes share; it never changes the state.
+    Shared,
+}
+
+/// A drain.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Drain {
+    /// When it was asked for.
+    pub since: u64,
+    /// Who asked.
+    pub by: String,
+    /// Why, in the operator's words.
+    pub reason: Option<String>,
+    /// Transfers still running.
+    pub transfers: u64,
+    /// Open connections.
+    pub connections: u64,
+    /// Until when hints may still send viewers here.
+    pub hints_expire: u64,
+    /// When what still runs is cut.
+    pub forced_at: u64,
+    /// Transfers that were cut.
+    pub cut: u64,
+}
+
+/// The test at start.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "result", content = "detail")]
+pub enum SelfTest {
+    /// Not done yet.
+    Running,
+    /// Everything worked.
+    Passed,
+    /// What did not.
+    Failed(String),
+}
+
+/// The reactor's backend.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Backend {
+    /// `uring`, `epoll`, `kqueue`.
+    pub name: String,
+    /// Why this one.
+    pub reason: String,
+}
+
+/// A listening socket.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Listener {
+    /// As bound: port 0 in the configuration is the real port here.
+    pub address: SocketAddr,
+    /// For what.
+    pub purpose: ListenerPurpose,
+}
+
+/// What a listener is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ListenerPurpose {
+    /// Viewers, in clear.
+    Http,
+    /// Viewers, with TLS.
+    Https,
+    /// `listen.admin`.
+    Admin,
+    /// `listen.metrics`.
+    Metrics,
+}
+
+/// A thread that serves.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Worker {
+    /// From 0.
+    pub index: u32,
+    /// The core it is pinned to, if it is.
+    pub core: Option<u32>,
+    /// Whether its loop turns.
+    pub alive: bool,
+    /// Open connections.
+    pub connections: u64,
+    /// The longest turn of its loop lately.
+    pub loop_lag_ms: u64,
+}
+
+/// A device.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Device {
+    /// Last part of the path, or more of it where two are equal.
+    pub name: String,
+    /// The folder.
+    pub path: String,
+    /// Name of the tier.
+    pub tier: String,
+    /// From its identity file, in hex; `None` if it cannot be read.
+    pub id: Option<String>,
+    /// The daemon's verdict.
+    pub state: DeviceState,
+    /// Why it is not `ok`; empty if it is.
+    pub cause: String,
+    /// How it is read.
+    pub directness: Directness,
+    /// Space; `None` if the device cannot be asked.
+    pub space: Option<Space>,
+    /// Objects with a column here: what a failure would touch.
+    pub objects: u64,
+    /// Reads waiting.
+    pub queue_length: u64,
+    /// Reads in the kernel.
+    pub in_flight: u64,
+    /// Reads that failed since the start.
+    pub errors: u64,
+    /// Blocks whose checksum was wrong since the start.
+    pub checksum_failures: u64,
+}
+
+/// The verdict about a device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DeviceState {
+    /// Works.
+    Ok,
+    /// Does not answer in time; nothing new is asked of it.
+    Suspect,
+    /// Counted as gone until it works again.
+    Failed,
+}
+
+impl DeviceState {
+    /// The word in JSON and metrics.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Suspect => "suspect",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// How a device is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Directness {
+    /// Past the page cache (`O_DIRECT`).
+    Direct,
+    /// Through the page cache: the file system refuses `O_DIRECT`.
+    Buffered,
+    /// Not known yet: nothing was read.
+    Unknown,
+}
+
+impl Directness {
+    /// The word in JSON.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Direct => "direct",
+            Self::Buffered => "buffered",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// Space on a file system, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Space {
+    /// All of it.
+    pub total: u64,
+    /// What may still be written.
+    pub available: u64,
+    /// Mounted or switched to read-only.
+    pub read_only: bool,
+}
+
+/// The memory tier and the buffers.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Memory {
+    /// What may be locked.
+    pub budget: u64,
+    /// What is locked.
+    pub locked: u64,
+    /// Why the budget is smaller than wanted, or why a lock failed; empty if nothing is wrong.
+    pub remark: String,
+    /// Buffers for reads from devices.
+    pub in_flight_budget: u64,
+    /// Bytes of them in use.
+    pub in_flight: u64,
+}
+
+/// What is served.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Catalog {
+    /// Number of the catalog's state that is served.
+    pub generation: u64,
+    /// The oldest one that a worker may still use.
+    pub oldest_in_use: u64,
+    /// When it was loaded.
+    pub loaded: u64,
+    /// Paths that are served.
+    pub paths: u64,
+    /// Objects that are served.
+    pub objects: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Objects that miss a column, because its device is absent or failed.
+    pub incomplete: u64,
+    /// What is wrong with the catalog; serving goes on with what is loaded.
+    pub problems: Vec<String>,
+}

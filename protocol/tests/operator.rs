@@ -1,0 +1,142 @@
+//! Lines of the operator sockets, as a table used both ways, and what is said about wrong ones.
+
+use proptest::prelude::*;
+use protocol::operator::{self, BadLine, Fault, Generation, Refusal, Request, Response};
+use protocol::status::{Drain, State};
+
+#[test]
+fn requests_have_these_lines() {
+    let table = [
+        (Request::Status, r#"{"version":1,"request":"status"}"#),
+        (
+            Request::Generation,
+            r#"{"version":1,"request":"generation"}"#,
+        ),
+        (Request::Reload, r#"{"version":1,"request":"reload"}"#),
+        (
+            Request::Drain {
+                by: "ada".into(),
+                reason: Some("new fans".into()),
+                force: false,
+            },
+            r#"{"version":1,"request":"drain","by":"ada","reason":"new fans","force":false}"#,
+        ),
+        (
+            Request::Undrain { by: "ada".into() },
+            r#"{"version":1,"request":"undrain","by":"ada"}"#,
+        ),
+    ];
+    for (request, line) in table {
+        assert_eq!(operator::encode(&request), format!("{line}\n").into_bytes());
+        assert_eq!(
+            operator::decode::<Request>(line.as_bytes()).unwrap(),
+            request
+        );
+    }
+}
+
+#[test]
+fn responses_have_these_lines() {
+    let drain = Drain {
+        since: 1_790_000_000,
+        by: "ada".into(),
+        reason: None,
+        transfers: 12,
+        connections: 40,
+        hints_expire: 1_790_000_060,
+        forced_at: 1_790_007_200,
+        cut: 0,
+    };
+    let table = [
+        (
+            Response::Drain(drain),
+            r#"{"version":1,"response":"drain","since":1790000000,"by":"ada","reason":null,"transfers":12,"connections":40,"hints_expire":1790000060,"forced_at":1790007200,"cut":0}"#,
+        ),
+        (
+            Response::Undrain { state: State::Ok },
+            r#"{"version":1,"response":"undrain","state":"ok"}"#,
+        ),
+        (
+            Response::Reload(Generation {
+                current: 9,
+                oldest_in_use: 8,
+            }),
+            r#"{"version":1,"response":"reload","current":9,"oldest_in_use":8}"#,
+        ),
+        (
+            Response::Refused(Refusal {
+                fault: Fault::State,
+                message: "not drained".into(),
+            }),
+            r#"{"version":1,"response":"refused","fault":"state","message":"not drained"}"#,
+        ),
+    ];
+    for (response, line) in table {
+        assert_eq!(
+            operator::encode(&response),
+            format!("{line}\n").into_bytes()
+        );
+        assert_eq!(
+            operator::decode::<Response>(line.as_bytes()).unwrap(),
+            response
+        );
+    }
+}
+
+#[test]
+fn a_newer_side_and_garbage_are_told_apart() {
+    let newer = operator::decode::<Request>(br#"{"version":2,"request":"teleport"}"#);
+    assert!(matches!(newer, Err(BadLine::Version { theirs: 2 })));
+    let refusal = Refusal::from(newer.unwrap_err());
+    assert_eq!(refusal.fault, Fault::Request);
+    assert!(
+        refusal.message.contains("install the same release"),
+        "{refusal}"
+    );
+    for line in [
+        "",
+        "{}",
+        "null",
+        "[1]",
+        r#"{"version":1}"#,
+        r#"{"version":1,"request":"dance"}"#,
+    ] {
+        assert!(
+            matches!(
+                operator::decode::<Request>(line.as_bytes()),
+                Err(BadLine::Malformed(_))
+            ),
+            "{line}"
+        );
+    }
+    let long = vec![b' '; protocol::limits::LINE_MAX_BYTES + 1];
+    assert!(matches!(
+        operator::decode::<Request>(&long),
+        Err(BadLine::TooLong)
+    ));
+}
+
+#[test]
+fn a_reader_passes_over_fields_that_it_does_not_know() {
+    let line = br#"{"version":1,"request":"undrain","by":"ada","mood":"good"}"#;
+    assert_eq!(
+        operator::decode::<Request>(line).unwrap(),
+        Request::Undrain { by: "ada".into() }
+    );
+}
+
+proptest! {
+    #[test]
+    fn no_line_panics(line: Vec<u8>) {
+        let _ = operator::decode::<Request>(&line);
+        let _ = operator::decode::<Response>(&line);
+    }
+
+    #[test]
+    fn any_name_stays_in_its_line(by in "\\PC*", reason in proptest::option::of("[\\s\\S]*"), force: bool) {
+        let request = Request::Drain { by, reason, force };
+        let line = operator::encode(&request);
+        prop_assert_eq!(line.iter().filter(|byte| **byte == b'\n').count(), 1);
+        prop_assert_eq!(operator::decode::<Request>(&line).unwrap(), request);
+    }
+}
