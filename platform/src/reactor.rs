@@ -32,6 +32,8 @@ mod readiness;
 mod system;
 mod table;
 mod tag;
+#[cfg(target_os = "linux")]
+mod uring;
 mod waker;
 
 use std::io;
@@ -44,10 +46,11 @@ pub use event::{Event, ListenerId, ReceiveBuffer, Token};
 pub use limits::{MAX_CONNECTIONS, MAX_RECEIVE_BUFFERS, ReactorLimits};
 pub use waker::Waker;
 
+use self::driver::Driver;
+use self::limits::LONGEST_WAIT;
+use self::table::{Socket, Table};
 pub use crate::sendfile::{More, Progress};
 use crate::{sendfile, socket};
-use driver::Driver;
-use table::{Socket, Table};
 
 /// See the module.
 pub struct Reactor {
@@ -207,8 +210,7 @@ impl Reactor {
     /// swallowed, and so is whatever the kernel still completes.
     pub fn close(&mut self, token: Token) {
         if self.table.sockets.is_open(token) {
-            self.driver.forget(token);
-            self.table.sockets.remove(token);
+            self.driver.close(&mut self.table, token);
         }
     }
 
@@ -219,7 +221,7 @@ impl Reactor {
     /// Errors: those of the kernel interface itself, which nothing here can mend.
     pub fn turn(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         let timeout = if self.table.events.is_empty() {
-            timeout
+            timeout.map(|timeout| timeout.min(LONGEST_WAIT))
         } else {
             Some(Duration::ZERO)
         };

@@ -1,5 +1,10 @@
 //! The reactor's behaviour, every case on every backend of this system.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers of tests fail as tests do; the exception for tests covers test functions alone"
+)]
+
 #[path = "reactor/harness.rs"]
 mod harness;
 

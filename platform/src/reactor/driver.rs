@@ -23,8 +23,8 @@ pub(super) trait Driver {
     fn receive(&mut self, table: &mut Table, token: Token);
     fn stop_receive(&mut self, table: &mut Table, token: Token);
     fn wait_writable(&mut self, table: &mut Table, token: Token);
-    /// The socket will be closed right after this call.
-    fn forget(&mut self, token: Token);
+    /// Ends what the kernel does with the socket and closes it.
+    fn close(&mut self, table: &mut Table, token: Token);
     /// Buffer `index` may be filled again.
     fn give_back(&mut self, table: &Table, index: u16);
     /// Starts what was asked for, waits at most `timeout` for anything, and puts what came into

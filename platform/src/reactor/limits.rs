@@ -1,5 +1,7 @@
 //! Bounds of one reactor and what they cost.
 
+use std::time::Duration;
+
 /// Most connections of one reactor: an index must leave four bits of a 64-bit word to the kind of operation.
 pub const MAX_CONNECTIONS: u32 = 1 << 28;
 /// Most receive buffers: the kernel's limit for a ring of provided buffers.
@@ -10,6 +12,8 @@ pub(crate) const ACCEPTS_PER_TURN: u32 = 64;
 /// Descriptors whose readiness is fetched by one call: 12 KiB (epoll) or 64 KiB (kqueue). More wait for
 /// the next turn, none is lost.
 pub(crate) const READINESS_BATCH: usize = 1024;
+/// The longest wait handed to a kernel, whatever the caller allows: each has its own bound for a time.
+pub(crate) const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 
 const _: () = assert!(ACCEPTS_PER_TURN as usize <= READINESS_BATCH);
 

@@ -328,8 +328,9 @@ impl Driver for ReadinessDriver {
         self.queue_write(token, table);
     }
 
-    fn forget(&mut self, _: Token) {
-        // Closing the descriptor takes it out of the kernel's table; the queues skip dead tokens.
+    /// Closing the descriptor takes it out of the kernel's table; the queues skip dead tokens.
+    fn close(&mut self, table: &mut Table, token: Token) {
+        table.sockets.remove(token);
     }
 
     fn give_back(&mut self, _: &Table, index: u16) {

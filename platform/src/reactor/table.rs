@@ -135,14 +135,14 @@ impl Sockets {
         Some(Token { index, generation })
     }
 
-    /// Closes the descriptor. Does nothing for a token that is dead already.
-    pub(crate) fn remove(&mut self, token: Token) {
-        if self.is_open(token) {
-            let slot = &mut self.slots[token.index()];
-            slot.socket = None;
-            slot.generation = slot.generation.wrapping_add(1);
-            self.free.push(token.index);
-        }
+    /// Makes the token dead; its descriptor, closed if it is dropped. `None` for a token that is dead already.
+    pub(crate) fn remove(&mut self, token: Token) -> Option<OwnedFd> {
+        self.get(token)?;
+        let slot = &mut self.slots[token.index()];
+        let socket = slot.socket.take()?;
+        slot.generation = slot.generation.wrapping_add(1);
+        self.free.push(token.index);
+        Some(socket.descriptor)
     }
 }
 
@@ -154,7 +154,7 @@ pub(crate) struct ReceiveMemory {
     /// Shared with a backend whose kernel may write into it for a while after the reactor's end.
     pub(crate) region: Rc<MmapRaw>,
     buffer_bytes: u32,
-    count: u16,
+    pub(crate) count: u16,
     pool: u32,
 }
 

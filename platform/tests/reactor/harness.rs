@@ -8,12 +8,12 @@ use platform::reactor::{
 };
 use platform::socket::{ListenOptions, bind_listeners};
 
-pub const LISTENER: ListenerId = ListenerId(0);
+pub(crate) const LISTENER: ListenerId = ListenerId(0);
 /// Longer than anything here takes; reached only by a test that fails.
-pub const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Runs `case` on each backend that works here.
-pub fn on_every_backend(case: impl Fn(Backend)) {
+pub(crate) fn on_every_backend(case: impl Fn(Backend)) {
     for &backend in Backend::OF_THIS_SYSTEM {
         match choose_backend(Some(backend)) {
             Ok(_) => {
@@ -25,17 +25,17 @@ pub fn on_every_backend(case: impl Fn(Backend)) {
     }
 }
 
-pub struct Server {
-    pub reactor: Reactor,
-    pub address: SocketAddr,
+pub(crate) struct Server {
+    pub(crate) reactor: Reactor,
+    pub(crate) address: SocketAddr,
 }
 
 impl Server {
-    pub fn new(backend: Backend) -> Self {
+    pub(crate) fn new(backend: Backend) -> Self {
         Self::with_limits(backend, &small_limits())
     }
 
-    pub fn with_limits(backend: Backend, limits: &ReactorLimits) -> Self {
+    pub(crate) fn with_limits(backend: Backend, limits: &ReactorLimits) -> Self {
         let mut reactor = Reactor::new(backend, limits).unwrap();
         let listener = listener(&ListenOptions::default());
         let address = listener.local_addr().unwrap();
@@ -44,7 +44,7 @@ impl Server {
     }
 
     /// A connected peer, and the token of our end.
-    pub fn connect(&mut self) -> (TcpStream, Token) {
+    pub(crate) fn connect(&mut self) -> (TcpStream, Token) {
         let peer = TcpStream::connect(self.address).unwrap();
         peer.set_read_timeout(Some(PATIENCE)).unwrap();
         peer.set_write_timeout(Some(PATIENCE)).unwrap();
@@ -52,7 +52,7 @@ impl Server {
         (peer, token)
     }
 
-    pub fn accepted(&mut self) -> Token {
+    pub(crate) fn accepted(&mut self) -> Token {
         match self.next() {
             Event::Accepted {
                 listener: LISTENER,
@@ -63,7 +63,7 @@ impl Server {
     }
 
     /// The next event, however many turns it takes.
-    pub fn next(&mut self) -> Event {
+    pub(crate) fn next(&mut self) -> Event {
         let deadline = Instant::now() + PATIENCE;
         loop {
             if let Some(event) = self.reactor.next_event() {
@@ -76,7 +76,7 @@ impl Server {
     }
 
     /// Lets the reactor do what it can without waiting, and takes nothing out of it that was expected.
-    pub fn expect_silence(&mut self) {
+    pub(crate) fn expect_silence(&mut self) {
         for _ in 0..5 {
             self.reactor.turn(Some(Duration::from_millis(1))).unwrap();
             if let Some(event) = self.reactor.next_event() {
@@ -86,7 +86,7 @@ impl Server {
     }
 
     /// Bytes of `token`, exactly `length` of them, in whatever pieces they come.
-    pub fn receive_exactly(&mut self, token: Token, length: usize) -> Vec<u8> {
+    pub(crate) fn receive_exactly(&mut self, token: Token, length: usize) -> Vec<u8> {
         let mut bytes = Vec::new();
         while bytes.len() < length {
             let (of, piece) = self.received();
@@ -98,7 +98,7 @@ impl Server {
     }
 
     /// The next event, which must be bytes; the buffer is given back.
-    pub fn received(&mut self) -> (Token, Vec<u8>) {
+    pub(crate) fn received(&mut self) -> (Token, Vec<u8>) {
         match self.next() {
             Event::Received { token, buffer } => {
                 let bytes = self.reactor.bytes(&buffer).to_vec();
@@ -111,7 +111,7 @@ impl Server {
     }
 }
 
-pub fn small_limits() -> ReactorLimits {
+pub(crate) fn small_limits() -> ReactorLimits {
     ReactorLimits {
         connections: 256,
         receive_buffers: 16,
@@ -119,14 +119,14 @@ pub fn small_limits() -> ReactorLimits {
     }
 }
 
-pub fn listener(options: &ListenOptions) -> TcpListener {
+pub(crate) fn listener(options: &ListenOptions) -> TcpListener {
     bind_listeners("127.0.0.1:0".parse().unwrap(), 1, options)
         .unwrap()
         .remove(0)
 }
 
 /// Bytes that differ from place to place, so that a misplaced piece is noticed.
-pub fn pattern(length: usize) -> Vec<u8> {
+pub(crate) fn pattern(length: usize) -> Vec<u8> {
     (0..length as u64)
         .map(|place| (place.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 56) as u8)
         .collect()
