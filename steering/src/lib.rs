@@ -1,1 +1,15 @@
-//! See `docs/ARCHITECTURE.md`.
+//! How well an appliance is, and what is told to those who send viewers to it.
+//!
+//! The way of the data: [`health::Sample`]s -> [`health::Health`] (hysteresis) -> with [`drain::Drain`] -> [`State`]
+//! -> [`hint::Hint`], the document of `/steering`.
+//!
+//! Pure: `now` is an argument, nothing here knows a clock, a socket, a file, or the other crates.
+
+pub mod drain;
+pub mod health;
+pub mod hint;
+mod state;
+mod time;
+
+pub use state::State;
+pub use time::UnixTime;
