@@ -10,12 +10,14 @@ mod harness;
 
 #[path = "reactor/accepting.rs"]
 mod accepting;
+#[path = "reactor/closing.rs"]
+mod closing;
 #[path = "reactor/receiving.rs"]
 mod receiving;
 #[path = "reactor/sending.rs"]
 mod sending;
-#[path = "reactor/waking.rs"]
-mod waking;
+#[path = "reactor/turning.rs"]
+mod turning;
 
 use platform::allocation::CountingAllocator;
 

@@ -173,9 +173,6 @@ impl ReadinessDriver {
 
     /// Errors: those that will not go away by trying again.
     fn accept_one(&mut self, table: &mut Table, id: ListenerId) -> io::Result<()> {
-        if table.sockets.is_full() {
-            return Err(io::ErrorKind::QuotaExceeded.into());
-        }
         let listener = table
             .listener(id)
             .expect("a listener is never taken out of the table");

@@ -119,10 +119,6 @@ impl Sockets {
         self.get(token).is_some()
     }
 
-    pub(crate) fn is_full(&self) -> bool {
-        self.free.is_empty()
-    }
-
     /// Names `descriptor`; closes it and says `None` if every slot is taken.
     pub(crate) fn insert(&mut self, descriptor: OwnedFd) -> Option<Token> {
         let index = self.free.pop()?;

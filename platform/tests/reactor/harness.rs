@@ -1,16 +1,20 @@
 //! A reactor with one listener, and blocking peers on the same thread.
 
+use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 use platform::reactor::{
-    Backend, Event, ListenerId, Reactor, ReactorLimits, Token, choose_backend,
+    Backend, Event, ListenerId, More, Reactor, ReactorLimits, Token, choose_backend,
 };
 use platform::socket::{ListenOptions, bind_listeners};
 
 pub(crate) const LISTENER: ListenerId = ListenerId(0);
 /// Longer than anything here takes; reached only by a test that fails.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Long enough for the kernel to finish what it can without anybody's help.
+pub(crate) const TINY: Duration = Duration::from_millis(1);
 
 /// Runs `case` on each backend that works here.
 pub(crate) fn on_every_backend(case: impl Fn(Backend)) {
@@ -75,14 +79,27 @@ impl Server {
         }
     }
 
-    /// Lets the reactor do what it can without waiting, and takes nothing out of it that was expected.
+    /// Lets the reactor do what it can without anybody's help: nothing may come out.
     pub(crate) fn expect_silence(&mut self) {
         for _ in 0..5 {
-            self.reactor.turn(Some(Duration::from_millis(1))).unwrap();
+            self.reactor.turn(Some(TINY)).unwrap();
             if let Some(event) = self.reactor.next_event() {
                 panic!("out of the silence: {event:?}");
             }
         }
+    }
+
+    /// Nothing comes out, and turns last as long as they may. (A signal may end one early: a ring that has
+    /// just ended interrupts its thread once or twice.)
+    pub(crate) fn assert_sleeps(&mut self) {
+        let start = Instant::now();
+        let mut turns = 0;
+        while start.elapsed() < Duration::from_millis(60) {
+            self.reactor.turn(Some(Duration::from_millis(20))).unwrap();
+            assert!(self.reactor.next_event().is_none());
+            turns += 1;
+        }
+        assert!(turns <= 10, "{turns} turns in the time of three");
     }
 
     /// Bytes of `token`, exactly `length` of them, in whatever pieces they come.
@@ -107,6 +124,30 @@ impl Server {
                 (token, bytes)
             }
             other => panic!("instead of bytes: {other:?}"),
+        }
+    }
+}
+
+/// Sends until nothing fits any more, neither here nor in the peer's kernel; how many bytes that was.
+pub(crate) fn fill(server: &mut Server, token: Token) -> usize {
+    let mut queued = 0;
+    loop {
+        match send_all_that_fits(&server.reactor, token) {
+            0 => return queued,
+            sent => queued += sent,
+        }
+        server.reactor.turn(Some(TINY)).unwrap();
+    }
+}
+
+fn send_all_that_fits(reactor: &Reactor, token: Token) -> usize {
+    let bytes = [0; 64 * 1024];
+    let mut queued = 0;
+    loop {
+        match reactor.send(token, &bytes, More::No) {
+            Ok(sent) => queued += sent,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return queued,
+            Err(error) => panic!("send: {error}"),
         }
     }
 }

@@ -32,14 +32,18 @@ impl Poller {
     }
 
     pub(crate) fn watch_bell(&self, bell: &Bell) -> io::Result<()> {
-        self.register(bell.as_fd().as_raw_fd(), Tag::Bell.to_bits())
+        self.add(bell.as_fd().as_raw_fd(), libc::EPOLLIN, Tag::Bell.to_bits())
     }
 
     /// Watches `descriptor` in both directions, edge-triggered, until it is closed.
     pub(crate) fn register(&self, descriptor: RawFd, key: u64) -> io::Result<()> {
-        let interest = libc::EPOLLIN | libc::EPOLLOUT | libc::EPOLLRDHUP | libc::EPOLLET;
+        let both = libc::EPOLLIN | libc::EPOLLOUT | libc::EPOLLRDHUP;
+        self.add(descriptor, both, key)
+    }
+
+    fn add(&self, descriptor: RawFd, interest: i32, key: u64) -> io::Result<()> {
         let mut event = libc::epoll_event {
-            events: interest as u32,
+            events: (interest | libc::EPOLLET) as u32,
             u64: key,
         };
         // SAFETY: `event` is valid during the call; the kernel copies it.

@@ -178,3 +178,51 @@ fn is_no_news(error: &io::Error) -> bool {
         Some(libc::ETIME | libc::EINTR | libc::EBUSY | libc::EAGAIN)
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::File;
+    use std::os::fd::AsRawFd;
+
+    fn answer(ring: &mut Ring, entry: squeue::Entry) -> i32 {
+        ring.push(entry, Tag::Cancel);
+        ring.enter(Some(Duration::from_secs(10))).unwrap();
+        ring.completion().unwrap().result()
+    }
+
+    fn enabled() -> Ring {
+        let ring = Ring::new(&ReactorLimits::default()).unwrap();
+        ring.enable().unwrap();
+        ring
+    }
+
+    #[test]
+    fn the_kernel_refuses_what_touches_files() {
+        let file = File::open("/dev/zero").unwrap();
+        let target = io_uring::types::Fd(file.as_raw_fd());
+        let mut byte = 0_u8;
+        let refused = [
+            opcode::Read::new(target, &mut byte, 1).build(),
+            opcode::Write::new(target, &byte, 1).build(),
+            opcode::OpenAt::new(target, c"/dev/null".as_ptr()).build(),
+            opcode::Splice::new(target, 0, target, 0, 1).build(),
+            opcode::Fsync::new(target).build(),
+            opcode::Nop::new().build(),
+        ];
+        let mut ring = enabled();
+        for entry in refused {
+            assert_eq!(answer(&mut ring, entry), -libc::EACCES);
+        }
+        let cancel = opcode::AsyncCancel::new(12345).build();
+        assert_eq!(answer(&mut ring, cancel), -libc::ENOENT);
+        assert_eq!(byte, 0);
+    }
+
+    #[test]
+    fn the_kernel_refuses_further_registrations() {
+        let ring = enabled();
+        let error = ring.submitter().register_files(&[0]).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(libc::EACCES));
+    }
+}
