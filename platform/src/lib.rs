@@ -11,6 +11,7 @@
 pub mod allocation;
 pub mod cpu;
 pub mod file;
+pub mod lmdb;
 pub mod reactor;
 pub mod sendfile;
 pub mod socket;
