@@ -1,1 +1,30 @@
-//! See `docs/ARCHITECTURE.md`.
+//! Tiers, devices, stripe map, catalog, chunk trees, checksums.
+
+pub mod catalog;
+pub mod chunk_tree;
+mod codec;
+mod config;
+pub mod device;
+mod entry;
+mod error;
+mod ids;
+pub mod limits;
+pub mod placement;
+mod publish;
+mod reap;
+pub mod sidecar;
+mod staging;
+mod store;
+mod stripe;
+
+pub use config::{StoreConfig, TierConfig, TierRole};
+pub use device::{Device, DeviceProblem};
+pub use entry::{BadEntry, PathEntry};
+pub use error::{Fault, StoreError};
+pub use ids::{BadId, DeviceId, ETag, Generation, ObjectId};
+pub use placement::choose_devices;
+pub use publish::{Content, NewPath, Publication};
+pub use reap::Reaped;
+pub use staging::{Sealed, Staging};
+pub use store::{DeviceSlot, Stage, Step, StepHook, Store, open_devices};
+pub use stripe::{BadLayout, Piece, Pieces, StripeLayout};

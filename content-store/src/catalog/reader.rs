@@ -1,0 +1,172 @@
+//! Reading the catalog: whole snapshots, in transactions that only copy.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::environment::Environment;
+use super::record::{decode_path, prefix, unseal};
+use super::writer::{format_of, generation_of};
+use super::{CatalogProblem, Key, ObjectRecord};
+use crate::codec::{Decoder, Malformed};
+use crate::entry::PathEntry;
+use crate::ids::{Generation, ObjectId};
+
+/// Reads the catalog of a state folder. Holds no transaction between calls.
+pub struct CatalogReader {
+    folder: PathBuf,
+    /// Empty only after a rebuilt catalog could not be opened; then the next call tries again.
+    environment: Option<Arc<Environment>>,
+}
+
+/// What is published, as of one commit.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Snapshot {
+    /// The commit.
+    pub generation: Generation,
+    /// All stored objects that a path leads to, by id.
+    pub objects: Vec<ObjectRecord>,
+    /// All paths with their objects, in no particular order.
+    pub paths: Vec<(ObjectId, PathEntry)>,
+}
+
+impl CatalogReader {
+    /// Opens the catalog below `state_dir`; looks over all its pages. Creates nothing.
+    ///
+    /// The program needs write permission on `catalog/lock.mdb`, where readers are counted.
+    pub fn open(state_dir: &Path) -> Result<Self, CatalogProblem> {
+        let folder = super::folder(state_dir);
+        let environment = Some(open_existing(&folder)?);
+        Ok(Self {
+            folder,
+            environment,
+        })
+    }
+
+    /// The generation of the newest commit: cheap, for polling. After a rebuild it opens the new catalog.
+    pub fn generation(&mut self) -> Result<Generation, CatalogProblem> {
+        let environment = self.current()?;
+        let transaction = environment
+            .env
+            .read_txn()
+            .map_err(|error| CatalogProblem::heed(&self.folder, error))?;
+        generation_of(&environment, &transaction, &self.folder)
+    }
+
+    /// The environment, opened again if a rebuild has put another in its place. The old one is closed first: a process
+    /// can have only one open at a path.
+    fn current(&mut self) -> Result<Arc<Environment>, CatalogProblem> {
+        if let Some(environment) = self.environment.take()
+            && !matches!(
+                environment.check_current(&self.folder),
+                Err(CatalogProblem::Replaced { .. })
+            )
+        {
+            return Ok(Arc::clone(self.environment.insert(environment)));
+        }
+        Ok(Arc::clone(
+            self.environment.insert(open_existing(&self.folder)?),
+        ))
+    }
+
+    /// Everything that is published. Inside of the transaction bytes are only copied; checks and decoding come after.
+    pub fn load(&mut self) -> Result<Snapshot, CatalogProblem> {
+        let environment = self.current()?;
+        let copied =
+            copy(&environment).map_err(|error| CatalogProblem::heed(&self.folder, error))?;
+        let mut snapshot = Snapshot::default();
+        for (key, value) in copied.records() {
+            add(&mut snapshot, key, value).map_err(|cause| damaged(&self.folder, key, cause))?;
+        }
+        Ok(snapshot)
+    }
+}
+
+fn copy(environment: &Environment) -> heed::Result<Copied> {
+    let transaction = environment.env.read_txn()?;
+    let mut copied = Copied::default();
+    for prefix in [prefix::HEAD, prefix::OBJECT, prefix::PATH] {
+        for record in environment.database.prefix_iter(&transaction, &[prefix])? {
+            let (key, value) = record?;
+            copied.push(key, value);
+        }
+    }
+    Ok(copied)
+}
+
+fn open_existing(folder: &Path) -> Result<Arc<Environment>, CatalogProblem> {
+    let missing = || CatalogProblem::Missing {
+        path: folder.into(),
+    };
+    if !folder
+        .join("data.mdb")
+        .try_exists()
+        .map_err(|source| CatalogProblem::io(folder, source))?
+    {
+        return Err(missing());
+    }
+    let environment = Environment::open(folder)?;
+    let transaction = environment
+        .env
+        .read_txn()
+        .map_err(|error| CatalogProblem::heed(folder, error))?;
+    let format = format_of(&environment, &transaction, folder)?;
+    drop(transaction);
+    // A writer that died before its very first commit left an empty environment.
+    format.map(|()| environment).ok_or_else(missing)
+}
+
+/// Records end to end in one allocation.
+#[derive(Default)]
+struct Copied {
+    bytes: Vec<u8>,
+    lengths: Vec<(u16, u32)>,
+}
+
+impl Copied {
+    fn push(&mut self, key: &[u8], value: &[u8]) {
+        self.bytes.extend_from_slice(key);
+        self.bytes.extend_from_slice(value);
+        // LMDB bounds keys at 511 bytes and values at 4 GiB.
+        self.lengths.push((key.len() as u16, value.len() as u32));
+    }
+
+    fn records(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        let mut rest = &self.bytes[..];
+        self.lengths.iter().map(move |(key, value)| {
+            let (record, later) = rest.split_at(usize::from(*key) + *value as usize);
+            rest = later;
+            record.split_at(usize::from(*key))
+        })
+    }
+}
+
+fn add(snapshot: &mut Snapshot, key: &[u8], value: &[u8]) -> Result<(), Malformed> {
+    let payload = unseal(key, value).ok_or(Malformed::Contradiction)?;
+    let mut from = Decoder::new(payload);
+    match Key::parse(key)? {
+        Key::Generation => snapshot.generation = Generation(from.u64()?),
+        Key::Object(object) => {
+            let record = ObjectRecord::decode(&mut from)?;
+            if record.object != object {
+                return Err(Malformed::Contradiction);
+            }
+            snapshot.objects.push(record);
+        }
+        Key::Path(_) => snapshot.paths.push(decode_path(&mut from)?),
+        _ => return Ok(()),
+    }
+    from.finish()
+}
+
+/// Names the damaged record: key in hexadecimal.
+pub(super) fn damaged(folder: &Path, key: &[u8], cause: Malformed) -> CatalogProblem {
+    let name: String = key
+        .iter()
+        .take(8)
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    CatalogProblem::corrupt(
+        folder,
+        format!("record {name}..: checksum or content is wrong, {cause}"),
+    )
+}

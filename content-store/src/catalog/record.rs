@@ -1,0 +1,338 @@
+//! Keys and values of the catalog, and the checksum round every value.
+
+use crate::codec::{Decoder, Encoder, Malformed};
+use crate::entry::PathEntry;
+use crate::ids::{DeviceId, Generation, ObjectId};
+use crate::limits::{MAX_COPIES, MAX_OBJECT_BYTES, MAX_STRIPE_WIDTH, MAX_TIER_NAME_BYTES};
+use crate::stripe::StripeLayout;
+
+/// An object that is stored.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ObjectRecord {
+    /// Its name.
+    pub object: ObjectId,
+    /// Bytes.
+    pub size: u64,
+    /// Its placements; exactly one for now.
+    pub copies: Vec<CopyRecord>,
+}
+
+/// One placement of an object.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct CopyRecord {
+    /// Generation in which its columns were written: a copy that was written anew is another copy.
+    pub placed: u64,
+    /// How it is cut.
+    pub layout: StripeLayout,
+    /// Its tier, by name.
+    pub tier: Box<str>,
+    /// The device of each column.
+    pub devices: Box<[DeviceId]>,
+}
+
+/// Files that are to be unlinked, once no process uses them.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DoomedRecord {
+    /// The first generation that does not lead to them; 0 if none ever did.
+    pub since: Generation,
+    /// What to unlink.
+    pub record: ObjectRecord,
+}
+
+impl CopyRecord {
+    pub(crate) fn encode(&self, out: &mut Encoder) {
+        out.u64(self.placed)
+            .u64(self.layout.stripe_unit())
+            .text(&self.tier)
+            .u8(self.layout.width() as u8);
+        for device in &self.devices {
+            out.bytes(&device.0);
+        }
+    }
+
+    fn decode(from: &mut Decoder<'_>, size: u64) -> Result<Self, Malformed> {
+        let (placed, stripe_unit) = (from.u64()?, from.u64()?);
+        let tier = from.text(MAX_TIER_NAME_BYTES)?.into();
+        let width = usize::from(from.u8()?);
+        if width > MAX_STRIPE_WIDTH {
+            return Err(Malformed::Length);
+        }
+        let devices = (0..width)
+            .map(|_| from.device())
+            .collect::<Result<_, _>>()?;
+        let layout =
+            StripeLayout::new(size, stripe_unit, width).map_err(|_| Malformed::Contradiction)?;
+        Ok(Self {
+            placed,
+            layout,
+            tier,
+            devices,
+        })
+    }
+}
+
+impl ObjectRecord {
+    /// The record of a single placement.
+    pub(crate) fn single(object: ObjectId, copy: CopyRecord) -> Self {
+        Self {
+            object,
+            size: copy.layout.size(),
+            copies: vec![copy],
+        }
+    }
+
+    pub(crate) fn encode(&self, out: &mut Encoder) {
+        out.bytes(&self.object.0)
+            .u64(self.size)
+            .u8(self.copies.len() as u8);
+        for copy in &self.copies {
+            copy.encode(out);
+        }
+    }
+
+    pub(crate) fn decode(from: &mut Decoder<'_>) -> Result<Self, Malformed> {
+        let (object, size, copies) = (from.object()?, from.u64()?, usize::from(from.u8()?));
+        if size > MAX_OBJECT_BYTES || copies > MAX_COPIES || copies == 0 {
+            return Err(Malformed::Length);
+        }
+        let copies = (0..copies)
+            .map(|_| CopyRecord::decode(from, size))
+            .collect::<Result<_, _>>()?;
+        Ok(Self {
+            object,
+            size,
+            copies,
+        })
+    }
+}
+
+impl DoomedRecord {
+    /// A generation led to it; otherwise its publication was never committed.
+    pub(crate) fn was_published(&self) -> bool {
+        self.since.0 > 0
+    }
+
+    pub(crate) fn encode(&self, out: &mut Encoder) {
+        out.u64(self.since.0);
+        self.record.encode(out);
+    }
+
+    pub(crate) fn decode(from: &mut Decoder<'_>) -> Result<Self, Malformed> {
+        Ok(Self {
+            since: Generation(from.u64()?),
+            record: ObjectRecord::decode(from)?,
+        })
+    }
+}
+
+/// A path's record: the object, and what the response head says.
+pub(crate) fn encode_path(object: &ObjectId, entry: &PathEntry, out: &mut Encoder) {
+    out.bytes(&object.0);
+    entry.encode(out);
+}
+
+pub(crate) fn decode_path(from: &mut Decoder<'_>) -> Result<(ObjectId, PathEntry), Malformed> {
+    Ok((from.object()?, PathEntry::decode(from)?))
+}
+
+/// The hash by which a path is found: LMDB's keys have at most 511 bytes, paths may be longer.
+pub(crate) fn path_key(path: &str) -> [u8; 32] {
+    *blake3::hash(path.as_bytes()).as_bytes()
+}
+
+/// What a key leads to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Key {
+    /// The format's version.
+    Format,
+    /// The generation.
+    Generation,
+    /// An [`ObjectRecord`].
+    Object(ObjectId),
+    /// A path's record, by [`path_key`].
+    Path([u8; 32]),
+    /// Nothing: a path leads to the object.
+    Reference(ObjectId, [u8; 32]),
+    /// A [`DoomedRecord`], by object and by the generation in which its columns were written.
+    Doomed(ObjectId, u64),
+    /// Nothing: the object's sidecars do not yet list its paths as the catalog does.
+    Pending(ObjectId),
+}
+
+/// First bytes of keys.
+pub(crate) mod prefix {
+    pub(crate) const HEAD: u8 = b'h';
+    pub(crate) const OBJECT: u8 = b'o';
+    pub(crate) const PATH: u8 = b'p';
+    pub(crate) const REFERENCE: u8 = b'r';
+    pub(crate) const DOOMED: u8 = b'd';
+    pub(crate) const PENDING: u8 = b's';
+}
+
+impl Key {
+    pub(crate) fn bytes(&self) -> Vec<u8> {
+        let mut key = Encoder::default();
+        match self {
+            Self::Format => key.u8(prefix::HEAD).bytes(b"format"),
+            Self::Generation => key.u8(prefix::HEAD).bytes(b"generation"),
+            Self::Object(object) => key.u8(prefix::OBJECT).bytes(&object.0),
+            Self::Path(path) => key.u8(prefix::PATH).bytes(path),
+            Self::Reference(object, path) => key.u8(prefix::REFERENCE).bytes(&object.0).bytes(path),
+            Self::Doomed(object, placed) => key.u8(prefix::DOOMED).bytes(&object.0).u64(*placed),
+            Self::Pending(object) => key.u8(prefix::PENDING).bytes(&object.0),
+        };
+        key.0
+    }
+
+    pub(crate) fn parse(bytes: &[u8]) -> Result<Self, Malformed> {
+        let mut from = Decoder::new(bytes);
+        let key = match from.u8()? {
+            prefix::HEAD if &bytes[1..] == b"format" => return Ok(Self::Format),
+            prefix::HEAD if &bytes[1..] == b"generation" => return Ok(Self::Generation),
+            prefix::OBJECT => Self::Object(from.object()?),
+            prefix::PATH => Self::Path(from.object()?.0),
+            prefix::REFERENCE => Self::Reference(from.object()?, from.object()?.0),
+            prefix::DOOMED => Self::Doomed(from.object()?, from.u64()?),
+            prefix::PENDING => Self::Pending(from.object()?),
+            _ => return Err(Malformed::Contradiction),
+        };
+        from.finish()?;
+        Ok(key)
+    }
+}
+
+/// A value as it is stored: the payload, then the CRC-32 of key and payload, so that neither can be exchanged.
+pub(crate) fn seal(key: &[u8], payload: Encoder) -> Vec<u8> {
+    let mut out = payload;
+    let crc = checksum(key, &out.0);
+    out.u32(crc);
+    out.0
+}
+
+/// The payload of a stored value, if its checksum holds.
+pub(crate) fn unseal<'a>(key: &[u8], value: &'a [u8]) -> Option<&'a [u8]> {
+    let (payload, crc) = value.split_last_chunk::<4>()?;
+    (checksum(key, payload) == u32::from_le_bytes(*crc)).then_some(payload)
+}
+
+fn checksum(key: &[u8], payload: &[u8]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(key);
+    hasher.update(payload);
+    hasher.finalize()
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::entry;
+    use crate::limits::MIN_STRIPE_UNIT_BYTES;
+    use proptest::prelude::*;
+
+    fn record() -> ObjectRecord {
+        let copy = CopyRecord {
+            placed: 9,
+            layout: StripeLayout::new(3 << 20, MIN_STRIPE_UNIT_BYTES, 2).unwrap(),
+            tier: "hdd".into(),
+            devices: [DeviceId([2; 16]), DeviceId([3; 16])].into(),
+        };
+        ObjectRecord::single(ObjectId([1; 32]), copy)
+    }
+
+    fn encoded(encode: impl FnOnce(&mut Encoder)) -> Vec<u8> {
+        let mut out = Encoder::default();
+        encode(&mut out);
+        out.0
+    }
+
+    #[test]
+    fn table_of_objects_both_ways() {
+        let bytes = [
+            &[1; 32][..],
+            &[0, 0, 48, 0, 0, 0, 0, 0],
+            &[1],
+            &[9, 0, 0, 0, 0, 0, 0, 0],
+            &[0, 0, 16, 0, 0, 0, 0, 0],
+            b"\x03\0hdd",
+            &[2],
+            &[2; 16],
+            &[3; 16],
+        ]
+        .concat();
+        assert_eq!(encoded(|out| record().encode(out)), bytes);
+        let mut from = Decoder::new(&bytes);
+        assert_eq!(ObjectRecord::decode(&mut from).unwrap(), record());
+        from.finish().unwrap();
+        let doomed = DoomedRecord {
+            since: Generation(7),
+            record: record(),
+        };
+        let bytes = [&[7, 0, 0, 0, 0, 0, 0, 0][..], &bytes].concat();
+        assert_eq!(encoded(|out| doomed.encode(out)), bytes);
+        assert_eq!(
+            DoomedRecord::decode(&mut Decoder::new(&bytes)).unwrap(),
+            doomed
+        );
+    }
+
+    #[test]
+    fn table_of_keys_both_ways() {
+        let object = ObjectId([1; 32]);
+        let table = [
+            (Key::Format, b"hformat".to_vec()),
+            (Key::Generation, b"hgeneration".to_vec()),
+            (Key::Object(object), [b"o".as_slice(), &[1; 32]].concat()),
+            (Key::Path([2; 32]), [b"p".as_slice(), &[2; 32]].concat()),
+            (
+                Key::Reference(object, [2; 32]),
+                [b"r".as_slice(), &[1; 32], &[2; 32]].concat(),
+            ),
+            (
+                Key::Doomed(object, 3),
+                [b"d".as_slice(), &[1; 32], &[3, 0, 0, 0, 0, 0, 0, 0]].concat(),
+            ),
+            (Key::Pending(object), [b"s".as_slice(), &[1; 32]].concat()),
+        ];
+        for (key, bytes) in table {
+            assert_eq!(key.bytes(), bytes);
+            assert_eq!(Key::parse(&bytes), Ok(key));
+        }
+        assert!(
+            Key::parse(b"").is_err() && Key::parse(b"x").is_err() && Key::parse(b"hx").is_err()
+        );
+    }
+
+    #[test]
+    fn every_flipped_bit_of_key_or_value_is_detected() {
+        let key = Key::Object(ObjectId([1; 32])).bytes();
+        let mut payload = Encoder::default();
+        record().encode(&mut payload);
+        let sealed = [key.clone(), seal(&key, payload)].concat();
+        for bit in 0..sealed.len() * 8 {
+            let mut flipped = sealed.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            let (key, value) = flipped.split_at(key.len());
+            assert_eq!(unseal(key, value), None, "bit {bit}");
+        }
+        assert!(unseal(&key, &sealed[key.len()..]).is_some());
+        assert_eq!(unseal(&key, b"abc"), None);
+    }
+
+    proptest! {
+        #[test]
+        fn paths_round_trip(object: [u8; 32], entry in entry::tests::entries()) {
+            let object = ObjectId(object);
+            let bytes = encoded(|out| encode_path(&object, &entry, out));
+            prop_assert_eq!(decode_path(&mut Decoder::new(&bytes)), Ok((object, entry)));
+        }
+
+        #[test]
+        fn any_bytes_end_in_a_value_or_an_error(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _ = ObjectRecord::decode(&mut Decoder::new(&bytes));
+            let _ = DoomedRecord::decode(&mut Decoder::new(&bytes));
+            let _ = decode_path(&mut Decoder::new(&bytes));
+            let _ = Key::parse(&bytes);
+            let _ = unseal(b"key", &bytes);
+        }
+    }
+}

@@ -1,0 +1,382 @@
+//! A device: a folder that is the root of its own file system, known by the identity file in it.
+//!
+//! A mount point without its identity file is an absent device, never an empty one: nothing is ever written to it.
+//! Layout below the root: `oca-device.toml`, `objects/ab/cd/<object id>.col` and `.meta`, `staging/`.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use platform::file::{self, Space};
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{DeviceId, ObjectId};
+use crate::limits::MAX_IDENTITY_BYTES;
+
+/// Name of the identity file.
+pub const IDENTITY_FILE: &str = "oca-device.toml";
+/// The version of the layout that is written, and the newest that is used.
+pub const DEVICE_FORMAT: u32 = 1;
+const OBJECTS: &str = "objects";
+const STAGING: &str = "staging";
+
+/// A device whose identity was read. It may have vanished since: [`Device::probe`] looks again.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Device {
+    root: PathBuf,
+    identity: Identity,
+}
+
+/// What the identity file says; see `docs/formats/device.md`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Identity {
+    /// Version of the layout on this device.
+    pub format: u32,
+    /// Its name.
+    pub id: DeviceId,
+    /// When it was initialised, seconds since 1970.
+    pub created: u64,
+    /// The tier it was initialised for. Only a hint: the configuration decides.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tier: Option<String>,
+    /// It may share its file system with other folders (a demo); otherwise it must be a mount point.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub shared_fs: bool,
+}
+
+/// How to initialise a device.
+#[derive(Clone, Debug, Default)]
+pub struct InitOptions {
+    /// Now, seconds since 1970.
+    pub now_s: u64,
+    /// Tier hint.
+    pub tier: Option<String>,
+    /// Accept a folder that is not the root of its own file system.
+    pub shared_fs: bool,
+}
+
+/// Why a configured device cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum DeviceProblem {
+    /// The folder does not exist.
+    #[error("device {}: there is no such folder: mount it, or remove it from the configuration", path.display())]
+    Missing {
+        /// Configured path.
+        path: PathBuf,
+    },
+    /// The folder is there, its identity file is not: most likely nothing is mounted.
+    #[error("device {}: no {IDENTITY_FILE} in it: mount the device, or make a new one with `ocactl device add {}`",
+        path.display(), path.display())]
+    NoIdentity {
+        /// Configured path.
+        path: PathBuf,
+    },
+    /// Another device is mounted here.
+    #[error("device {}: this is device {found}, not {expected}: mount the right one", path.display())]
+    WrongIdentity {
+        /// Configured path.
+        path: PathBuf,
+        /// The device that was here.
+        expected: DeviceId,
+        /// The device that is here.
+        found: DeviceId,
+    },
+    /// A newer program initialised it.
+    #[error("device {}: its format {found} is newer than this program uses ({DEVICE_FORMAT}): install a newer version",
+        path.display())]
+    NewerFormat {
+        /// Configured path.
+        path: PathBuf,
+        /// Format on the device.
+        found: u32,
+    },
+    /// The identity file cannot be understood.
+    #[error("{}: {cause}: restore it from `ocactl device ls` of an earlier day, or add the device anew",
+        path.join(IDENTITY_FILE).display())]
+    BadIdentity {
+        /// Configured path.
+        path: PathBuf,
+        /// What the parser says.
+        cause: String,
+    },
+    /// The folder lies on the file system above it.
+    #[error("device {}: it is not the root of its own file system: mount it there, or say that folders may share \
+        one (shared_fs = true, `--shared-fs`)", path.display())]
+    NotMounted {
+        /// Configured path.
+        path: PathBuf,
+    },
+    /// It is a device already.
+    #[error("device {}: it is already device {id}", path.display())]
+    AlreadyInitialised {
+        /// Path.
+        path: PathBuf,
+        /// The device it is.
+        id: DeviceId,
+    },
+    /// The folder holds something else.
+    #[error("device {}: the folder is not empty ({found} is in it): a device owns its file system", path.display())]
+    NotEmpty {
+        /// Path.
+        path: PathBuf,
+        /// The first thing found.
+        found: String,
+    },
+    /// The file system cannot be written.
+    #[error("device {}: the file system is mounted read-only: see the kernel log, then remount it", path.display())]
+    ReadOnly {
+        /// Configured path.
+        path: PathBuf,
+    },
+    /// The disk or the file system fails.
+    #[error("device {}: {source}: see the kernel log", path.display())]
+    Unreadable {
+        /// Configured path.
+        path: PathBuf,
+        /// What the kernel says.
+        source: io::Error,
+    },
+}
+
+/// Makes an empty folder into a device. What the folder holds already is never touched.
+pub fn initialise(path: &Path, options: &InitOptions) -> Result<Device, DeviceProblem> {
+    let unreadable = |source| DeviceProblem::Unreadable {
+        path: path.into(),
+        source,
+    };
+    match open(path) {
+        Err(DeviceProblem::NoIdentity { .. }) => {}
+        Ok(device) => {
+            return Err(DeviceProblem::AlreadyInitialised {
+                path: path.into(),
+                id: device.id(),
+            });
+        }
+        Err(problem) => return Err(problem),
+    }
+    refuse_other_content(path)?;
+    if !options.shared_fs && !is_mount_point(path).map_err(unreadable)? {
+        return Err(DeviceProblem::NotMounted { path: path.into() });
+    }
+    let identity = Identity {
+        format: DEVICE_FORMAT,
+        id: random_id().map_err(unreadable)?,
+        created: options.now_s,
+        tier: options.tier.clone(),
+        shared_fs: options.shared_fs,
+    };
+    write_layout(path, &identity).map_err(unreadable)?;
+    Ok(Device {
+        root: path.into(),
+        identity,
+    })
+}
+
+/// Opens a configured device, whichever it is.
+pub fn open(path: &Path) -> Result<Device, DeviceProblem> {
+    let identity = read_identity(path)?;
+    let unreadable = |source| DeviceProblem::Unreadable {
+        path: path.into(),
+        source,
+    };
+    if !identity.shared_fs && !is_mount_point(path).map_err(unreadable)? {
+        return Err(DeviceProblem::NotMounted { path: path.into() });
+    }
+    Ok(Device {
+        root: path.into(),
+        identity,
+    })
+}
+
+impl Device {
+    /// Its name.
+    pub fn id(&self) -> DeviceId {
+        self.identity.id
+    }
+
+    /// The folder it was opened at.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// What its identity file said.
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// Looks whether the same device is still here. Blocks as long as the device does; the device service calls it on
+    /// a thread of its own.
+    pub fn probe(&self) -> Result<(), DeviceProblem> {
+        let found = open(&self.root)?.id();
+        if found == self.id() {
+            return Ok(());
+        }
+        Err(DeviceProblem::WrongIdentity {
+            path: self.root.clone(),
+            expected: self.id(),
+            found,
+        })
+    }
+
+    /// Room on its file system.
+    pub fn space(&self) -> Result<Space, DeviceProblem> {
+        file::space(&self.root).map_err(|source| DeviceProblem::Unreadable {
+            path: self.root.clone(),
+            source,
+        })
+    }
+
+    /// Like [`probe`](Self::probe), and the file system must take writes.
+    pub fn check_writable(&self) -> Result<Space, DeviceProblem> {
+        self.probe()?;
+        let space = self.space()?;
+        if space.read_only {
+            Err(DeviceProblem::ReadOnly {
+                path: self.root.clone(),
+            })
+        } else {
+            Ok(space)
+        }
+    }
+
+    /// The folder of all objects.
+    pub fn objects(&self) -> PathBuf {
+        self.root.join(OBJECTS)
+    }
+
+    /// The folder of what is being written.
+    pub fn staging(&self) -> PathBuf {
+        self.root.join(STAGING)
+    }
+
+    /// The folder that holds the files of an object.
+    pub fn folder(&self, object: &ObjectId) -> PathBuf {
+        folder_below(&self.root, object)
+    }
+
+    /// The column file of an object on this device.
+    pub fn column_path(&self, object: &ObjectId) -> PathBuf {
+        column_path(&self.root, object)
+    }
+
+    /// The sidecar of that column.
+    pub fn sidecar_path(&self, object: &ObjectId) -> PathBuf {
+        self.folder(object).join(format!("{object}.meta"))
+    }
+}
+
+fn folder_below(root: &Path, object: &ObjectId) -> PathBuf {
+    let name = object.to_string();
+    let mut path = root.join(OBJECTS);
+    path.push(&name[..2]);
+    path.push(&name[2..4]);
+    path
+}
+
+/// Where the column of an object lies below the root of a device.
+pub(crate) fn column_path(root: &Path, object: &ObjectId) -> PathBuf {
+    folder_below(root, object).join(format!("{object}.col"))
+}
+
+fn read_identity(path: &Path) -> Result<Identity, DeviceProblem> {
+    let unreadable = |source| DeviceProblem::Unreadable {
+        path: path.into(),
+        source,
+    };
+    let mut text = String::new();
+    match File::open(path.join(IDENTITY_FILE)) {
+        Ok(file) => file.take(MAX_IDENTITY_BYTES).read_to_string(&mut text),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Err(match path.try_exists().map_err(unreadable)? {
+                true => DeviceProblem::NoIdentity { path: path.into() },
+                false => DeviceProblem::Missing { path: path.into() },
+            });
+        }
+        Err(error) => Err(error),
+    }
+    .map_err(|source| match source.kind() {
+        io::ErrorKind::InvalidData => bad_identity(path, &source),
+        _ => unreadable(source),
+    })?;
+    parse_identity(path, &text)
+}
+
+fn bad_identity(path: &Path, cause: &dyn std::fmt::Display) -> DeviceProblem {
+    DeviceProblem::BadIdentity {
+        path: path.into(),
+        cause: cause.to_string(),
+    }
+}
+
+/// The format is read first and alone, so that a file with keys of a newer one is said to be newer, not wrong.
+fn parse_identity(path: &Path, text: &str) -> Result<Identity, DeviceProblem> {
+    #[derive(Deserialize)]
+    struct Format {
+        format: u32,
+    }
+    let Format { format } = toml::from_str(text).map_err(|error| bad_identity(path, &error))?;
+    if format > DEVICE_FORMAT {
+        return Err(DeviceProblem::NewerFormat {
+            path: path.into(),
+            found: format,
+        });
+    }
+    toml::from_str(text).map_err(|error| bad_identity(path, &error))
+}
+
+/// A mount point has another device number than the folder that holds it, or is `/` itself.
+fn is_mount_point(path: &Path) -> io::Result<bool> {
+    let path = path.canonicalize()?;
+    match path.parent() {
+        Some(parent) => Ok(file::device_number(&path)? != file::device_number(parent)?),
+        None => Ok(true),
+    }
+}
+
+fn refuse_other_content(path: &Path) -> Result<(), DeviceProblem> {
+    let unreadable = |source| DeviceProblem::Unreadable {
+        path: path.into(),
+        source,
+    };
+    for entry in fs::read_dir(path).map_err(unreadable)? {
+        let name = entry.map_err(unreadable)?.file_name();
+        // A fresh ext4 has lost+found, a fresh UFS .snap; an interrupted initialisation left its own folders.
+        let ours = [
+            OBJECTS,
+            STAGING,
+            "lost+found",
+            ".snap",
+            "oca-device.toml.new",
+        ];
+        if !ours.iter().any(|known| name == *known) {
+            return Err(DeviceProblem::NotEmpty {
+                path: path.into(),
+                found: name.to_string_lossy().into(),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// The identity file comes last and by rename: a device without it is not yet one.
+fn write_layout(path: &Path, identity: &Identity) -> io::Result<()> {
+    fs::create_dir_all(path.join(OBJECTS))?;
+    fs::create_dir_all(path.join(STAGING))?;
+    let text = toml::to_string(identity).map_err(io::Error::other)?;
+    let fresh = path.join("oca-device.toml.new");
+    let mut file = File::create(&fresh)?;
+    file.write_all(
+        b"# Identity of an Open Cache Appliance device. Never copy or edit this file.\n",
+    )?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()?;
+    fs::rename(&fresh, path.join(IDENTITY_FILE))?;
+    file::sync_directory(path)
+}
+
+fn random_id() -> io::Result<DeviceId> {
+    let mut id = [0; 16];
+    File::open("/dev/urandom")?.read_exact(&mut id)?;
+    Ok(DeviceId(id))
+}

@@ -1,0 +1,443 @@
+//! Publishing: sealed objects become visible, paths change, all in one catalog commit.
+//!
+//! The order of the steps, after any of which a crash leaves the old or the new state:
+//!
+//! ```text
+//! columns staged and synced   nothing refers to them; `staging/` is cleared when the store is opened
+//! catalog: intention          the objects are *doomed* before they exist: what appears now is unlinked at open
+//! sidecars staged and synced
+//! sidecars, columns renamed   into objects/ab/cd/
+//! folders synced
+//! catalog: commit             the new state; the objects are no longer doomed, replaced ones are
+//! sidecars rewritten          of objects that gained or lost a path; pending ones are finished at open
+//! ```
+//!
+//! Up to 64 objects share the folder syncs and the commits.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use platform::file;
+
+use crate::catalog::{CopyRecord, DoomedRecord, Edit, ObjectRecord};
+use crate::device::Device;
+use crate::entry::PathEntry;
+use crate::error::StoreError;
+use crate::ids::{Generation, ObjectId};
+use crate::limits::{MAX_BATCH_OBJECTS, MAX_PATHS_PER_OBJECT};
+use crate::sidecar::Sidecar;
+use crate::staging::{Sealed, StagedFile};
+use crate::store::{Step, Store};
+
+/// An object and the paths that shall lead to it.
+pub struct Publication {
+    /// The object.
+    pub content: Content,
+    /// Paths to set, at least one.
+    pub paths: Vec<NewPath>,
+}
+
+/// Where the bytes of a publication are.
+pub enum Content {
+    /// Freshly written.
+    Sealed(Sealed),
+    /// Stored before.
+    Stored(ObjectId),
+}
+
+/// A path to set.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NewPath {
+    /// The path, percent-decoded, beginning with `/`.
+    pub path: Box<str>,
+    /// Value of `Content-Type`.
+    pub content_type: Box<str>,
+    /// Value of `Cache-Control`.
+    pub cache_control: Box<str>,
+    /// Seconds since 1970 for `Last-Modified`.
+    pub modified_s: u64,
+}
+
+impl Content {
+    fn object(&self) -> ObjectId {
+        match self {
+            Self::Sealed(sealed) => sealed.object(),
+            Self::Stored(object) => *object,
+        }
+    }
+}
+
+impl NewPath {
+    fn entry(&self, serial: Generation) -> PathEntry {
+        PathEntry {
+            path: self.path.clone(),
+            serial: serial.0,
+            content_type: self.content_type.clone(),
+            cache_control: self.cache_control.clone(),
+            modified_s: self.modified_s,
+        }
+    }
+}
+
+/// A checked batch: what arrives, and all paths to set.
+struct Batch {
+    generation: Generation,
+    arrivals: BTreeMap<ObjectId, Sealed>,
+    resumed: BTreeMap<ObjectId, ObjectRecord>,
+    paths: BTreeMap<Box<str>, (ObjectId, PathEntry)>,
+}
+
+impl Store {
+    /// Publishes a batch in one commit and returns its generation. On an error nothing of it is published.
+    pub fn publish(&mut self, batch: Vec<Publication>) -> Result<Generation, StoreError> {
+        let batch = self.check(batch)?;
+        let generation = batch.generation;
+        if let Err(error) = self.arrive_and_commit(batch) {
+            // Files that came to their place are unlinked now, or when the store is opened next.
+            let _ = self.unlink_doomed(Generation(0));
+            return Err(error);
+        }
+        self.settle_after_commit();
+        Ok(generation)
+    }
+
+    /// Takes paths away, in one commit, and returns its generation. Objects that no path leads to any more are doomed.
+    pub fn remove(&mut self, paths: &[&str]) -> Result<Generation, StoreError> {
+        let mut edit = self.catalog.edit()?;
+        let generation = Generation(edit.generation()?.0 + 1);
+        let mut touched = BTreeSet::new();
+        for path in paths {
+            touched.insert(
+                edit.delete_path(path)?
+                    .ok_or_else(|| StoreError::UnknownPath((*path).into()))?,
+            );
+        }
+        touch(&mut edit, touched, generation)?;
+        edit.set_generation(generation)?;
+        edit.commit()?;
+        self.done(Step::Committed);
+        self.settle_after_commit();
+        Ok(generation)
+    }
+
+    fn check(&self, batch: Vec<Publication>) -> Result<Batch, StoreError> {
+        if batch.len() > MAX_BATCH_OBJECTS {
+            return Err(StoreError::BatchTooLarge(batch.len()));
+        }
+        let generation = Generation(self.generation()?.0 + 1);
+        let mut checked = Batch {
+            generation,
+            arrivals: BTreeMap::new(),
+            resumed: BTreeMap::new(),
+            paths: BTreeMap::new(),
+        };
+        for Publication { content, paths } in batch {
+            let object = content.object();
+            for path in paths {
+                let entry = path.entry(generation);
+                entry.check()?;
+                if checked
+                    .paths
+                    .insert(entry.path.clone(), (object, entry))
+                    .is_some()
+                {
+                    return Err(StoreError::PathTwice(path.path));
+                }
+            }
+            match (self.stored(&object)?, content) {
+                // Stored before, or meanwhile: a second copy of the bytes goes with its `Sealed`.
+                (Some(record), _) => drop(checked.resumed.insert(object, record)),
+                (None, Content::Sealed(sealed)) => drop(checked.arrivals.insert(object, sealed)),
+                (None, Content::Stored(_)) if checked.arrivals.contains_key(&object) => {}
+                (None, Content::Stored(_)) => return Err(StoreError::UnknownObject(object)),
+            }
+        }
+        Ok(checked)
+    }
+
+    fn arrive_and_commit(&mut self, batch: Batch) -> Result<(), StoreError> {
+        let Batch {
+            generation,
+            arrivals,
+            resumed,
+            paths,
+        } = batch;
+        let records: Vec<_> = arrivals
+            .values()
+            .map(|sealed| record_of(sealed, generation))
+            .collect();
+        if !records.is_empty() {
+            self.intend(&records)?;
+            self.arrive(arrivals, &paths, generation)?;
+        }
+        self.commit(generation, &records, &resumed, &paths)
+    }
+
+    fn intend(&mut self, records: &[ObjectRecord]) -> Result<(), StoreError> {
+        let mut edit = self.catalog.edit()?;
+        for record in records {
+            edit.put_doomed(&DoomedRecord {
+                since: Generation(0),
+                record: record.clone(),
+            })?;
+        }
+        edit.commit()?;
+        self.done(Step::Intended);
+        Ok(())
+    }
+
+    /// Brings files to their places. No catalog transaction is open meanwhile.
+    fn arrive(
+        &self,
+        arrivals: BTreeMap<ObjectId, Sealed>,
+        paths: &BTreeMap<Box<str>, (ObjectId, PathEntry)>,
+        generation: Generation,
+    ) -> Result<(), StoreError> {
+        let mut folders = BTreeSet::new();
+        for (object, sealed) in arrivals {
+            let mut listed = self.catalog.edit()?.paths_of(&object)?;
+            let new = paths
+                .values()
+                .filter(|(of, _)| *of == object)
+                .map(|(_, entry)| entry);
+            listed.retain(|before| !paths.contains_key(&before.path));
+            listed.extend(new.cloned());
+            listed.sort_unstable();
+            self.arrive_object(sealed, &listed, generation, &mut folders)?;
+        }
+        for folder in folders {
+            file::sync_directory(&folder).map_err(StoreError::io("sync", &folder))?;
+        }
+        self.done(Step::FoldersSynced);
+        Ok(())
+    }
+
+    fn arrive_object(
+        &self,
+        sealed: Sealed,
+        paths: &[PathEntry],
+        generation: Generation,
+        folders: &mut BTreeSet<PathBuf>,
+    ) -> Result<(), StoreError> {
+        let devices: Box<[_]> = sealed
+            .columns
+            .iter()
+            .map(|column| column.device.id())
+            .collect();
+        let object = sealed.object();
+        for (column, sealed_column) in sealed.columns.into_iter().enumerate() {
+            let device = sealed_column.device;
+            let sidecar = Sidecar {
+                object,
+                layout: sealed.layout,
+                placed: generation.0,
+                revision: generation.0,
+                tier: sealed.tier.clone(),
+                copy: 0,
+                column: column as u8,
+                devices: devices.clone(),
+                paths: paths.to_vec(),
+                groups: sealed.tree.groups().into(),
+                crcs: sealed_column.crcs,
+            };
+            let staged = StagedFile::name(&device, &object, "meta");
+            sidecar
+                .write_new(staged.path())
+                .map_err(StoreError::io("write", staged.path()))?;
+            self.done(Step::SidecarWritten);
+            make_folders(&device, &object, folders)?;
+            staged.rename(&device.sidecar_path(&object))?;
+            self.done(Step::SidecarRenamed);
+            sealed_column.file.rename(&device.column_path(&object))?;
+            self.done(Step::ColumnRenamed);
+        }
+        Ok(())
+    }
+
+    fn commit(
+        &mut self,
+        generation: Generation,
+        arrived: &[ObjectRecord],
+        resumed: &BTreeMap<ObjectId, ObjectRecord>,
+        paths: &BTreeMap<Box<str>, (ObjectId, PathEntry)>,
+    ) -> Result<(), StoreError> {
+        let mut edit = self.catalog.edit()?;
+        for record in arrived {
+            // What an incomplete copy left on other devices goes.
+            if let Some(before) = edit.object(&record.object)? {
+                edit.put_doomed(&DoomedRecord {
+                    since: generation,
+                    record: before,
+                })?;
+            }
+            edit.put_object(record)?;
+            edit.delete_doomed(&record.object, generation.0)?;
+        }
+        let mut touched = BTreeSet::new();
+        for (object, record) in resumed {
+            edit.put_object(record)?;
+            for copy in &record.copies {
+                edit.delete_doomed(object, copy.placed)?;
+            }
+            touched.insert(*object);
+        }
+        for (object, entry) in paths.values() {
+            touched.extend(
+                edit.put_path(object, entry)?
+                    .filter(|before| before != object),
+            );
+        }
+        for object in arrived
+            .iter()
+            .map(|record| &record.object)
+            .chain(resumed.keys())
+        {
+            if edit.paths_of(object)?.len() > MAX_PATHS_PER_OBJECT {
+                return Err(StoreError::TooManyPaths(*object));
+            }
+        }
+        touch(&mut edit, touched, generation)?;
+        edit.set_generation(generation)?;
+        edit.commit()?;
+        self.done(Step::Committed);
+        Ok(())
+    }
+
+    fn settle_after_commit(&mut self) {
+        // The commit holds whatever comes now; what is left over is finished at the next commit or open.
+        if let Err(error) = self.settle() {
+            tracing::warn!(%error, "sidecars could not be rewritten yet");
+        }
+    }
+
+    /// Makes the sidecars of all pending objects list the paths that the catalog has. An object with a device that is
+    /// not here stays pending.
+    pub(crate) fn settle(&mut self) -> Result<(), StoreError> {
+        let edit = self.catalog.edit()?;
+        let revision = edit.generation()?;
+        let mut work = Vec::new();
+        for object in edit.pending()? {
+            let doomed = edit
+                .doomed_of(&object)?
+                .into_iter()
+                .map(|doomed| doomed.record);
+            let records: Vec<_> = edit.object(&object)?.into_iter().chain(doomed).collect();
+            work.push((object, records, edit.paths_of(&object)?));
+        }
+        drop(edit);
+        let settled: Vec<_> = work
+            .iter()
+            .filter(|(_, records, paths)| self.rewrite_sidecars(records, paths, revision))
+            .collect();
+        if settled.is_empty() {
+            return Ok(());
+        }
+        let mut edit = self.catalog.edit()?;
+        for (object, ..) in settled {
+            edit.clear_pending(object)?;
+        }
+        edit.commit()?;
+        self.done(Step::Settled);
+        Ok(())
+    }
+
+    /// Whether all sidecars of an object now list its paths.
+    fn rewrite_sidecars(
+        &self,
+        records: &[ObjectRecord],
+        paths: &[PathEntry],
+        revision: Generation,
+    ) -> bool {
+        let mut all = true;
+        for record in records {
+            for id in record.copies.iter().flat_map(|copy| &copy.devices) {
+                let rewritten = self
+                    .device(id)
+                    .map(|device| rewrite(device, &record.object, paths, revision));
+                match rewritten {
+                    Some(Ok(())) => self.done(Step::SidecarRewritten),
+                    Some(Err(error)) => {
+                        tracing::warn!(%error, "a sidecar could not be rewritten");
+                        all = false;
+                    }
+                    None => all = false,
+                }
+            }
+        }
+        all
+    }
+}
+
+fn record_of(sealed: &Sealed, generation: Generation) -> ObjectRecord {
+    let copy = CopyRecord {
+        placed: generation.0,
+        layout: sealed.layout,
+        tier: sealed.tier.clone(),
+        devices: sealed
+            .columns
+            .iter()
+            .map(|column| column.device.id())
+            .collect(),
+    };
+    ObjectRecord::single(sealed.object(), copy)
+}
+
+/// Objects whose paths changed: their sidecars are pending, and without any path they are doomed.
+fn touch(
+    edit: &mut Edit<'_>,
+    objects: BTreeSet<ObjectId>,
+    generation: Generation,
+) -> Result<(), StoreError> {
+    for object in objects {
+        edit.set_pending(&object)?;
+        if !edit.paths_of(&object)?.is_empty() {
+            continue;
+        }
+        if let Some(record) = edit.object(&object)? {
+            edit.put_doomed(&DoomedRecord {
+                since: generation,
+                record,
+            })?;
+            edit.delete_object(&object)?;
+        }
+    }
+    Ok(())
+}
+
+/// Makes `objects/ab/cd` and notes which folders have new names in them.
+fn make_folders(
+    device: &Device,
+    object: &ObjectId,
+    folders: &mut BTreeSet<PathBuf>,
+) -> Result<(), StoreError> {
+    let folder = device.folder(object);
+    if !folder.exists() {
+        fs::create_dir_all(&folder).map_err(StoreError::io("create", &folder))?;
+        folders.extend(folder.ancestors().skip(1).take(2).map(Path::to_path_buf));
+    }
+    folders.insert(folder);
+    Ok(())
+}
+
+fn rewrite(
+    device: &Device,
+    object: &ObjectId,
+    paths: &[PathEntry],
+    revision: Generation,
+) -> Result<(), StoreError> {
+    let path = device.sidecar_path(object);
+    let mut sidecar = Sidecar::read(&path).map_err(|problem| StoreError::Sidecar {
+        path: path.clone(),
+        problem,
+    })?;
+    if sidecar.paths == paths {
+        return Ok(());
+    }
+    sidecar.paths = paths.to_vec();
+    sidecar.revision = revision.0;
+    let staged = StagedFile::name(device, object, "meta");
+    sidecar
+        .replace(&path, staged.path())
+        .map_err(StoreError::io("rewrite", &path))
+}

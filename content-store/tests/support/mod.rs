@@ -1,0 +1,175 @@
+//! An appliance in a temporary folder: two hot devices, one of capacity.
+#![allow(dead_code, reason = "each test file uses its own part of this")]
+#![allow(unreachable_pub, reason = "shared by several test files")]
+
+use std::path::{Path, PathBuf};
+
+use content_store::catalog::{CatalogReader, Snapshot};
+use content_store::chunk_tree::ChunkTree;
+use content_store::device::{self, InitOptions};
+use content_store::{
+    Content, Generation, NewPath, ObjectId, Publication, Stage, StepHook, Store, StoreConfig,
+    TierConfig, TierRole,
+};
+
+pub const MIB: u64 = 1 << 20;
+
+pub struct Appliance {
+    pub folder: PathBuf,
+    _temporary: Option<tempfile::TempDir>,
+}
+
+impl Appliance {
+    /// With three initialised devices.
+    pub fn new() -> Self {
+        let temporary = tempfile::tempdir().unwrap();
+        let appliance = Self {
+            folder: temporary.path().into(),
+            _temporary: Some(temporary),
+        };
+        for root in appliance.devices() {
+            std::fs::create_dir_all(&root).unwrap();
+            let options = InitOptions {
+                now_s: 1_800_000_000,
+                tier: None,
+                shared_fs: true,
+            };
+            device::initialise(&root, &options).unwrap();
+        }
+        appliance
+    }
+
+    /// One that another process made.
+    pub fn at(folder: &Path) -> Self {
+        Self {
+            folder: folder.into(),
+            _temporary: None,
+        }
+    }
+
+    pub fn devices(&self) -> [PathBuf; 3] {
+        ["nvme0", "nvme1", "hdd0"].map(|name| self.folder.join(name))
+    }
+
+    pub fn state_dir(&self) -> PathBuf {
+        self.folder.join("state")
+    }
+
+    pub fn config(&self) -> StoreConfig {
+        let [nvme0, nvme1, hdd0] = self.devices();
+        let tier = |name: &str, role, stripe_width, devices| TierConfig {
+            name: name.into(),
+            role,
+            stripe_unit: MIB,
+            read_unit: 256 << 10,
+            stripe_width,
+            devices,
+        };
+        StoreConfig {
+            state_dir: self.state_dir(),
+            tiers: vec![
+                tier("nvme", TierRole::Hot, 2, vec![nvme0, nvme1]),
+                tier("hdd", TierRole::Capacity, 1, vec![hdd0]),
+            ],
+            program: "test".into(),
+        }
+    }
+
+    pub fn open(&self) -> Store {
+        Store::open(self.config()).unwrap()
+    }
+
+    pub fn open_with(&self, hook: StepHook) -> Store {
+        Store::open_with_hook(self.config(), Some(hook)).unwrap()
+    }
+
+    pub fn snapshot(&self) -> Snapshot {
+        sorted(
+            CatalogReader::open(&self.state_dir())
+                .unwrap()
+                .load()
+                .unwrap(),
+        )
+    }
+
+    /// All files below the devices but the identity files, as paths relative to the appliance.
+    pub fn files(&self) -> Vec<String> {
+        let mut files = Vec::new();
+        for root in self.devices() {
+            collect(&root, &mut files);
+        }
+        files.retain(|file| !file.ends_with(device::IDENTITY_FILE));
+        files.sort();
+        files
+    }
+}
+
+pub fn sorted(mut snapshot: Snapshot) -> Snapshot {
+    snapshot.paths.sort();
+    snapshot.objects.sort_by_key(|record| record.object);
+    snapshot
+}
+
+fn collect(folder: &Path, files: &mut Vec<String>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            collect(&path, files);
+        } else {
+            files.push(path.display().to_string());
+        }
+    }
+}
+
+/// Bytes that differ from place to place and from seed to seed.
+pub fn bytes(seed: u64, length: u64) -> Vec<u8> {
+    (0..length)
+        .map(|i| ((i ^ seed << 32).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8)
+        .collect()
+}
+
+pub fn path(path: &str) -> NewPath {
+    NewPath {
+        path: path.into(),
+        content_type: "video/mp4".into(),
+        cache_control: "max-age=31536000, immutable".into(),
+        modified_s: 1_700_000_000,
+    }
+}
+
+pub fn content(store: &Store, bytes: &[u8], tier: &str) -> Content {
+    match store.stage(ChunkTree::of(bytes), tier).unwrap() {
+        Stage::Stored(object) => Content::Stored(object),
+        Stage::Write(mut staging) => {
+            staging.copy_from(bytes, |_| ()).unwrap();
+            Content::Sealed(staging.seal().unwrap())
+        }
+    }
+}
+
+pub fn publication(store: &Store, at: &[&str], bytes: &[u8], tier: &str) -> Publication {
+    Publication {
+        content: content(store, bytes, tier),
+        paths: at.iter().map(|at| path(at)).collect(),
+    }
+}
+
+pub fn publish(store: &mut Store, at: &[&str], bytes: &[u8], tier: &str) -> Generation {
+    let publication = publication(store, at, bytes, tier);
+    store.publish(vec![publication]).unwrap()
+}
+
+pub fn id(bytes: &[u8]) -> ObjectId {
+    ChunkTree::of(bytes).object()
+}
+
+/// The paths of a snapshot with the objects that they lead to.
+pub fn tree(snapshot: &Snapshot) -> Vec<(String, ObjectId)> {
+    let mut tree: Vec<_> = snapshot
+        .paths
+        .iter()
+        .map(|(object, entry)| (entry.path.to_string(), *object))
+        .collect();
+    tree.sort();
+    tree
+}
