@@ -29,8 +29,8 @@ fn a_closed_token_is_dead() {
 fn close_ends_whatever_was_under_way() {
     on_every_backend(|backend| {
         let mut server = Server::new(backend);
-        let (mut peer, token) = server.connect();
-        fill(&mut server, token);
+        let (mut peer, token) = server.pair();
+        fill(&server, token);
         server.reactor.receive(token);
         server.reactor.wait_writable(token);
         server.expect_silence();

@@ -2,6 +2,7 @@
 
 use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use platform::reactor::{
@@ -54,6 +55,13 @@ impl Server {
         peer.set_write_timeout(Some(PATIENCE)).unwrap();
         let token = self.accepted();
         (peer, token)
+    }
+
+    /// A peer on a socket pair. What its socket has room for depends on nothing but what was sent and read,
+    /// whereas TCP's room changes by itself for a while.
+    pub(crate) fn pair(&mut self) -> (UnixStream, Token) {
+        let (peer, ours) = UnixStream::pair().unwrap();
+        (peer, self.reactor.adopt(ours.into()).unwrap())
     }
 
     pub(crate) fn accepted(&mut self) -> Token {
@@ -128,23 +136,12 @@ impl Server {
     }
 }
 
-/// Sends until nothing fits any more, neither here nor in the peer's kernel; how many bytes that was.
-pub(crate) fn fill(server: &mut Server, token: Token) -> usize {
-    let mut queued = 0;
-    loop {
-        match send_all_that_fits(&server.reactor, token) {
-            0 => return queued,
-            sent => queued += sent,
-        }
-        server.reactor.turn(Some(TINY)).unwrap();
-    }
-}
-
-fn send_all_that_fits(reactor: &Reactor, token: Token) -> usize {
+/// Sends until nothing fits any more; how many bytes that was.
+pub(crate) fn fill(server: &Server, token: Token) -> usize {
     let bytes = [0; 64 * 1024];
     let mut queued = 0;
     loop {
-        match reactor.send(token, &bytes, More::No) {
+        match server.reactor.send(token, &bytes, More::No) {
             Ok(sent) => queued += sent,
             Err(error) if error.kind() == ErrorKind::WouldBlock => return queued,
             Err(error) => panic!("send: {error}"),

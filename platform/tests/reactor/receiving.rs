@@ -1,6 +1,5 @@
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
-use std::os::unix::net::UnixStream;
 
 use platform::reactor::{Event, More, ReactorLimits, ReceiveBuffer, Token};
 use platform::socket::raise_descriptor_limit;
@@ -226,8 +225,7 @@ fn thousands_share_a_few_buffers() {
         let mut server = Server::with_limits(backend, &limits);
         let mut peers = Vec::new();
         for _ in 0..count {
-            let (peer, ours) = UnixStream::pair().unwrap();
-            let token = server.reactor.adopt(ours.into()).unwrap();
+            let (peer, token) = server.pair();
             server.reactor.receive(token);
             peers.push((peer, token));
         }
