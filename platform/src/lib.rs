@@ -9,10 +9,15 @@
 //! a function.
 
 pub mod allocation;
+pub mod buffer;
 pub mod cpu;
+pub mod device;
 pub mod file;
 pub mod lmdb;
+pub mod memory;
+mod park;
 pub mod reactor;
 pub mod sendfile;
 pub mod socket;
+pub mod stored_file;
 pub mod timer;

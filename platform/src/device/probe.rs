@@ -1,0 +1,47 @@
+//! The probe thread of a device: asks again and again whether it is still there, and tries a read before it is used again.
+
+use std::sync::Arc;
+use std::thread;
+
+use memmap2::MmapMut;
+
+use super::health::{Round, Verdict};
+use super::reader::read_aligned;
+use super::service::Service;
+use crate::file::{DIRECT_ALIGNMENT, space};
+
+pub(super) fn run(service: &Arc<Service>, mut scratch: MmapMut) {
+    service.prober.get_or_init(thread::current);
+    while !service.is_stopped() {
+        let running = service.operations.begin(&service.operations.probe);
+        let round = Round {
+            probe: (service.options.probe)(),
+            trial: trial(service, &mut scratch),
+        };
+        if let Ok(space) = space(&service.options.root) {
+            service.learned_space(space);
+        }
+        drop(running);
+        service.judge(|health| health.round(round));
+        thread::park_timeout(service.options.deadlines.probe_every);
+    }
+}
+
+/// Memory for a trial read.
+pub(super) fn scratch() -> std::io::Result<MmapMut> {
+    MmapMut::map_anon(DIRECT_ALIGNMENT)
+}
+
+/// Reads a little of what could be read last, without the page cache. Nothing is tried on a device that is well, or when the file is gone.
+fn trial(service: &Service, scratch: &mut MmapMut) -> Option<Result<(), String>> {
+    if service.verdict() == Verdict::Ok {
+        return None;
+    }
+    let trial = service.trial()?;
+    let file = trial.file.upgrade()?;
+    let read = service
+        .files
+        .open(&file)
+        .and_then(|opened| read_aligned(&opened, scratch, trial.offset, DIRECT_ALIGNMENT));
+    Some(read.map(drop).map_err(|error| error.to_string()))
+}

@@ -1,0 +1,286 @@
+//! [`StoredFile`]: one immutable file on one device, as workers and the device service share it.
+//!
+//! A worker asks it two things, without a system call, a lock or an allocation: is this piece locked in memory
+//! ([`StoredFile::locked`]), and is the file still good ([`StoredFile::is_bad`]). Everything that touches the disk (descriptors, the
+//! table of checksums) is opened by the service's threads when it is first needed, kept, and closed by them again.
+//!
+//! What the bytes mean is not known here: the store supplies a [`Source`].
+
+use std::fmt;
+use std::fs::File;
+use std::io;
+use std::ops::{Deref, Range};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use arc_swap::{ArcSwapOption, Guard};
+
+use crate::file::{DIRECT_ALIGNMENT, Directness, open_direct};
+use crate::memory::LockedPiece;
+
+/// Bytes that one checksum covers; reads are widened to whole blocks.
+pub const BLOCK_BYTES: u64 = 64 << 10;
+
+/// Bytes that are locked into memory or let go together. The last piece of a file ends with the file.
+pub const PIECE_BYTES: u64 = 2 << 20;
+
+const _: () = assert!(BLOCK_BYTES.is_multiple_of(DIRECT_ALIGNMENT as u64));
+const _: () = assert!(PIECE_BYTES.is_multiple_of(BLOCK_BYTES));
+
+/// What the store knows of a file.
+pub trait Source: Send + Sync + 'static {
+    /// Where the file is.
+    fn path(&self) -> &Path;
+    /// Its exact length in bytes.
+    fn length(&self) -> u64;
+    /// Reads what is needed to check the file's blocks. Called on a service thread; may block.
+    ///
+    /// # Errors
+    /// Whatever keeps it from being read; the request that needed it fails with it.
+    fn load_check(&self) -> io::Result<Box<dyn BlockCheck>>;
+}
+
+/// Checks blocks of one file.
+pub trait BlockCheck: Send + Sync {
+    /// Checks `bytes`, which were read from `offset`. `offset` is a multiple of [`BLOCK_BYTES`]; the bytes end at the end of a block or of
+    /// the file.
+    ///
+    /// # Errors
+    /// The first block that is not what was written.
+    fn check(&self, offset: u64, bytes: &[u8]) -> Result<(), BadBlock>;
+}
+
+/// A block that is not what was written.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the block at byte {offset} is not what was written")]
+pub struct BadBlock {
+    /// Where it begins in the file, in bytes.
+    pub offset: u64,
+}
+
+/// What the service keeps open of a file: gone when the service closes it, made anew when it is needed.
+pub(crate) struct Opened {
+    pub(crate) file: File,
+    pub(crate) directness: Directness,
+    pub(crate) check: Box<dyn BlockCheck>,
+    /// Used since the service last looked for something to close.
+    pub(crate) used: AtomicBool,
+}
+
+/// One immutable file on one device.
+///
+/// Its last owner closes descriptors and unlocks memory, so it must not be a worker: whoever takes a file out of use keeps an `Arc` of it
+/// until it is the only one.
+pub struct StoredFile {
+    source: Box<dyn Source>,
+    length: u64,
+    device: usize,
+    bad: AtomicBool,
+    /// Touched by service threads only, and never held across I/O.
+    opened: Mutex<Option<Arc<Opened>>>,
+    /// One for each piece; made when the first piece is locked, since few files ever have one.
+    locked: OnceLock<Box<[ArcSwapOption<LockedPiece>]>>,
+    hits: Box<[AtomicU32]>,
+}
+
+impl StoredFile {
+    /// A file on the device that the programs count as `device`. Nothing is opened.
+    #[must_use]
+    pub fn new(device: usize, source: Box<dyn Source>) -> Arc<Self> {
+        let length = source.length();
+        let pieces = length.div_ceil(PIECE_BYTES);
+        Arc::new(Self {
+            source,
+            length,
+            device,
+            bad: AtomicBool::new(false),
+            opened: Mutex::new(None),
+            locked: OnceLock::new(),
+            hits: (0..pieces).map(|_| AtomicU32::new(0)).collect(),
+        })
+    }
+
+    /// Exact length in bytes.
+    #[must_use]
+    pub fn length(&self) -> u64 {
+        self.length
+    }
+
+    /// The device that holds it, as the programs count them.
+    #[must_use]
+    pub fn device(&self) -> usize {
+        self.device
+    }
+
+    /// Where the file is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.source.path()
+    }
+
+    /// Whether a block of it was once found bad. It stays so for the life of this value.
+    #[must_use]
+    pub fn is_bad(&self) -> bool {
+        self.bad.load(Ordering::Relaxed)
+    }
+
+    /// Marks the file bad; true for the first to do so.
+    pub(crate) fn mark_bad(&self) -> bool {
+        !self.bad.swap(true, Ordering::Relaxed)
+    }
+
+    /// Number of pieces of [`PIECE_BYTES`]; the last may be shorter.
+    #[must_use]
+    pub fn piece_count(&self) -> u32 {
+        u32::try_from(self.hits.len()).expect("a file of 2^32 pieces would have 8 EiB")
+    }
+
+    /// The bytes of a piece.
+    ///
+    /// Empty at the end of the file for a piece that it does not have.
+    #[must_use]
+    pub fn piece_range(&self, piece: u32) -> Range<u64> {
+        let start = (u64::from(piece) * PIECE_BYTES).min(self.length);
+        start..(start + PIECE_BYTES).min(self.length)
+    }
+
+    /// The locked piece that holds the byte at `offset`, if it is in memory.
+    ///
+    /// Without a system call, a lock or (after a thread's first call) an allocation. The answer holds the piece in memory: keep it for one
+    /// send, not for a viewer's patience. A thread should hold at most eight at a time; more cost more, see `arc_swap`.
+    #[must_use]
+    pub fn locked(&self, offset: u64) -> Option<Locked<'_>> {
+        let piece = usize::try_from(offset / PIECE_BYTES).ok()?;
+        let guard = self.locked.get()?.get(piece)?.load();
+        guard.is_some().then_some(Locked { guard, file: self })
+    }
+
+    /// Whether a piece is locked in memory now.
+    #[must_use]
+    pub fn is_locked(&self, piece: u32) -> bool {
+        self.locked(u64::from(piece) * PIECE_BYTES).is_some()
+    }
+
+    /// Counts one use of the piece at `offset` and returns its uses so far; 0 for an offset past the end.
+    pub fn record_hit(&self, offset: u64) -> u32 {
+        let piece = usize::try_from(offset / PIECE_BYTES).unwrap_or(usize::MAX);
+        match self.hits.get(piece) {
+            Some(hits) => hits.fetch_add(1, Ordering::Relaxed).wrapping_add(1),
+            None => 0,
+        }
+    }
+
+    /// Uses of a piece so far.
+    #[must_use]
+    pub fn hits(&self, piece: u32) -> u32 {
+        self.hits
+            .get(piece as usize)
+            .map_or(0, |hits| hits.load(Ordering::Relaxed))
+    }
+
+    /// Halves the count of every piece, so that what was popular once does not stay so. A use counted meanwhile may be lost.
+    pub fn age_hits(&self) {
+        for hits in &self.hits {
+            hits.store(hits.load(Ordering::Relaxed) / 2, Ordering::Relaxed);
+        }
+    }
+
+    /// Publishes a piece to the workers.
+    pub(crate) fn publish(&self, piece: u32, locked: Arc<LockedPiece>) {
+        let pieces = self.piece_count();
+        let table = self
+            .locked
+            .get_or_init(|| (0..pieces).map(|_| ArcSwapOption::empty()).collect());
+        table[piece as usize].store(Some(locked));
+    }
+
+    /// Takes a piece away from the workers. Those that have it still use it: the owner of the answer waits until it is the only one.
+    ///
+    /// `swap` settles what guards owe before it returns, so from then on the count of the `Arc` tells the truth and only falls.
+    pub(crate) fn withdraw(&self, piece: u32) -> Option<Arc<LockedPiece>> {
+        self.locked.get()?.get(piece as usize)?.swap(None)
+    }
+
+    /// The descriptor for sending that locked pieces of this file share already.
+    pub(crate) fn sending_descriptor(&self) -> Option<Arc<File>> {
+        let table = self.locked.get()?;
+        let piece = table.iter().find_map(ArcSwapOption::load_full)?;
+        Some(Arc::clone(piece.file()))
+    }
+
+    /// What is open of it.
+    pub(crate) fn opened(&self) -> Option<Arc<Opened>> {
+        self.slot().clone()
+    }
+
+    /// Opens it: blocks as long as the disk likes. `Some` is what was open before, if another thread was faster.
+    pub(crate) fn open(&self) -> io::Result<(Arc<Opened>, FirstOpen)> {
+        let (file, directness) = open_direct(self.path())?;
+        let opened = Arc::new(Opened {
+            file,
+            directness,
+            check: self.source.load_check()?,
+            used: AtomicBool::new(true),
+        });
+        let mut slot = self.slot();
+        if let Some(earlier) = &*slot {
+            return Ok((Arc::clone(earlier), FirstOpen::No));
+        }
+        *slot = Some(Arc::clone(&opened));
+        Ok((opened, FirstOpen::Yes))
+    }
+
+    /// Takes away what is open; whoever drops it last closes it.
+    pub(crate) fn close(&self) -> Option<Arc<Opened>> {
+        self.slot().take()
+    }
+
+    fn slot(&self) -> std::sync::MutexGuard<'_, Option<Arc<Opened>>> {
+        self.opened.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether an open is the one that is kept.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(crate) enum FirstOpen {
+    Yes,
+    No,
+}
+
+impl fmt::Debug for StoredFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StoredFile")
+            .field("path", &self.path())
+            .field("device", &self.device)
+            .field("length", &self.length)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A piece that stays in memory as long as this lives.
+///
+/// It borrows the file, so that its drop can never be the one that unlocks the piece: that is left to the file's owner.
+pub struct Locked<'a> {
+    guard: Guard<Option<Arc<LockedPiece>>>,
+    file: &'a StoredFile,
+}
+
+impl Deref for Locked<'_> {
+    type Target = LockedPiece;
+
+    fn deref(&self) -> &LockedPiece {
+        self.guard
+            .as_deref()
+            .expect("`locked` gives out pieces that are there, and a guard never changes")
+    }
+}
+
+impl fmt::Debug for Locked<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Locked")
+            .field("path", &self.file.path())
+            .field("range", &self.range())
+            .finish()
+    }
+}
