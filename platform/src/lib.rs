@@ -21,3 +21,4 @@ pub mod sendfile;
 pub mod socket;
 pub mod stored_file;
 pub mod timer;
+pub mod watch;

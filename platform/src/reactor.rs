@@ -46,6 +46,8 @@ pub use event::{Event, ListenerId, ReceiveBuffer, Token};
 pub use limits::{MAX_CONNECTIONS, MAX_RECEIVE_BUFFERS, ReactorLimits};
 pub use waker::Waker;
 
+pub(crate) use readiness::Poller;
+
 use self::driver::Driver;
 use self::limits::LONGEST_WAIT;
 use self::table::{Socket, Table};

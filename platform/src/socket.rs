@@ -87,6 +87,14 @@ pub fn unsent_bytes(socket: BorrowedFd<'_>) -> io::Result<u32> {
     Ok(u32::try_from(bytes).unwrap_or(0))
 }
 
+/// Throws away at most `most` bytes that have arrived, without waiting (and on Linux without copying them);
+/// how many. 0 is the end of the stream, unless `most` is 0.
+///
+/// Errors: `WouldBlock` if there are none, or the socket's error.
+pub fn discard(socket: BorrowedFd<'_>, most: usize) -> io::Result<usize> {
+    system::discard(socket, most)
+}
+
 /// Bounds what one connection may have in the kernel, in bytes. See [`ListenOptions::send_buffer_bytes`].
 pub fn set_send_buffer(socket: BorrowedFd<'_>, bytes: u32) -> io::Result<()> {
     SockRef::from(&socket).set_send_buffer_size(bytes as usize)

@@ -22,9 +22,9 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::time::Duration;
 
 #[cfg(target_os = "linux")]
-use epoll::Poller;
+pub(crate) use epoll::Poller;
 #[cfg(target_os = "freebsd")]
-use kqueue::Poller;
+pub(crate) use kqueue::Poller;
 
 use super::driver::Driver;
 use super::event::{Event, ListenerId, Token};
@@ -36,13 +36,13 @@ use crate::socket;
 
 /// What the kernel said of one descriptor.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Readiness {
+pub(crate) struct Readiness {
     /// The `Tag` it was registered with.
-    pub(super) key: u64,
-    pub(super) readable: bool,
-    pub(super) writable: bool,
+    pub(crate) key: u64,
+    pub(crate) readable: bool,
+    pub(crate) writable: bool,
     /// The peer has closed its side, or the connection is broken: reads will tell, up to the very end.
-    pub(super) ending: bool,
+    pub(crate) ending: bool,
 }
 
 pub(super) struct ReadinessDriver {

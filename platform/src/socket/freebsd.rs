@@ -1,6 +1,7 @@
 //! FreeBSD words for sockets.
 
 use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
 
 use socket2::Socket;
 
@@ -15,4 +16,20 @@ pub(super) fn share_port(socket: &Socket) -> io::Result<()> {
 /// A resource limit as a plain number.
 pub(super) fn limit(limit: libc::rlim_t) -> u64 {
     u64::try_from(limit).unwrap_or(u64::MAX)
+}
+
+/// There is no word for throwing bytes away: they are copied to where nobody looks, a piece at a time.
+pub(super) fn discard(socket: BorrowedFd<'_>, most: usize) -> io::Result<usize> {
+    let mut scratch = [0_u8; 16 * 1024];
+    let room = most.min(scratch.len());
+    // SAFETY: `scratch` is writable for `room` bytes, and ours during the call.
+    let gone = unsafe {
+        libc::recv(
+            socket.as_raw_fd(),
+            scratch.as_mut_ptr().cast(),
+            room,
+            libc::MSG_DONTWAIT,
+        )
+    };
+    usize::try_from(gone).map_err(|_| io::Error::last_os_error())
 }
