@@ -262,7 +262,7 @@ impl Device {
 
     /// The sidecar of that column.
     pub fn sidecar_path(&self, object: &ObjectId) -> PathBuf {
-        self.folder(object).join(format!("{object}.meta"))
+        sidecar_path(&self.root, object)
     }
 }
 
@@ -277,6 +277,11 @@ fn folder_below(root: &Path, object: &ObjectId) -> PathBuf {
 /// Where the column of an object lies below the root of a device.
 pub(crate) fn column_path(root: &Path, object: &ObjectId) -> PathBuf {
     folder_below(root, object).join(format!("{object}.col"))
+}
+
+/// Where its sidecar lies.
+pub(crate) fn sidecar_path(root: &Path, object: &ObjectId) -> PathBuf {
+    folder_below(root, object).join(format!("{object}.meta"))
 }
 
 fn read_identity(path: &Path) -> Result<Identity, DeviceProblem> {

@@ -68,6 +68,9 @@ pub enum BadSidecar {
         "sidecar format {0} is newer than this program reads ({SIDECAR_FORMAT}): install a newer version"
     )]
     NewerFormat(u32),
+    /// It is not the one of the column beside it.
+    #[error("it belongs to another column")]
+    OfAnotherColumn,
     /// Its checksum holds, but it makes no sense.
     #[error("its content is malformed: {0}")]
     Malformed(#[from] Malformed),

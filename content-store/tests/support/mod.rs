@@ -1,5 +1,9 @@
 //! An appliance in a temporary folder: two hot devices, one of capacity.
 #![allow(dead_code, reason = "each test file uses its own part of this")]
+#![allow(
+    clippy::unwrap_used,
+    reason = "a helper that cannot go on fails its test"
+)]
 #![allow(unreachable_pub, reason = "shared by several test files")]
 
 use std::path::{Path, PathBuf};
