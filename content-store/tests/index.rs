@@ -20,7 +20,7 @@ fn built(appliance: &Appliance, devices: &[IndexDevice], previous: Option<&Index
 }
 
 fn object(index: &Index, path: &str) -> Arc<Object> {
-    Arc::clone(&index.lookup(path.as_bytes()).unwrap().object)
+    Arc::clone(&index.lookup(path.as_bytes()).expect("published").object)
 }
 
 #[test]

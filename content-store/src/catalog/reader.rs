@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::environment::Environment;
 use super::record::{decode_path, prefix, unseal};
 use super::writer::{format_of, generation_of};
-use super::{CatalogProblem, Key, ObjectRecord};
+use super::{CatalogProblem, DoomedRecord, Key, ObjectRecord};
 use crate::codec::{Decoder, Malformed};
 use crate::entry::PathEntry;
 use crate::ids::{Generation, ObjectId};
@@ -27,6 +27,8 @@ pub struct Snapshot {
     pub objects: Vec<ObjectRecord>,
     /// All paths with their objects, in no particular order.
     pub paths: Vec<(ObjectId, PathEntry)>,
+    /// Files that are to be unlinked.
+    pub doomed: Vec<DoomedRecord>,
 }
 
 impl CatalogReader {
@@ -84,7 +86,7 @@ impl CatalogReader {
 fn copy(environment: &Environment) -> heed::Result<Copied> {
     let transaction = environment.env.read_txn()?;
     let mut copied = Copied::default();
-    for prefix in [prefix::HEAD, prefix::OBJECT, prefix::PATH] {
+    for prefix in [prefix::HEAD, prefix::OBJECT, prefix::PATH, prefix::DOOMED] {
         for record in environment.database.prefix_iter(&transaction, &[prefix])? {
             let (key, value) = record?;
             copied.push(key, value);
@@ -152,6 +154,7 @@ fn add(snapshot: &mut Snapshot, key: &[u8], value: &[u8]) -> Result<(), Malforme
             }
             snapshot.objects.push(record);
         }
+        Key::Doomed(..) => snapshot.doomed.push(DoomedRecord::decode(&mut from)?),
         Key::Path(_) => snapshot.paths.push(decode_path(&mut from)?),
         _ => return Ok(()),
     }

@@ -1,0 +1,251 @@
+//! Rebuilding the catalog from the sidecars alone. Nothing is hashed, fetched or deleted.
+//!
+//! The rules: of an object's placements the newest one whose columns are all here counts, its paths come from the sidecar with
+//! the highest revision, and of all claims to a path the highest serial wins, also if its object is incomplete: an
+//! older object is never served in the place of a newer one. Incomplete objects are listed, not published. Objects
+//! without a path are doomed. The catalog that was there is moved aside to `catalog.broken-<unix time>`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use crate::catalog::{
+    self, Catalog, CatalogProblem, CopyRecord, DoomedRecord, Edit, ObjectRecord, WriterLock,
+};
+use crate::config::StoreConfig;
+use crate::entry::PathEntry;
+use crate::error::StoreError;
+use crate::ids::{DeviceId, Generation, ObjectId};
+use crate::limits::{MAX_PATHS_PER_OBJECT, REBUILD_GENERATION_GAP};
+use crate::store::{DeviceSlot, open_devices};
+
+mod scan;
+
+use scan::{Found, Placed};
+
+/// What a rebuild found.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Rebuilt {
+    /// Generation of the new catalog.
+    pub generation: Generation,
+    /// Objects that are published.
+    pub objects: u64,
+    /// Paths that are published.
+    pub paths: u64,
+    /// Bytes of the published objects.
+    pub bytes: u64,
+    /// Complete objects that no path leads to: they will be unlinked.
+    pub unreferenced: u64,
+    /// Objects of which columns are missing.
+    pub incomplete: Vec<Incomplete>,
+    /// Files that are not what they should be; they are left alone.
+    pub unusable: Vec<Unusable>,
+    /// Configured devices that are not here. What only they hold is not known.
+    pub absent: Vec<Unusable>,
+    /// Where the catalog that was there is now.
+    pub moved_aside: Option<PathBuf>,
+}
+
+/// An object that is not published because columns are missing.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct Incomplete {
+    /// The object.
+    pub object: ObjectId,
+    /// Its size in bytes.
+    pub size: u64,
+    /// Paths that would lead to it.
+    pub paths: Vec<Box<str>>,
+    /// Devices whose columns are missing.
+    pub missing: Vec<DeviceId>,
+}
+
+/// A file or device that cannot be used, and why.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct Unusable {
+    /// Its path.
+    pub path: PathBuf,
+    /// Why.
+    pub cause: String,
+}
+
+/// Objects in one transaction while a catalog is made.
+const OBJECTS_PER_COMMIT: usize = 4096;
+
+/// Makes the catalog anew from the devices of the configuration. `progress` is told the sidecars read so far.
+pub fn rebuild(
+    config: &StoreConfig,
+    now_s: u64,
+    progress: impl FnMut(u64),
+) -> Result<Rebuilt, StoreError> {
+    config.check()?;
+    fs::create_dir_all(&config.state_dir).map_err(StoreError::io("create", &config.state_dir))?;
+    let _lock = WriterLock::take(&config.state_dir, &config.program)?;
+    let slots = open_devices(config)?;
+    let mut report = Rebuilt {
+        absent: slots.iter().filter_map(absent).collect(),
+        ..Rebuilt::default()
+    };
+    let found = scan::scan(&slots, &mut report.unusable, progress);
+    report.generation = Generation(highest(&found) + REBUILD_GENERATION_GAP);
+    let fresh = config.state_dir.join("catalog.new");
+    make(&fresh, found, &mut report)?;
+    report.moved_aside = swap(&config.state_dir, &fresh, now_s)?;
+    Ok(report)
+}
+
+fn absent(slot: &DeviceSlot) -> Option<Unusable> {
+    let problem = slot.device.as_ref().err()?;
+    Some(Unusable {
+        path: slot.root.clone(),
+        cause: problem.to_string(),
+    })
+}
+
+/// The highest number that a sidecar carries.
+fn highest(found: &BTreeMap<ObjectId, Found>) -> u64 {
+    let numbers = found.values().flat_map(|found| {
+        let placed = found.placements.keys().copied();
+        placed
+            .chain([found.revision])
+            .chain(found.paths.iter().map(|path| path.serial))
+    });
+    numbers.max().unwrap_or(0)
+}
+
+/// Which object each path belongs to.
+fn winners(found: &BTreeMap<ObjectId, Found>) -> BTreeMap<Box<str>, (u64, ObjectId)> {
+    let mut winners: BTreeMap<Box<str>, (u64, ObjectId)> = BTreeMap::new();
+    for (object, found) in found {
+        for PathEntry { path, serial, .. } in &found.paths {
+            let claim = (*serial, *object);
+            let best = winners.entry(path.clone()).or_insert(claim);
+            *best = claim.max(*best);
+        }
+    }
+    winners
+}
+
+/// Writes a new catalog into `folder`, which belongs to rebuilds alone.
+fn make(
+    folder: &Path,
+    found: BTreeMap<ObjectId, Found>,
+    report: &mut Rebuilt,
+) -> Result<(), StoreError> {
+    if folder.exists() {
+        fs::remove_dir_all(folder).map_err(StoreError::io(
+            "remove the rest of an earlier rebuild in",
+            folder,
+        ))?;
+    }
+    let winners = winners(&found);
+    let catalog = Catalog::open_or_create(folder, report.generation)?;
+    let mut edit = catalog.edit()?;
+    for (number, (object, found)) in found.into_iter().enumerate() {
+        if number % OBJECTS_PER_COMMIT == OBJECTS_PER_COMMIT - 1 {
+            edit.commit()?;
+            edit = catalog.edit()?;
+        }
+        let wins = |entry: &PathEntry| winners.get(&entry.path) == Some(&(entry.serial, object));
+        add(&mut edit, object, found, wins, report)?;
+    }
+    Ok(edit.commit()?)
+}
+
+fn add(
+    edit: &mut Edit<'_>,
+    object: ObjectId,
+    mut found: Found,
+    wins: impl Fn(&PathEntry) -> bool,
+    report: &mut Rebuilt,
+) -> Result<(), StoreError> {
+    let claimed = found.paths.len();
+    found.paths.retain(wins);
+    let Some((&newest, _)) = found
+        .placements
+        .iter()
+        .rev()
+        .find(|(_, placed)| placed.is_whole())
+    else {
+        report.incomplete.extend(incomplete(object, &found));
+        return Ok(());
+    };
+    let sidecars_agree = found.is_settled && found.paths.len() == claimed;
+    for (generation, placed) in found.placements {
+        let record = record(object, generation, &placed);
+        if generation == newest && !found.paths.is_empty() {
+            edit.put_object(&record)?;
+            report.objects += 1;
+            report.bytes += record.size;
+        } else {
+            report.unreferenced += u64::from(generation == newest);
+            edit.put_doomed(&DoomedRecord {
+                since: report.generation,
+                record,
+            })?;
+        }
+    }
+    for entry in found.paths.iter().take(MAX_PATHS_PER_OBJECT) {
+        edit.put_path(&object, entry)?;
+        report.paths += 1;
+    }
+    if sidecars_agree {
+        Ok(())
+    } else {
+        Ok(edit.set_pending(&object)?)
+    }
+}
+
+fn record(object: ObjectId, placed: u64, found: &Placed) -> ObjectRecord {
+    let copy = CopyRecord {
+        placed,
+        layout: found.layout,
+        tier: found.tier.clone(),
+        devices: found.devices.clone(),
+    };
+    ObjectRecord::single(object, copy)
+}
+
+fn incomplete(object: ObjectId, found: &Found) -> Option<Incomplete> {
+    let (_, newest) = found.placements.last_key_value()?;
+    Some(Incomplete {
+        object,
+        size: newest.layout.size(),
+        paths: found.paths.iter().map(|entry| entry.path.clone()).collect(),
+        missing: newest
+            .missing()
+            .collect::<BTreeSet<_>>()
+            .into_iter()
+            .collect(),
+    })
+}
+
+/// Puts the new catalog in the place of the old one, which is kept. A crash between the two renames leaves none, and
+/// whoever opens it is told to rebuild.
+fn swap(state_dir: &Path, fresh: &Path, now_s: u64) -> Result<Option<PathBuf>, StoreError> {
+    let current = catalog::folder(state_dir);
+    let aside = current.exists().then(|| aside(state_dir, now_s));
+    if let Some(aside) = &aside {
+        fs::rename(&current, aside).map_err(StoreError::io("move aside", &current))?;
+    }
+    fs::rename(fresh, &current).map_err(StoreError::io("put in its place", fresh))?;
+    let synced = platform::file::sync_directory(state_dir);
+    synced.map_err(|source| CatalogProblem::Io {
+        path: state_dir.into(),
+        source,
+    })?;
+    Ok(aside)
+}
+
+/// A name that is not taken: two rebuilds in one second keep both.
+fn aside(state_dir: &Path, now_s: u64) -> PathBuf {
+    let name = |number| match number {
+        0 => state_dir.join(format!("catalog.broken-{now_s}")),
+        number => state_dir.join(format!("catalog.broken-{now_s}.{number}")),
+    };
+    (0_u32..)
+        .map(name)
+        .find(|path| !path.exists())
+        .expect("a folder has fewer than 2^32 entries")
+}

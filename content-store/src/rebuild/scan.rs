@@ -1,0 +1,171 @@
+//! Reading all sidecars of all devices.
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::Unusable;
+use crate::device::Device;
+use crate::entry::PathEntry;
+use crate::ids::{DeviceId, ObjectId};
+use crate::sidecar::Sidecar;
+use crate::store::DeviceSlot;
+use crate::stripe::StripeLayout;
+
+/// What the sidecars say about one object.
+#[derive(Default)]
+pub(super) struct Found {
+    /// Its placements by the generation in which they were written.
+    pub(super) placements: BTreeMap<u64, Placed>,
+    /// The highest revision of a path list.
+    pub(super) revision: u64,
+    /// The paths of that revision.
+    pub(super) paths: Vec<PathEntry>,
+    /// All sidecars list the same paths.
+    pub(super) is_settled: bool,
+}
+
+/// One placement, and which of its columns are here.
+pub(super) struct Placed {
+    pub(super) layout: StripeLayout,
+    pub(super) tier: Box<str>,
+    pub(super) devices: Box<[DeviceId]>,
+    here: Box<[bool]>,
+}
+
+impl Placed {
+    pub(super) fn is_whole(&self) -> bool {
+        self.here.iter().all(|here| *here)
+    }
+
+    /// Devices of the columns that are not here.
+    pub(super) fn missing(&self) -> impl Iterator<Item = DeviceId> {
+        self.devices
+            .iter()
+            .zip(&self.here)
+            .filter(|(_, here)| !**here)
+            .map(|(device, _)| *device)
+    }
+}
+
+/// Reads every sidecar; what cannot be used goes to `unusable`.
+pub(super) fn scan(
+    slots: &[DeviceSlot],
+    unusable: &mut Vec<Unusable>,
+    mut progress: impl FnMut(u64),
+) -> BTreeMap<ObjectId, Found> {
+    let mut found = BTreeMap::new();
+    let mut count = 0;
+    for device in slots.iter().filter_map(|slot| slot.device.as_ref().ok()) {
+        for path in files(&device.objects(), unusable) {
+            let result = match path.extension().and_then(OsStr::to_str) {
+                Some("meta") => {
+                    read(device, &path).and_then(|sidecar| add(&mut found, device.id(), sidecar))
+                }
+                Some("col") if path.with_extension("meta").exists() => Ok(()),
+                Some("col") => Err("it has no sidecar".into()),
+                _ => Err("it is no file of the store".into()),
+            };
+            if let Err(cause) = result {
+                unusable.push(Unusable { path, cause });
+            }
+            count += 1;
+            progress(count);
+        }
+    }
+    found
+}
+
+/// All files two folders deep.
+fn files(objects: &Path, unusable: &mut Vec<Unusable>) -> Vec<PathBuf> {
+    let mut level = vec![objects.to_path_buf()];
+    for _ in 0..3 {
+        level = level
+            .iter()
+            .flat_map(|folder| entries(folder, unusable))
+            .collect();
+    }
+    level
+}
+
+fn entries(folder: &Path, unusable: &mut Vec<Unusable>) -> Vec<PathBuf> {
+    let listed = fs::read_dir(folder).and_then(|entries| {
+        entries
+            .map(|entry| Ok(entry?.path()))
+            .collect::<std::io::Result<Vec<_>>>()
+    });
+    listed.unwrap_or_else(|error| {
+        unusable.push(Unusable {
+            path: folder.into(),
+            cause: error.to_string(),
+        });
+        Vec::new()
+    })
+}
+
+/// A sidecar that is at its place, beside a column of the right length.
+fn read(device: &Device, path: &Path) -> Result<Sidecar, String> {
+    let sidecar = Sidecar::read(path).map_err(|problem| problem.to_string())?;
+    if device.sidecar_path(&sidecar.object) != path {
+        return Err(format!("it belongs to object {}", sidecar.object));
+    }
+    if sidecar.devices.get(usize::from(sidecar.column)) != Some(&device.id()) {
+        return Err("it belongs on another device".into());
+    }
+    let column = device.column_path(&sidecar.object);
+    let (found, expected) = (
+        fs::metadata(&column).map(|column| column.len()),
+        sidecar.column_length(),
+    );
+    match found {
+        Ok(found) if found == expected => Ok(sidecar),
+        Ok(found) => Err(format!(
+            "its column has {found} bytes instead of {expected}"
+        )),
+        Err(error) => Err(format!("its column: {error}")),
+    }
+}
+
+fn add(
+    found: &mut BTreeMap<ObjectId, Found>,
+    device: DeviceId,
+    sidecar: Sidecar,
+) -> Result<(), String> {
+    let Sidecar {
+        object,
+        layout,
+        placed,
+        revision,
+        tier,
+        column,
+        devices,
+        paths,
+        ..
+    } = sidecar;
+    let of_object = found.entry(object).or_insert_with(|| Found {
+        is_settled: true,
+        ..Found::default()
+    });
+    let placement = of_object
+        .placements
+        .entry(placed)
+        .or_insert_with(|| Placed {
+            layout,
+            tier,
+            here: vec![false; devices.len()].into(),
+            devices: devices.clone(),
+        });
+    if (placement.layout, &placement.devices) != (layout, &devices) {
+        return Err(format!("it contradicts another sidecar of object {object}"));
+    }
+    debug_assert_eq!(devices[usize::from(column)], device);
+    placement.here[usize::from(column)] = true;
+    let is_first = of_object.revision == 0;
+    of_object.is_settled &= is_first || of_object.paths == paths;
+    if is_first || revision > of_object.revision {
+        of_object.revision = revision;
+        of_object.paths = paths;
+    }
+    Ok(())
+}
