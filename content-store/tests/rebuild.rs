@@ -1,0 +1,199 @@
+//! The catalog comes back from the devices alone.
+
+#![allow(clippy::unwrap_used, reason = "a helper that cannot go on fails its test")]
+
+mod support;
+
+use content_store::catalog::{CatalogProblem, CatalogReader, Snapshot};
+use content_store::{Generation, Rebuilt, Store, StoreError, rebuild};
+use support::{Appliance, MIB, bytes, id, publish, tree};
+
+const NOW_S: u64 = 1_800_000_000;
+
+fn rebuilt(appliance: &Appliance) -> Rebuilt {
+    rebuild(&appliance.config(), NOW_S, |_| ()).unwrap()
+}
+
+/// What is published, without the number of the commit and what is to be unlinked.
+fn published(snapshot: Snapshot) -> Snapshot {
+    Snapshot {
+        generation: Generation(0),
+        doomed: Vec::new(),
+        ..snapshot
+    }
+}
+
+/// Objects on both tiers, replaced, shared, gained and removed paths.
+fn fill(store: &mut Store) {
+    publish(store, &["/a", "/also-a"], &bytes(1, 5 * MIB + 7), "nvme");
+    publish(store, &["/b"], &bytes(2, 10), "nvme");
+    publish(store, &["/c"], &bytes(3, 2 * MIB), "hdd");
+    publish(store, &["/empty"], &[], "hdd");
+    publish(store, &["/b"], &bytes(4, 10), "nvme"); // replaced
+    publish(store, &["/also-a"], &bytes(5, 10), "hdd"); // taken from an object that stays
+    publish(store, &["/c2"], &bytes(3, 2 * MIB), "hdd"); // gained
+    publish(store, &["/gone"], &bytes(6, 10), "hdd");
+    store.remove(&["/gone", "/c"]).unwrap();
+}
+
+#[test]
+fn a_rebuilt_catalog_is_the_one_that_was_lost() {
+    let appliance = Appliance::new();
+    let mut store = appliance.open();
+    fill(&mut store);
+    let before = appliance.snapshot();
+    drop(store);
+    std::fs::remove_dir_all(appliance.state_dir()).unwrap();
+    let report = rebuilt(&appliance);
+    assert_eq!(published(appliance.snapshot()), published(before.clone()));
+    assert_eq!((report.objects, report.paths), (5, 5));
+    assert!(report.incomplete.is_empty() && report.unusable.is_empty() && report.absent.is_empty());
+    assert_eq!(report.moved_aside, None);
+    assert!(report.generation > before.generation);
+    // what was doomed is doomed again, and nothing else
+    let mut store = appliance.open();
+    assert_eq!(report.unreferenced, 2);
+    assert_eq!(store.reap(report.generation).unwrap().objects, 2);
+    assert_eq!(published(appliance.snapshot()), published(before));
+    drop(store);
+    let again = rebuilt(&appliance);
+    assert_eq!((again.objects, again.unreferenced), (5, 0));
+}
+
+#[test]
+fn the_catalog_that_was_there_is_kept() {
+    let appliance = Appliance::new();
+    let mut store = appliance.open();
+    fill(&mut store);
+    drop(store);
+    let data = std::fs::read(appliance.state_dir().join("catalog/data.mdb")).unwrap();
+    let first = rebuilt(&appliance).moved_aside.unwrap();
+    let second = rebuilt(&appliance).moved_aside.unwrap();
+    assert_eq!(
+        first,
+        appliance
+            .state_dir()
+            .join(format!("catalog.broken-{NOW_S}"))
+    );
+    assert_ne!(first, second);
+    assert_eq!(std::fs::read(first.join("data.mdb")).unwrap(), data);
+}
+
+#[test]
+fn a_reader_goes_over_to_the_rebuilt_catalog() {
+    let appliance = Appliance::new();
+    let mut store = appliance.open();
+    fill(&mut store);
+    let mut reader = CatalogReader::open(&appliance.state_dir()).unwrap();
+    let before = reader.generation().unwrap();
+    drop(store);
+    let report = rebuilt(&appliance);
+    assert_eq!(reader.generation().unwrap(), report.generation);
+    assert!(report.generation > before);
+    assert_eq!(reader.load().unwrap().paths.len(), 5);
+}
+
+#[test]
+fn what_is_new_after_a_rebuild_wins() {
+    let appliance = Appliance::new();
+    let mut store = appliance.open();
+    fill(&mut store);
+    drop(store);
+    rebuilt(&appliance);
+    let mut store = appliance.open();
+    publish(&mut store, &["/a"], &bytes(9, 10), "hdd");
+    drop(store);
+    rebuilt(&appliance);
+    let snapshot = appliance.snapshot();
+    assert!(tree(&snapshot).contains(&("/a".into(), id(&bytes(9, 10)))));
+}
+
+#[test]
+fn objects_of_a_missing_device_are_listed_and_come_back_with_it() {
+    let appliance = Appliance::new();
+    let mut store = appliance.open();
+    fill(&mut store);
+    let before = appliance.snapshot();
+    drop(store);
+    let nvme1 = &appliance.devices()[1];
+    let away = appliance.folder.join("away");
+    std::fs::rename(nvme1, &away).unwrap();
+    let report = rebuilt(&appliance);
+    assert_eq!(report.absent.len(), 1);
+    assert_eq!(report.absent[0].path, *nvme1);
+    let striped = report
+        .incomplete
+        .iter()
+        .find(|object| object.object == id(&bytes(1, 5 * MIB + 7)));
+    let striped = striped.unwrap();
+    assert_eq!((striped.paths.len(), striped.missing.len()), (1, 1));
+    assert!(
+        !tree(&appliance.snapshot())
+            .iter()
+            .any(|(path, _)| path == "/a")
+    );
+    std::fs::rename(&away, nvme1).unwrap();
+    let report = rebuilt(&appliance);
+    assert!(report.incomplete.is_empty() && report.absent.is_empty());
+    assert_eq!(published(appliance.snapshot()), published(before));
+}
+
+#[test]
+fn damaged_and_strange_files_are_listed_and_left_alone() {
+    let appliance = Appliance::new();
+    let mut store = appliance.open();
+    publish(&mut store, &["/a"], &bytes(1, 10), "hdd");
+    publish(&mut store, &["/b"], &bytes(2, 10), "hdd");
+    publish(&mut store, &["/c"], &bytes(3, 10), "hdd");
+    let device = store.devices()[2].device.as_ref().unwrap().clone();
+    drop(store);
+    let sidecar = device.sidecar_path(&id(&bytes(1, 10)));
+    let mut flipped = std::fs::read(&sidecar).unwrap();
+    flipped[60] ^= 4;
+    std::fs::write(&sidecar, &flipped).unwrap();
+    let column = device.column_path(&id(&bytes(2, 10)));
+    std::fs::write(&column, b"short").unwrap();
+    let stray = device.folder(&id(&bytes(3, 10))).join("stray");
+    std::fs::write(&stray, b"?").unwrap();
+    let files = appliance.files();
+    let report = rebuilt(&appliance);
+    assert_eq!(
+        (report.objects, report.unusable.len()),
+        (1, 3),
+        "{:?}",
+        report.unusable
+    );
+    assert!(
+        report
+            .unusable
+            .iter()
+            .any(|file| file.path == sidecar && file.cause.contains("checksum"))
+    );
+    assert_eq!(appliance.files(), files);
+}
+
+#[test]
+fn a_lost_catalog_is_not_taken_for_a_new_appliance() {
+    let appliance = Appliance::new();
+    let mut store = appliance.open();
+    fill(&mut store);
+    drop(store);
+    std::fs::remove_dir_all(appliance.state_dir()).unwrap();
+    let refused = Store::open(appliance.config()).map(drop).unwrap_err();
+    assert!(matches!(
+        refused,
+        StoreError::Catalog(CatalogProblem::Missing { .. })
+    ));
+    assert!(refused.to_string().contains("ocactl catalog rebuild"));
+}
+
+#[test]
+fn a_rebuild_waits_for_the_writer() {
+    let appliance = Appliance::new();
+    let _store = appliance.open();
+    let refused = rebuild(&appliance.config(), NOW_S, |_| ()).unwrap_err();
+    assert!(matches!(
+        refused,
+        StoreError::Catalog(CatalogProblem::Locked { .. })
+    ));
+}
