@@ -15,7 +15,10 @@ pub const TICK: Duration = Duration::from_millis(100);
 const SLOTS: usize = 512;
 const WORDS: usize = SLOTS / 64;
 const NONE: u32 = u32::MAX;
+const TICK_NANOS: u32 = TICK.subsec_nanos();
+const TICKS_PER_SECOND: u64 = 1_000_000_000 / TICK_NANOS as u64;
 
+const _: () = assert!(TICK.as_secs() == 0 && 1_000_000_000 % TICK_NANOS == 0);
 const _: () = assert!(SLOTS.is_power_of_two() && SLOTS.is_multiple_of(64));
 
 /// See the module. An entry costs the key and 16 bytes; memory grows to the most entries ever held at once.
@@ -113,12 +116,12 @@ impl<K: Copy> TimerWheel<K> {
     /// The first tick at or after `deadline`.
     fn tick_of(&self, deadline: Instant) -> u64 {
         let since = deadline.saturating_duration_since(self.start);
-        since.as_nanos().div_ceil(TICK.as_nanos()) as u64
+        since.as_secs() * TICKS_PER_SECOND + u64::from(since.subsec_nanos().div_ceil(TICK_NANOS))
     }
 
     fn ticks_passed(&self, now: Instant) -> u64 {
         let since = now.saturating_duration_since(self.start);
-        (since.as_nanos() / TICK.as_nanos()) as u64
+        since.as_secs() * TICKS_PER_SECOND + u64::from(since.subsec_nanos() / TICK_NANOS)
     }
 
     fn place(&mut self, entry: Entry<K>) -> u32 {
@@ -167,14 +170,24 @@ impl<K: Copy> TimerWheel<K> {
         self.length -= 1;
     }
 
-    /// Ticks from the last expired one to the first that has entries: 1 to `SLOTS`.
+    /// Ticks from the last expired one to the first that has entries: 1 to `SLOTS`. One look per 64 slots, as
+    /// it is asked in every turn.
     fn slots_to_next(&self) -> u64 {
-        (1..=SLOTS as u64)
-            .find(|ahead| {
-                let slot = slot_of(self.expired + ahead);
-                self.occupied[slot / 64] & 1 << (slot % 64) != 0
-            })
-            .unwrap_or(SLOTS as u64)
+        let start = slot_of(self.expired + 1);
+        let (word, bit) = (start / 64, start % 64);
+        let first = self.occupied[word] >> bit;
+        if first != 0 {
+            return 1 + u64::from(first.trailing_zeros());
+        }
+        let mut ahead = 1 + (64 - bit) as u64;
+        for step in 1..=WORDS {
+            let bits = self.occupied[(word + step) % WORDS];
+            if bits != 0 {
+                return ahead + u64::from(bits.trailing_zeros());
+            }
+            ahead += 64;
+        }
+        SLOTS as u64
     }
 }
 
@@ -216,6 +229,19 @@ mod tests {
         wheel.insert(1, start);
         assert_eq!(wheel.next(start + MS * 1000), Some(MS * 100));
         assert_eq!(due(&mut wheel, start + MS * 1100), [1]);
+    }
+
+    #[test]
+    fn within_a_round_the_next_tick_is_known_exactly() {
+        let start = Instant::now();
+        for first in 0..SLOTS as u32 {
+            for ahead in [1, 2, 63, 64, 65, 300, SLOTS as u32] {
+                let mut wheel = TimerWheel::new(start, 1);
+                wheel.expire(start + TICK * first, |_: u32| {});
+                wheel.insert(1, start + TICK * (first + ahead));
+                assert_eq!(wheel.next(start + TICK * first), Some(TICK * ahead));
+            }
+        }
     }
 
     #[test]
@@ -271,6 +297,13 @@ mod tests {
                 }
                 prop_assert!(waiting.iter().all(|&key| deadlines[key] + 100 > now));
                 prop_assert_eq!(waiting.len(), wheel.len());
+                let soonest = waiting.iter().map(|&key| deadlines[key]).min();
+                let next = wheel.next(start + MS * now as u32);
+                prop_assert_eq!(soonest.is_some(), next.is_some());
+                if let (Some(soonest), Some(next)) = (soonest, next) {
+                    // Sleeping that long misses nothing.
+                    prop_assert!(next <= MS * (soonest + 100).saturating_sub(now) as u32);
+                }
             }
         }
     }

@@ -17,7 +17,8 @@ pub(crate) const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 
 const _: () = assert!(ACCEPTS_PER_TURN as usize <= READINESS_BATCH);
 
-/// The size of one reactor. All of it is allocated at start; nothing grows with traffic.
+/// The size of one reactor. Tables and buffers are allocated at start; its queues grow to the most that ever
+/// waited at once.
 #[derive(Debug, Clone, Copy)]
 pub struct ReactorLimits {
     /// Open connections (1 to [`MAX_CONNECTIONS`]). About 64 bytes each in the reactor's tables. The one too

@@ -154,6 +154,7 @@ fn those_who_found_no_buffer_are_served_in_order() {
                 server.expect_silence();
             }
         }
+        server.assert_sleeps();
         for &token in &tokens[4..] {
             server.reactor.release(held.remove(0));
             let (of, buffer) = hold(&mut server);
@@ -252,7 +253,7 @@ fn the_end_comes_once_after_the_last_bytes() {
         assert_eq!(server.receive_exactly(token, 5000), pattern(5000));
         assert!(matches!(server.next(), Event::PeerClosed { token: of } if of == token));
         server.reactor.receive(token);
-        server.expect_silence();
+        server.assert_sleeps();
     });
 }
 
@@ -305,7 +306,7 @@ fn a_reset_is_told_once() {
         server.reactor.receive(token);
         server.reactor.stop_receive(token);
         server.reactor.receive(token);
-        server.expect_silence();
+        server.assert_sleeps();
     });
 }
 
