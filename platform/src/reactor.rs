@@ -128,6 +128,9 @@ impl Reactor {
     /// Asks for the peer's bytes, from now until [`Reactor::stop_receive`]: [`Event::Received`] as often as
     /// there are any. Idempotent; without effect after `PeerClosed` or `ReceiveFailed`.
     ///
+    /// Leave it armed during responses: on io_uring, to stop and start again for each request costs 1 us of
+    /// the 6 us that a request of 16 KiB takes (one core, 64 connections, loopback, Linux 6.18).
+    ///
     /// While all buffers are lent out nothing is received; those who had to wait come first, in order.
     pub fn receive(&mut self, token: Token) {
         if self.table.sockets.is_open(token) {
@@ -136,7 +139,9 @@ impl Reactor {
     }
 
     /// Leaves further bytes in the kernel, which slows the peer down. What had been received before the
-    /// kernel learnt of it still comes out: keep it, it is not repeated.
+    /// kernel learnt of it still comes out: keep it, it is not repeated. On io_uring that may be some dozen
+    /// buffers if the peer floods (the kernel takes up to 33 for one connection before it turns to the next);
+    /// so copy them out or close, rather than hold buffers that others wait for.
     pub fn stop_receive(&mut self, token: Token) {
         if self.table.sockets.is_open(token) {
             self.driver.stop_receive(&mut self.table, token);
