@@ -21,4 +21,5 @@ pub mod sendfile;
 pub mod socket;
 pub mod stored_file;
 pub mod timer;
+pub mod user;
 pub mod watch;
