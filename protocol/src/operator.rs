@@ -4,9 +4,9 @@
 //! Every line carries the version of this protocol; a daemon that does not speak it says so instead of guessing.
 //!
 //! ```text
-//! > {"version":1,"request":"drain","by":"ada","reason":"new fans","force":false}
-//! < {"version":1,"response":"drain","since":1790000000,"by":"ada",..}
-//! < {"version":1,"response":"refused","fault":"state","message":".."}
+//! > {"protocol":1,"request":"drain","by":"ada","reason":"new fans","force":false}
+//! < {"protocol":1,"response":"drain","since":1790000000,"by":"ada",..}
+//! < {"protocol":1,"response":"refused","fault":"state","message":".."}
 //! ```
 
 use serde::de::DeserializeOwned;
@@ -104,14 +104,15 @@ pub enum Fault {
 /// A line with its version.
 #[derive(Serialize, Deserialize)]
 struct Versioned<T> {
-    version: u32,
+    /// Not `version`, which is the program's in a status.
+    protocol: u32,
     #[serde(flatten)]
     body: T,
 }
 
 #[derive(Deserialize)]
 struct OnlyVersion {
-    version: u32,
+    protocol: u32,
 }
 
 /// A line that cannot be understood.
@@ -147,7 +148,7 @@ impl From<BadLine> for Refusal {
 #[must_use]
 pub fn encode<T: Serialize>(message: &T) -> Vec<u8> {
     let line = Versioned {
-        version: VERSION,
+        protocol: VERSION,
         body: message,
     };
     let mut bytes =
@@ -164,9 +165,9 @@ pub fn decode<T: DeserializeOwned>(line: &[u8]) -> Result<T, BadLine> {
     if line.len() > LINE_MAX_BYTES {
         return Err(BadLine::TooLong);
     }
-    let OnlyVersion { version } = serde_json::from_slice(line)?;
-    if version != VERSION {
-        return Err(BadLine::Version { theirs: version });
+    let OnlyVersion { protocol } = serde_json::from_slice(line)?;
+    if protocol != VERSION {
+        return Err(BadLine::Version { theirs: protocol });
     }
     Ok(serde_json::from_slice::<Versioned<T>>(line)?.body)
 }

@@ -2,28 +2,28 @@
 
 use proptest::prelude::*;
 use protocol::operator::{self, BadLine, Fault, Generation, Refusal, Request, Response};
-use protocol::status::{Drain, State};
+use protocol::status::{Backend, Catalog, Drain, Memory, STATUS_FORMAT, SelfTest, State, Status};
 
 #[test]
 fn requests_have_these_lines() {
     let table = [
-        (Request::Status, r#"{"version":1,"request":"status"}"#),
+        (Request::Status, r#"{"protocol":1,"request":"status"}"#),
         (
             Request::Generation,
-            r#"{"version":1,"request":"generation"}"#,
+            r#"{"protocol":1,"request":"generation"}"#,
         ),
-        (Request::Reload, r#"{"version":1,"request":"reload"}"#),
+        (Request::Reload, r#"{"protocol":1,"request":"reload"}"#),
         (
             Request::Drain {
                 by: "ada".into(),
                 reason: Some("new fans".into()),
                 force: false,
             },
-            r#"{"version":1,"request":"drain","by":"ada","reason":"new fans","force":false}"#,
+            r#"{"protocol":1,"request":"drain","by":"ada","reason":"new fans","force":false}"#,
         ),
         (
             Request::Undrain { by: "ada".into() },
-            r#"{"version":1,"request":"undrain","by":"ada"}"#,
+            r#"{"protocol":1,"request":"undrain","by":"ada"}"#,
         ),
     ];
     for (request, line) in table {
@@ -50,25 +50,25 @@ fn responses_have_these_lines() {
     let table = [
         (
             Response::Drain(drain),
-            r#"{"version":1,"response":"drain","since":1790000000,"by":"ada","reason":null,"transfers":12,"connections":40,"hints_expire":1790000060,"forced_at":1790007200,"cut":0}"#,
+            r#"{"protocol":1,"response":"drain","since":1790000000,"by":"ada","reason":null,"transfers":12,"connections":40,"hints_expire":1790000060,"forced_at":1790007200,"cut":0}"#,
         ),
         (
             Response::Undrain { state: State::Ok },
-            r#"{"version":1,"response":"undrain","state":"ok"}"#,
+            r#"{"protocol":1,"response":"undrain","state":"ok"}"#,
         ),
         (
             Response::Reload(Generation {
                 current: 9,
                 oldest_in_use: 8,
             }),
-            r#"{"version":1,"response":"reload","current":9,"oldest_in_use":8}"#,
+            r#"{"protocol":1,"response":"reload","current":9,"oldest_in_use":8}"#,
         ),
         (
             Response::Refused(Refusal {
                 fault: Fault::State,
                 message: "not drained".into(),
             }),
-            r#"{"version":1,"response":"refused","fault":"state","message":"not drained"}"#,
+            r#"{"protocol":1,"response":"refused","fault":"state","message":"not drained"}"#,
         ),
     ];
     for (response, line) in table {
@@ -83,9 +83,41 @@ fn responses_have_these_lines() {
     }
 }
 
+/// The document is nested in the line: none of its keys may be one of the line's.
+#[test]
+fn a_status_goes_through_a_line() {
+    let status = Status {
+        format: STATUS_FORMAT,
+        version: "0.1.0".into(),
+        id: "c001.fra001.example".into(),
+        site: "fra001.example".into(),
+        as_of: 1_790_000_000,
+        started: 1_789_900_000,
+        state: State::Ok,
+        causes: Vec::new(),
+        drain: None,
+        self_test: SelfTest::Failed("no worker listens".into()),
+        backend: Backend {
+            name: "uring".into(),
+            reason: "works".into(),
+        },
+        listeners: Vec::new(),
+        workers: Vec::new(),
+        devices: Vec::new(),
+        memory: Memory::default(),
+        catalog: Catalog {
+            bytes: u64::MAX,
+            ..Catalog::default()
+        },
+    };
+    let response = Response::Status(Box::new(status));
+    let line = operator::encode(&response);
+    assert_eq!(operator::decode::<Response>(&line).unwrap(), response);
+}
+
 #[test]
 fn a_newer_side_and_garbage_are_told_apart() {
-    let newer = operator::decode::<Request>(br#"{"version":2,"request":"teleport"}"#);
+    let newer = operator::decode::<Request>(br#"{"protocol":2,"request":"teleport"}"#);
     assert!(matches!(newer, Err(BadLine::Version { theirs: 2 })));
     let refusal = Refusal::from(newer.unwrap_err());
     assert_eq!(refusal.fault, Fault::Request);
@@ -98,8 +130,8 @@ fn a_newer_side_and_garbage_are_told_apart() {
         "{}",
         "null",
         "[1]",
-        r#"{"version":1}"#,
-        r#"{"version":1,"request":"dance"}"#,
+        r#"{"protocol":1}"#,
+        r#"{"protocol":1,"request":"dance"}"#,
     ] {
         assert!(
             matches!(
@@ -118,7 +150,7 @@ fn a_newer_side_and_garbage_are_told_apart() {
 
 #[test]
 fn a_reader_passes_over_fields_that_it_does_not_know() {
-    let line = br#"{"version":1,"request":"undrain","by":"ada","mood":"good"}"#;
+    let line = br#"{"protocol":1,"request":"undrain","by":"ada","mood":"good"}"#;
     assert_eq!(
         operator::decode::<Request>(line).unwrap(),
         Request::Undrain { by: "ada".into() }
