@@ -1,3 +1,78 @@
-//! See `docs/ARCHITECTURE.md`.
+//! `ocactl`: the operator's one command.
+//!
+//! What is typed ([`arguments`]) and the configuration lead to one command; each has a file of its own, and ends as an
+//! [`error::Outcome`] or an [`error::Failure`]. What concerns the running daemon goes through its socket ([`daemon`]);
+//! what concerns content goes to the store, under its writer lock.
 
-fn main() {}
+mod arguments;
+mod catalog;
+mod check;
+mod content;
+mod daemon;
+mod device;
+mod drain;
+mod error;
+mod generate;
+mod limits;
+mod media_type;
+mod output;
+mod status;
+mod store;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use protocol::config::{self, Config};
+use protocol::paths::Paths;
+
+use arguments::{Arguments, CatalogCommand, Command, DeviceCommand};
+use error::{Failure, Outcome};
+use output::Format;
+
+fn main() -> ExitCode {
+    error::conclude(run(Arguments::parse()))
+}
+
+fn run(arguments: Arguments) -> Result<Outcome, Failure> {
+    let format = if arguments.json {
+        Format::Json
+    } else {
+        Format::Text
+    };
+    let Some(command) = arguments.command else {
+        output::line(&Paths::here().to_string())?;
+        return Ok(Outcome::Done);
+    };
+    if let Command::Generate(command) = &command {
+        return generate::run(command);
+    }
+    let config = config::load(&arguments.config).map_err(Failure::usage)?;
+    obey(command, &config, format)
+}
+
+fn obey(command: Command, config: &Config, format: Format) -> Result<Outcome, Failure> {
+    match command {
+        Command::Status => status::run(config, format),
+        Command::Drain(arguments) => drain::begin(config, format, arguments),
+        Command::Undrain => drain::end(config, format),
+        Command::Check => check::run(config, format),
+        Command::Device(DeviceCommand::Add {
+            path,
+            tier,
+            shared_fs,
+        }) => device::add(
+            config,
+            format,
+            device::Addition {
+                path,
+                tier,
+                shared_fs,
+            },
+        ),
+        Command::Device(DeviceCommand::Ls) => device::list(config, format),
+        Command::Content(command) => content::run(config, format, command),
+        Command::Catalog(CatalogCommand::Check) => catalog::check(config, format),
+        // Needs no configuration: `run` has seen to it.
+        Command::Generate(command) => generate::run(&command),
+    }
+}

@@ -1,0 +1,228 @@
+//! What may be typed. Help, man pages and completions all come from here.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// The operator's one command for an appliance.
+#[derive(Debug, Parser)]
+#[command(
+    name = "ocactl",
+    version,
+    propagate_version = true,
+    arg_required_else_help = true,
+    after_help = "\
+First steps:
+  ocactl check                        is the configuration right, are the devices there?
+  ocactl device add /srv/oca/nvme0    make a folder into a device, once
+  ocactl content import /media/title  publish the files of a folder
+  ocactl status                       is the box well, what does it serve?
+
+Exit codes: 0 done, 1 failed or refused (or done in part), 2 wrong usage or configuration."
+)]
+pub(crate) struct Arguments {
+    /// Configuration file
+    #[arg(long, short, global = true, value_name = "FILE", default_value = protocol::paths::Paths::here().config)]
+    pub(crate) config: PathBuf,
+
+    /// Print one JSON document instead of tables and sentences
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+
+    /// Print where things are on this system
+    #[arg(long, exclusive = true)]
+    pub(crate) print_paths: bool,
+
+    /// What to do
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Say how the appliance is: state and causes, devices, memory, catalog
+    #[command(after_help = "\
+Examples:
+  ocactl status
+  ocactl status --json | jq '.devices[] | select(.state != \"ok\")'")]
+    Status,
+
+    /// Look whether everything that the appliance needs is there, and say what is not
+    #[command(after_help = "Changes nothing. Works whether or not the daemon is running.")]
+    Check,
+
+    /// Take the appliance out of service without cutting a viewer
+    #[command(after_help = "\
+Viewers are sent elsewhere first; transfers that run are let finish; what still runs after
+steering.drain_bound is cut. It is safe to unplug when the state is `drained` or `drained-forced`.
+A drain survives restarts, and ends only with `ocactl undrain`.
+
+Examples:
+  ocactl drain --reason \"new fans\"
+  ocactl drain --wait && poweroff")]
+    Drain(DrainArguments),
+
+    /// Put a drained appliance back into service
+    #[command(after_help = "The daemon tests itself first, and refuses if it would not pass.")]
+    Undrain,
+
+    /// Storage devices: make one, list them
+    #[command(subcommand)]
+    Device(DeviceCommand),
+
+    /// What is served: publish, list, verify, remove
+    #[command(subcommand)]
+    Content(ContentCommand),
+
+    /// The index of all content
+    #[command(subcommand)]
+    Catalog(CatalogCommand),
+
+    /// Man pages and shell completions, for packagers
+    #[command(subcommand, hide = true)]
+    Generate(GenerateCommand),
+}
+
+/// `drain`
+#[derive(Debug, Args)]
+pub(crate) struct DrainArguments {
+    /// Why; shown to others in `ocactl status`
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: Option<String>,
+
+    /// Even if the site would have too few appliances left
+    #[arg(long)]
+    pub(crate) force: bool,
+
+    /// Come back when it is safe to unplug
+    #[arg(long)]
+    pub(crate) wait: bool,
+}
+
+/// `device ..`
+#[derive(Debug, Subcommand)]
+pub(crate) enum DeviceCommand {
+    /// Make an empty folder into a device by writing its identity file
+    #[command(after_help = "\
+The folder must be the root of its own file system (a mount point), unless it belongs to a tier
+with shared_fs = true, or --shared-fs is given. Nothing that is in it is ever deleted: a folder with
+other files is refused.
+
+Examples:
+  mkfs.ext4 /dev/nvme0n1 && mount /dev/nvme0n1 /srv/oca/nvme0
+  ocactl device add /srv/oca/nvme0
+  ocactl device add /home/me/trial/nvme0 --shared-fs")]
+    Add {
+        /// The folder
+        path: PathBuf,
+
+        /// Name of the tier; must match the configuration if the folder is in it already
+        #[arg(long, value_name = "NAME")]
+        tier: Option<String>,
+
+        /// The folder may share its file system with others (a trial on one disk)
+        #[arg(long)]
+        shared_fs: bool,
+    },
+
+    /// List the devices with their state, space, and the share of objects that each one touches
+    #[command(visible_alias = "list")]
+    Ls,
+}
+
+/// `content ..`
+#[derive(Debug, Subcommand)]
+pub(crate) enum ContentCommand {
+    /// Publish all files below a folder
+    #[command(after_help = "\
+Each file is hashed, written to its tier, and published under PREFIX with its path below DIR.
+The type comes from the end of the name (DASH, HLS, CMAF are known); playlists and manifests may be
+kept by players for seconds, segments for ever. A path that is published already is replaced at once;
+viewers who are reading the old file finish it. Files that are published already are not written again.
+
+Names that begin with a dot are left out. Symbolic links are not followed. A link, a file that cannot be
+read, changes or vanishes meanwhile is named, skipped and counted, and the exit code is 1.
+
+Examples:
+  ocactl content import /media/title                    /media/title/a.mpd -> /a.mpd
+  ocactl content import /media/title --prefix /title    /media/title/a.mpd -> /title/a.mpd
+  ocactl content import /media/title --tier hdd")]
+    Import {
+        /// Folder with the files, or one file
+        dir: PathBuf,
+
+        /// First part of the paths under which the files are served
+        #[arg(long, value_name = "PATH", default_value = "/")]
+        prefix: String,
+
+        /// Tier to write to; without it, the first one of role `hot`, else the first one
+        #[arg(long, value_name = "NAME")]
+        tier: Option<String>,
+    },
+
+    /// List what is published
+    #[command(visible_alias = "list")]
+    Ls {
+        /// Only paths that begin so
+        #[arg(default_value = "/")]
+        prefix: String,
+    },
+
+    /// Say all about one path: object, type, layout, devices
+    Stat {
+        /// Path as it is served, as in /title/a.mpd
+        path: String,
+    },
+
+    /// Remove paths; objects that no path leads to any more are deleted
+    #[command(after_help = "\
+Waits until the daemon uses them no longer (at most 60 s) before their files are deleted.
+
+Examples:
+  ocactl content rm /title/a.mpd /title/video.mp4
+  ocactl content rm --recursive /title")]
+    Rm {
+        /// Paths as they are served
+        #[arg(required = true)]
+        paths: Vec<String>,
+
+        /// Everything below the paths as well
+        #[arg(long, short)]
+        recursive: bool,
+    },
+}
+
+/// `catalog ..`
+#[derive(Debug, Subcommand)]
+pub(crate) enum CatalogCommand {
+    /// Read the whole catalog and check it
+    Check,
+}
+
+/// `generate ..`
+#[derive(Debug, Subcommand)]
+pub(crate) enum GenerateCommand {
+    /// Man pages, one file per command
+    Man {
+        /// Folder to write to
+        dir: PathBuf,
+    },
+    /// A completion script, to standard output
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Arguments::command().debug_assert();
+    }
+}

@@ -1,0 +1,249 @@
+//! `ocactl check`: what the appliance needs, and what of it is missing. Changes nothing.
+
+use std::path::Path;
+
+use comfy_table::Cell;
+use content_store::DeviceSlot;
+use content_store::catalog::{CatalogProblem, CatalogReader, Snapshot};
+use protocol::config::{Auto, Config};
+use protocol::units::ByteSize;
+use serde::Serialize;
+
+use crate::daemon::Daemon;
+use crate::error::{Failure, Outcome, chain};
+use crate::output::{self, Format, Report, count};
+use crate::store;
+
+/// Looks at everything, and prints it.
+pub(crate) fn run(config: &Config, format: Format) -> Result<Outcome, Failure> {
+    let mut checks = Checks { checks: Vec::new() };
+    checks.add("configuration", Level::Ok, "is right");
+    folders(config, &mut checks);
+    let slots = devices(config, &mut checks);
+    catalog(config, &slots, &mut checks);
+    memory(config, &mut checks);
+    daemon(config, &mut checks);
+    output::print(format, &checks)?;
+    let failed = checks.checks.iter().any(|check| check.level == Level::Fail);
+    Ok(if failed {
+        Outcome::Partly
+    } else {
+        Outcome::Done
+    })
+}
+
+#[derive(Serialize)]
+struct Checks {
+    checks: Vec<Check>,
+}
+
+#[derive(Serialize)]
+struct Check {
+    subject: String,
+    level: Level,
+    detail: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+enum Level {
+    /// As it should be.
+    Ok,
+    /// Works, but not as well as it could, or not yet.
+    Warn,
+    /// Something will not work.
+    Fail,
+}
+
+impl Checks {
+    fn add(&mut self, subject: impl ToString, level: Level, detail: impl ToString) {
+        self.checks.push(Check {
+            subject: subject.to_string(),
+            level,
+            detail: detail.to_string(),
+        });
+    }
+}
+
+impl Report for Checks {
+    fn text(&self) -> String {
+        let mut table = output::table(["", "WHAT", "HOW IT IS"]);
+        for check in &self.checks {
+            let word = match check.level {
+                Level::Ok => "ok",
+                Level::Warn => "warn",
+                Level::Fail => "FAIL",
+            };
+            table.add_row(vec![
+                Cell::new(word),
+                Cell::new(&check.subject),
+                Cell::new(&check.detail),
+            ]);
+        }
+        output::rendered(&table)
+    }
+}
+
+fn folders(config: &Config, checks: &mut Checks) {
+    for (name, folder) in [
+        ("state_dir", &config.appliance.state_dir),
+        ("run_dir", &config.appliance.run_dir),
+    ] {
+        let subject = format!("{name} {}", folder.display());
+        match std::fs::metadata(folder) {
+            Ok(metadata) if metadata.is_dir() => checks.add(subject, Level::Ok, "is there"),
+            Ok(_) => checks.add(subject, Level::Fail, "is not a folder"),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                checks.add(
+                    subject,
+                    Level::Warn,
+                    "is not there yet; it is made at the first start or import",
+                );
+            }
+            Err(error) => checks.add(subject, Level::Fail, error),
+        }
+    }
+    if let Err(Failure::Failed(problem) | Failure::Usage(problem)) =
+        store::refuse_wrong_user(config)
+    {
+        checks.add("user", Level::Warn, problem);
+    }
+}
+
+fn devices(config: &Config, checks: &mut Checks) -> Vec<DeviceSlot> {
+    let slots = match content_store::open_devices(&store::store_config(config)) {
+        Ok(slots) => slots,
+        Err(error) => {
+            checks.add("devices", Level::Fail, chain(&error));
+            return Vec::new();
+        }
+    };
+    for slot in &slots {
+        let (level, detail) = device(config, slot);
+        checks.add(format!("device {}", slot.root.display()), level, detail);
+    }
+    slots
+}
+
+fn device(config: &Config, slot: &DeviceSlot) -> (Level, String) {
+    let tier = &config.tiers[slot.tier];
+    let device = match &slot.device {
+        Ok(device) => device,
+        Err(problem) => return (Level::Fail, problem.to_string()),
+    };
+    let space = match device.check_writable() {
+        Ok(space) => space,
+        Err(problem) => return (Level::Fail, problem.to_string()),
+    };
+    let identity = device.identity();
+    if let Some(made_for) = identity.tier.as_ref().filter(|name| **name != tier.name) {
+        return (
+            Level::Warn,
+            format!(
+                "was made for tier {made_for}, and is configured in tier {}",
+                tier.name
+            ),
+        );
+    }
+    if identity.shared_fs && !tier.shared_fs {
+        let detail = "shares its file system with other folders: they fail together, and their speeds are one; \
+                      say so with shared_fs = true in its [[tier]], or give it a disk of its own";
+        return (Level::Warn, detail.to_owned());
+    }
+    let percent = space.available_bytes.saturating_mul(100) / space.total_bytes.max(1);
+    (Level::Ok, format!("tier {}, {percent} % free", tier.name))
+}
+
+fn catalog(config: &Config, slots: &[DeviceSlot], checks: &mut Checks) {
+    match CatalogReader::open(&config.appliance.state_dir).and_then(|mut reader| reader.load()) {
+        Ok(snapshot) => {
+            let found = format!(
+                "generation {}, {}, {}",
+                snapshot.generation.0,
+                count(snapshot.paths.len() as u64, "path"),
+                count(snapshot.objects.len() as u64, "object")
+            );
+            checks.add("catalog", Level::Ok, found);
+            absent_devices(&snapshot, slots, checks);
+        }
+        Err(problem @ CatalogProblem::Missing { .. }) => {
+            checks.add("catalog", Level::Warn, problem)
+        }
+        Err(problem) => checks.add("catalog", Level::Fail, problem),
+    }
+}
+
+/// Objects that lie on a device that is not here.
+fn absent_devices(snapshot: &Snapshot, slots: &[DeviceSlot], checks: &mut Checks) {
+    let roots = store::roots(slots);
+    let lacks = |record: &&content_store::catalog::ObjectRecord| {
+        record.copies.iter().all(|copy| {
+            copy.devices
+                .iter()
+                .any(|device| !roots.contains_key(device))
+        })
+    };
+    let lacking = snapshot.objects.iter().filter(lacks).count() as u64;
+    if lacking > 0 {
+        let detail = format!(
+            "{} need a device that is not here",
+            count(lacking, "object")
+        );
+        checks.add("objects", Level::Fail, detail);
+    }
+}
+
+fn memory(config: &Config, checks: &mut Checks) {
+    let lockable = platform::file::lockable_bytes();
+    let Auto::Fixed(wanted) = config.workers.memory else {
+        return;
+    };
+    if wanted.bytes() > platform::file::memory_bytes() {
+        let have = ByteSize::from_bytes(platform::file::memory_bytes());
+        checks.add(
+            "memory",
+            Level::Fail,
+            format!("workers.memory is {wanted}, and there are {have}"),
+        );
+    } else if wanted.bytes() > lockable {
+        let may = ByteSize::from_bytes(lockable);
+        let advice = platform::file::lock_limit_advice();
+        checks.add(
+            "memory",
+            Level::Warn,
+            format!("workers.memory is {wanted}, and this user may lock {may}: {advice}"),
+        );
+    } else {
+        checks.add("memory", Level::Ok, format!("{wanted} may be locked"));
+    }
+}
+
+fn daemon(config: &Config, checks: &mut Checks) {
+    match Daemon::at(config.daemon_socket()).status() {
+        Ok(status) => checks.add(
+            "daemon",
+            Level::Ok,
+            format!("version {}, {}", status.version, status.state),
+        ),
+        Err(error) if error.is_not_running() => checks.add("daemon", Level::Warn, error),
+        Err(error) => checks.add("daemon", Level::Fail, error),
+    }
+    socket_folder(&config.appliance.run_dir, checks);
+}
+
+/// Whoever may write there can put a false socket in the place of the daemon's.
+fn socket_folder(run_dir: &Path, checks: &mut Checks) {
+    use std::os::unix::fs::MetadataExt;
+    let Ok(metadata) = std::fs::metadata(run_dir) else {
+        return;
+    };
+    if metadata.mode() & 0o002 != 0 {
+        let detail =
+            "anybody may write there, so anybody could answer in the daemon's place; chmod o-w";
+        checks.add(
+            format!("run_dir {}", run_dir.display()),
+            Level::Fail,
+            detail,
+        );
+    }
+}

@@ -1,0 +1,64 @@
+//! How far an import is: a bar on a terminal, nothing elsewhere. What is said meanwhile does not break the bar.
+
+use std::io::{self, IsTerminal};
+use std::path::Path;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::walk::Skipped;
+
+/// Counts bytes. Each file counts twice: it is hashed, then written.
+pub(super) struct Progress {
+    bar: ProgressBar,
+}
+
+impl Progress {
+    /// For so many bytes to read in all.
+    pub(super) fn new(bytes: u64) -> Self {
+        let target = if io::stderr().is_terminal() {
+            ProgressDrawTarget::stderr()
+        } else {
+            ProgressDrawTarget::hidden()
+        };
+        let bar = ProgressBar::with_draw_target(Some(bytes), target);
+        let style = ProgressStyle::with_template(
+            "{bar:30} {percent:>3} %  {binary_bytes_per_sec}  {eta} left  {wide_msg}",
+        );
+        bar.set_style(style.expect("the template is a constant"));
+        Self { bar }
+    }
+
+    /// Begins with something.
+    pub(super) fn name(&self, step: &str, file: &Path) {
+        let name = file.file_name().unwrap_or_default().display();
+        self.bar.set_message(format!("{step} {name}"));
+    }
+
+    /// From now on; gives a function that takes what was done since then.
+    pub(super) fn counter(&self) -> impl Fn(u64) + '_ {
+        let start = self.bar.position();
+        move |done| self.bar.set_position(start + done)
+    }
+
+    /// Nothing more will come of a file: what it was to count for is counted.
+    pub(super) fn jump_to(&self, position: u64) {
+        self.bar.set_position(position);
+    }
+
+    /// Says why a file is not published.
+    pub(super) fn skipped(&self, skipped: &Skipped) {
+        self.bar.suspend(|| {
+            eprintln!(
+                "ocactl: skipped {}: {}",
+                skipped.file.display(),
+                skipped.reason
+            )
+        });
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
+}

@@ -1,0 +1,30 @@
+//! Every bound of this program, with what it costs.
+
+use std::time::Duration;
+
+/// An answer of the daemon. It answers from memory; a reload reads the whole catalog, a second per million objects or so.
+pub(crate) const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A reload of a large catalog, or an undrain with its self-test.
+pub(crate) const SLOW_ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How long `content rm` waits for the daemon to let go of what is removed.
+pub(crate) const LET_GO_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How often it looks while it waits.
+pub(crate) const POLL_INTERVAL: Duration = Duration::from_millis(100);
+
+/// How often `drain --wait` looks.
+pub(crate) const DRAIN_POLL_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Objects that share a folder sync and a catalog commit.
+pub(crate) const BATCH_OBJECTS: usize = 64;
+
+/// The longest that a written object waits for its batch.
+pub(crate) const BATCH_TIME: Duration = Duration::from_secs(10);
+
+/// How deep `content import` goes into folders; a loop of mounts ends here.
+pub(crate) const FOLDER_DEPTH_MAX: usize = 64;
+
+const _: () = assert!(ANSWER_TIMEOUT.as_secs() <= SLOW_ANSWER_TIMEOUT.as_secs());
+const _: () = assert!(POLL_INTERVAL.as_millis() * 10 <= LET_GO_TIMEOUT.as_millis());

@@ -1,0 +1,311 @@
+//! What goes through the daemon's socket, with a daemon of a few lines.
+
+mod appliance;
+
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::UnixListener;
+use std::sync::{Arc, Mutex};
+
+use appliance::{Appliance, text};
+use protocol::operator::{self, Fault, Generation, Refusal, Request, Response};
+use protocol::status::{
+    Backend, Catalog, Cause, Device, DeviceState, Directness, Drain, Listener, ListenerPurpose,
+    Memory, Scope, SelfTest, Space, State, Status, Worker,
+};
+
+/// Answers each request with what `answer` says; notes what was asked.
+fn daemon(
+    appliance: &Appliance,
+    mut answer: impl FnMut(&Request) -> Response + Send + 'static,
+) -> Arc<Mutex<Vec<Request>>> {
+    let listener = UnixListener::bind(appliance.path("run/daemon.sock")).expect("a new socket");
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let notes = Arc::clone(&asked);
+    std::thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            let mut line = Vec::new();
+            let mut reader = BufReader::new(stream);
+            let read = reader
+                .read_until(b'\n', &mut line)
+                .expect("ocactl writes a line");
+            if read == 0 {
+                continue;
+            }
+            let request = operator::decode(&line).expect("ocactl speaks the protocol");
+            let response = answer(&request);
+            notes.lock().expect("no panic holds it").push(request);
+            reader
+                .get_mut()
+                .write_all(&operator::encode(&response))
+                .expect("ocactl reads a line");
+        }
+    });
+    asked
+}
+
+fn status(state: State) -> Status {
+    Status {
+        format: protocol::status::STATUS_FORMAT,
+        version: "0.1.0".into(),
+        id: "c001.fra001.example".into(),
+        site: "fra001.example".into(),
+        as_of: 1_790_000_000,
+        started: 1_789_900_000,
+        state,
+        causes: Vec::new(),
+        drain: None,
+        self_test: SelfTest::Passed,
+        backend: Backend {
+            name: "uring".into(),
+            reason: "all that is needed works".into(),
+        },
+        listeners: vec![Listener {
+            address: "127.0.0.1:8080".parse().expect("an address"),
+            purpose: ListenerPurpose::Http,
+        }],
+        workers: vec![Worker {
+            index: 0,
+            core: Some(0),
+            alive: true,
+            connections: 12,
+            loop_lag_ms: 1,
+        }],
+        devices: vec![device("hdd0", DeviceState::Ok)],
+        memory: Memory {
+            budget: 1 << 30,
+            locked: 1 << 29,
+            ..Memory::default()
+        },
+        catalog: Catalog {
+            generation: 7,
+            oldest_in_use: 7,
+            objects: 4,
+            paths: 5,
+            ..Catalog::default()
+        },
+    }
+}
+
+fn device(name: &str, state: DeviceState) -> Device {
+    Device {
+        name: name.into(),
+        path: format!("/srv/oca/{name}"),
+        tier: "hdd".into(),
+        id: None,
+        state,
+        cause: String::new(),
+        directness: Directness::Direct,
+        space: Some(Space {
+            total: 2 << 40,
+            available: 1 << 40,
+            read_only: false,
+        }),
+        objects: 1,
+        queue_length: 2,
+        in_flight: 1,
+        errors: 0,
+        checksum_failures: 0,
+    }
+}
+
+fn drain(transfers: u64) -> Drain {
+    Drain {
+        since: 1_789_999_940,
+        by: "ada".into(),
+        reason: Some("new fans".into()),
+        transfers,
+        connections: 3,
+        hints_expire: 1_790_000_000,
+        forced_at: 1_790_007_140,
+        cut: 0,
+    }
+}
+
+fn reloaded(current: u64, oldest_in_use: u64) -> Response {
+    Response::Reload(Generation {
+        current,
+        oldest_in_use,
+    })
+}
+
+#[test]
+fn a_daemon_that_is_not_running_is_said_with_the_way_out() {
+    let appliance = Appliance::bare();
+    for command in [&["status"][..], &["drain"], &["undrain"]] {
+        appliance
+            .run(command)
+            .failed(1, "the daemon is not running")
+            .failed(1, "systemctl start oca-daemon");
+    }
+    // A socket that a killed daemon has left.
+    drop(UnixListener::bind(appliance.path("run/daemon.sock")).unwrap());
+    appliance
+        .run(&["status"])
+        .failed(1, "the daemon is not running");
+}
+
+#[test]
+fn a_status_is_shown_as_table_and_as_json() {
+    let appliance = Appliance::bare();
+    daemon(&appliance, |_| {
+        let mut status = status(State::Degraded);
+        status.causes.push(Cause {
+            component: "device".into(),
+            subject: "hdd0".into(),
+            scope: Scope::Local,
+            severity: State::Degraded,
+            detail: "no read came back for 30 s".into(),
+            since: 1_789_999_000,
+        });
+        status.devices = vec![device("hdd0", DeviceState::Failed)];
+        Response::Status(Box::new(status))
+    });
+    let said = appliance.run(&["status"]).done().out;
+    for words in [
+        "c001.fra001.example: degraded",
+        "! device hdd0: degraded for 16 min 40 s: no read came back for 30 s",
+        "up 1 d 3 h",
+        "512.00 MiB of 1.00 GiB locked",
+        "failed",
+        "25 %",
+        "127.0.0.1:8080",
+    ] {
+        assert!(said.contains(words), "{words:?} is not in\n{said}");
+    }
+    let (_, json) = appliance.json(&["status"]);
+    assert_eq!(json["devices"][0]["state"], "failed");
+}
+
+#[test]
+fn a_drain_is_asked_for_and_waited_for() {
+    let appliance = Appliance::bare();
+    let mut left = 2;
+    let asked = daemon(&appliance, move |request| match request {
+        Request::Drain { .. } => Response::Drain(drain(2)),
+        _ => {
+            left -= 1;
+            let state = if left == 0 {
+                State::Drained
+            } else {
+                State::Draining
+            };
+            Response::Status(Box::new(Status {
+                drain: Some(drain(left)),
+                ..status(state)
+            }))
+        }
+    });
+    let said = appliance
+        .run(&["drain", "--reason", "new fans", "--wait"])
+        .done();
+    assert!(
+        said.err.contains("1 transfer running, 3 connections open"),
+        "{said:?}"
+    );
+    assert!(said.out.contains("drained; safe to unplug"), "{said:?}");
+    let asked = asked.lock().unwrap();
+    let Request::Drain { by, reason, force } = &asked[0] else {
+        panic!("{asked:?}")
+    };
+    assert!(!by.is_empty());
+    assert_eq!((reason.as_deref(), *force), (Some("new fans"), false));
+}
+
+#[test]
+fn a_refusal_is_passed_on() {
+    let appliance = Appliance::bare();
+    daemon(&appliance, |_| {
+        Response::Refused(Refusal {
+            fault: Fault::State,
+            message: "the self-test fails: no worker listens".into(),
+        })
+    });
+    appliance.run(&["undrain"]).failed(
+        1,
+        "the daemon refuses: the self-test fails: no worker listens",
+    );
+}
+
+#[test]
+fn nonsense_and_silence_are_said() {
+    let appliance = Appliance::bare();
+    daemon(&appliance, |_| Response::Undrain { state: State::Ok });
+    appliance
+        .run(&["status"])
+        .failed(1, "gave another answer than was asked for");
+
+    let appliance = Appliance::bare();
+    let listener = UnixListener::bind(appliance.path("run/daemon.sock")).unwrap();
+    let hangs_up = std::thread::spawn(move || drop(listener.accept().unwrap()));
+    appliance.run(&["status"]).failed(1, "has hung up");
+    hangs_up.join().unwrap();
+
+    let appliance = Appliance::bare();
+    let listener = UnixListener::bind(appliance.path("run/daemon.sock")).unwrap();
+    let newer = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        BufReader::new(&stream)
+            .read_until(b'\n', &mut Vec::new())
+            .unwrap();
+        stream.write_all(b"{\"protocol\":9}\n").unwrap();
+    });
+    appliance.run(&["status"]).failed(1, "speaks version 9");
+    newer.join().unwrap();
+}
+
+#[test]
+fn an_import_makes_the_daemon_look() {
+    let appliance = Appliance::new();
+    appliance.media("a.mp4", b"a");
+    let asked = daemon(&appliance, |_| reloaded(2, 2));
+    let (code, report) = appliance.json(&["content", "import", text(&appliance.path("media"))]);
+    assert_eq!((code, &report["served"]), (0, &true.into()));
+    assert_eq!(*asked.lock().unwrap(), [Request::Reload]);
+}
+
+#[test]
+fn files_are_deleted_only_when_the_daemon_has_let_go() {
+    let appliance = Appliance::new();
+    appliance.media("a.mp4", b"a");
+    appliance.import_media().done();
+    let columns = appliance.columns();
+    let column = columns[0].clone();
+    let mut polls = 0;
+    daemon(&appliance, move |request| {
+        assert!(column.exists(), "deleted while it is in use");
+        match request {
+            Request::Reload => reloaded(3, 2),
+            _ => {
+                polls += 1;
+                let oldest_in_use = if polls < 3 { 2 } else { 3 };
+                Response::Generation(Generation {
+                    current: 3,
+                    oldest_in_use,
+                })
+            }
+        }
+    });
+    let (code, removed) = appliance.json(&["content", "rm", "/a.mp4"]);
+    assert_eq!(
+        (code, &removed["objects"], &removed["waiting"]),
+        (0, &1.into(), &0.into())
+    );
+    assert!(appliance.columns().is_empty());
+}
+
+#[test]
+fn a_daemon_that_does_not_answer_keeps_the_files() {
+    let appliance = Appliance::new();
+    appliance.media("a.mp4", b"a");
+    appliance.import_media().done();
+    daemon(&appliance, |_| {
+        Response::Refused(Refusal {
+            fault: Fault::Disk,
+            message: "EIO".into(),
+        })
+    });
+    appliance
+        .run(&["content", "rm", "/a.mp4"])
+        .failed(1, "the paths are removed, but the daemon refuses: EIO");
+    assert_eq!(appliance.columns().len(), 1);
+}
