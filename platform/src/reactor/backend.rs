@@ -62,13 +62,23 @@ pub struct Chosen {
 
 /// A backend asked for by name does not work here, or (asked for none) no backend does.
 #[derive(Debug, thiserror::Error)]
-#[error("{backend} does not work on this system: {cause}")]
+#[error("{backend} does not work on this system: {cause}{}", hint(.cause))]
 pub struct BackendUnavailable {
     /// The one that was tried.
     pub backend: Backend,
     /// What the kernel said.
     #[source]
     pub cause: io::Error,
+}
+
+/// What an operator could do about it, where that is not plain from the error.
+fn hint(cause: &io::Error) -> &'static str {
+    match cause.raw_os_error() {
+        Some(libc::EPERM) => " (refused by kernel.io_uring_disabled or a seccomp filter)",
+        Some(libc::ENOSYS) => " (this kernel was built without it)",
+        Some(libc::ENOMEM) => " (RLIMIT_MEMLOCK may be too low)",
+        _ => "",
+    }
 }
 
 /// Finds a backend that works, by letting it carry a byte. `wanted` names the only one to try; without it
@@ -151,6 +161,18 @@ mod tests {
     fn some_backend_works_here() {
         let chosen = choose_backend(None).unwrap();
         assert!(choose_backend(Some(chosen.backend)).is_ok());
+    }
+
+    #[test]
+    fn the_reason_names_what_was_wrong_with_better_ones() {
+        let refused = BackendUnavailable {
+            backend: Backend::Uring,
+            cause: io::Error::from_raw_os_error(libc::EPERM),
+        };
+        let reason = chosen(Backend::Epoll, format!("{refused}; ")).reason;
+        assert!(reason.starts_with("uring does not work on this system: "));
+        assert!(reason.contains("(refused by kernel.io_uring_disabled or a seccomp filter)"));
+        assert!(reason.ends_with("; epoll is the next best"));
     }
 
     #[test]
