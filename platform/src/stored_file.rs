@@ -151,8 +151,7 @@ impl StoredFile {
     /// send, not for a viewer's patience. A thread should hold at most eight at a time; more cost more, see `arc_swap`.
     #[must_use]
     pub fn locked(&self, offset: u64) -> Option<Locked<'_>> {
-        let piece = usize::try_from(offset / PIECE_BYTES).ok()?;
-        let guard = self.locked.get()?.get(piece)?.load();
+        let guard = self.locked.get()?.get(self.piece_at(offset)?)?.load();
         guard.is_some().then_some(Locked { guard, file: self })
     }
 
@@ -164,11 +163,16 @@ impl StoredFile {
 
     /// Counts one use of the piece at `offset` and returns its uses so far; 0 for an offset past the end.
     pub fn record_hit(&self, offset: u64) -> u32 {
-        let piece = usize::try_from(offset / PIECE_BYTES).unwrap_or(usize::MAX);
-        match self.hits.get(piece) {
-            Some(hits) => hits.fetch_add(1, Ordering::Relaxed).wrapping_add(1),
+        match self.piece_at(offset) {
+            Some(piece) => self.hits[piece]
+                .fetch_add(1, Ordering::Relaxed)
+                .wrapping_add(1),
             None => 0,
         }
+    }
+
+    fn piece_at(&self, offset: u64) -> Option<usize> {
+        (offset < self.length).then(|| usize::try_from(offset / PIECE_BYTES).ok())?
     }
 
     /// Uses of a piece so far.

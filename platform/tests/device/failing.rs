@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use platform::device::{DeviceOptions, DeviceService, ReadError, Refused, Verdict};
 use platform::stored_file::BadBlock;
 
-use crate::harness::{Disk, KIB, Worker, holds, stored, until};
+use crate::harness::{Disk, Gate, KIB, Worker, holds, stored, until, until_true};
 
 #[test]
 fn a_bad_block_is_never_served_and_told_once() {
@@ -77,7 +77,7 @@ fn a_file_that_became_shorter_is_bad() {
 #[test]
 fn a_missing_file_is_an_error_of_that_file_alone() {
     let disk = Disk::new();
-    let device = DeviceService::start(disk.hasty()).unwrap();
+    let device = DeviceService::start(disk.options()).unwrap();
     let worker = Worker::new(1);
     for name in ["a", "b", "c", "d"] {
         let (missing, _) = stored(disk.path(name), 64 * KIB);
@@ -94,10 +94,8 @@ fn a_missing_file_is_an_error_of_that_file_alone() {
         );
         assert!(!missing.is_bad());
     }
-    assert_eq!(
-        (device.verdict(), device.snapshot().errors),
-        (Verdict::Ok, 4)
-    );
+    until(&device, |now| now.errors == 4);
+    assert_eq!(device.verdict(), Verdict::Ok);
 }
 
 /// Reading the first pages of one's own memory is an EIO that the kernel makes, at any offset nobody mapped.
@@ -107,7 +105,16 @@ fn errors_of_many_places_fail_the_device_and_of_one_place_do_not() {
     let disk = Disk::new();
     let (file, _) = disk.file("column", 64 * KIB);
     let (broken, _) = stored("/proc/self/mem", 1024 * KIB);
-    let device = DeviceService::start(disk.hasty()).unwrap();
+    let gate = Arc::new(Gate::default());
+    let probe = Arc::clone(&gate);
+    let options = DeviceOptions {
+        probe: Box::new(move || {
+            probe.pass();
+            Ok(())
+        }),
+        ..disk.options()
+    };
+    let device = DeviceService::start(options).unwrap();
     let worker = Worker::new(1);
     let eio = |at| {
         let error = worker.read(&device, &broken, (at, 1)).result.unwrap_err();
@@ -128,11 +135,13 @@ fn errors_of_many_places_fail_the_device_and_of_one_place_do_not() {
     eio(0);
     eio(64 * KIB);
     assert_eq!(device.verdict(), Verdict::Ok);
+    // No round of the probe ends now, so the verdict stays to be seen.
+    gate.shut();
+    until_true(|| gate.waiting() == 1);
     eio(128 * KIB);
-    until(&device, |now| {
-        now.verdict == Verdict::Failed || !now.cause.is_empty() || now.errors == 12
-    });
-    // The good file is still there to try, so the device soon proves itself; the verdict may have come and gone already.
+    let snapshot = until(&device, |now| now.verdict == Verdict::Failed);
+    assert!(snapshot.cause.starts_with("3 reads in a row failed"));
+    gate.open();
     until(&device, |now| now.verdict == Verdict::Ok);
     assert!(holds(&worker.read(&device, &file, (0, 1)), 0, 1));
 }
@@ -149,7 +158,7 @@ fn a_device_where_nothing_can_be_read_stays_failed() {
             counter.fetch_add(1, Ordering::SeqCst);
             Ok(())
         }),
-        ..disk.hasty()
+        ..disk.options()
     };
     let device = DeviceService::start(options).unwrap();
     let worker = Worker::new(1);
@@ -159,8 +168,7 @@ fn a_device_where_nothing_can_be_read_stays_failed() {
             .result
             .unwrap_err();
     }
-    let snapshot = device.snapshot();
-    assert_eq!(snapshot.verdict, Verdict::Failed);
+    let snapshot = until(&device, |now| now.verdict == Verdict::Failed);
     assert!(
         snapshot.cause.starts_with("3 reads in a row failed"),
         "{}",
@@ -190,7 +198,7 @@ fn a_device_that_is_not_there_fails_and_comes_back() {
             true => Ok(()),
             false => Err("no identity file".into()),
         }),
-        ..disk.hasty()
+        ..disk.options()
     };
     let device = DeviceService::start(options).unwrap();
     let worker = Worker::new(1);

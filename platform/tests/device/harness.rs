@@ -110,10 +110,17 @@ impl Disk {
         self.folder.path().join(name)
     }
 
+    /// Deadlines that nothing reaches by accident, however busy the machine is.
     pub(crate) fn options(&self) -> DeviceOptions {
         DeviceOptions {
             readers: 4,
             buffer_bytes: 8 * 256 * KIB,
+            deadlines: Deadlines {
+                stall: PATIENCE,
+                fail: 2 * PATIENCE,
+                probe: PATIENCE,
+                probe_every: Duration::from_millis(20),
+            },
             ..DeviceOptions::new("test", self.folder.path(), 0)
         }
     }
