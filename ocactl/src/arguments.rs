@@ -175,6 +175,14 @@ Examples:
         path: String,
     },
 
+    /// Read objects from their devices and check every byte
+    #[command(after_help = "Exit code 1 if anything is damaged or missing.")]
+    Verify {
+        /// Only paths that begin so
+        #[arg(default_value = "/")]
+        prefix: String,
+    },
+
     /// Remove paths; objects that no path leads to any more are deleted
     #[command(after_help = "\
 Waits until the daemon uses them no longer (at most 60 s) before their files are deleted.
@@ -196,6 +204,12 @@ Examples:
 /// `catalog ..`
 #[derive(Debug, Subcommand)]
 pub(crate) enum CatalogCommand {
+    /// Make the catalog anew from what the devices hold; nothing is hashed or fetched
+    #[command(after_help = "\
+For a lost or damaged state_dir. Deletes nothing: a damaged catalog is moved aside to
+catalog.broken-<time>. Mount all devices first: objects that miss a part are listed, and not published.")]
+    Rebuild,
+
     /// Read the whole catalog and check it
     Check,
 }

@@ -1,15 +1,107 @@
 //! `ocactl catalog`: the index of all content.
 
 use std::collections::HashSet;
+use std::time::SystemTime;
 
 use content_store::catalog::{ObjectRecord, Snapshot};
-use content_store::{DeviceSlot, ObjectId};
+use content_store::{DeviceSlot, Incomplete, ObjectId, Rebuilt};
 use protocol::config::Config;
 use serde::Serialize;
 
+use crate::daemon::Daemon;
 use crate::error::{Failure, Outcome};
 use crate::output::{self, Format, Report, count};
+use crate::progress::Progress;
 use crate::store;
+
+/// Makes it anew from what the devices hold, and makes the daemon look.
+pub(crate) fn rebuild(config: &Config, format: Format) -> Result<Outcome, Failure> {
+    store::refuse_wrong_user(config)?;
+    let now = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
+    let progress = Progress::of("sidecars read");
+    let rebuilt = content_store::rebuild(
+        &store::store_config(config),
+        now.as_secs(),
+        progress.counter(),
+    )?;
+    drop(progress);
+    let lacking = !(rebuilt.incomplete.is_empty()
+        && rebuilt.unusable.is_empty()
+        && rebuilt.absent.is_empty());
+    output::print(format, &Shown(rebuilt))?;
+    match Daemon::at(config.daemon_socket()).reload() {
+        Ok(_) => {}
+        Err(error) if error.is_not_running() => {}
+        Err(error) => {
+            return Err(Failure::failed(format!(
+                "the catalog is made anew, but {error}; restart the daemon"
+            )));
+        }
+    }
+    Ok(if lacking {
+        Outcome::Partly
+    } else {
+        Outcome::Done
+    })
+}
+
+#[derive(Serialize)]
+#[serde(transparent)]
+struct Shown(Rebuilt);
+
+impl Report for Shown {
+    fn text(&self) -> String {
+        let rebuilt = &self.0;
+        let mut lines = vec![format!(
+            "generation {}: {}, {}, {}",
+            rebuilt.generation.0,
+            count(rebuilt.paths, "path"),
+            count(rebuilt.objects, "object"),
+            output::bytes(rebuilt.bytes)
+        )];
+        if let Some(aside) = &rebuilt.moved_aside {
+            lines.push(format!("the old catalog is kept in {}", aside.display()));
+        }
+        if rebuilt.unreferenced > 0 {
+            let unreferenced = count(rebuilt.unreferenced, "object");
+            lines.push(format!(
+                "{unreferenced} without a path: deleted at the next import or rm"
+            ));
+        }
+        lines.extend(
+            rebuilt
+                .absent
+                .iter()
+                .map(|absent| format!("! not here: {}", absent.cause)),
+        );
+        lines.extend(
+            rebuilt
+                .unusable
+                .iter()
+                .map(|file| format!("! {}: {}", file.path.display(), file.cause)),
+        );
+        lines.extend(rebuilt.incomplete.iter().map(incomplete_line));
+        if !rebuilt.absent.is_empty() {
+            lines.push("Mount what is not here, then rebuild again.".to_owned());
+        }
+        lines.join("\n")
+    }
+}
+
+fn incomplete_line(object: &Incomplete) -> String {
+    let missing: Vec<String> = object.missing.iter().map(ToString::to_string).collect();
+    let paths = if object.paths.is_empty() {
+        object.object.to_string()
+    } else {
+        object.paths.join(", ")
+    };
+    format!(
+        "! {paths}: not published, columns are missing on device {}",
+        missing.join(", ")
+    )
+}
 
 /// Reads all of it: every page and every record with its checksum, then what the records say of each other and of the devices.
 pub(crate) fn check(config: &Config, format: Format) -> Result<Outcome, Failure> {

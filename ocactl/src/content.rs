@@ -2,10 +2,10 @@
 
 mod import;
 mod list;
-mod progress;
 mod remove;
 mod source;
 mod stat;
+mod verify;
 mod walk;
 
 use content_store::{Generation, Reaped, Store};
@@ -28,6 +28,7 @@ pub(crate) fn run(
         }
         ContentCommand::Ls { prefix } => list::run(config, format, &prefix),
         ContentCommand::Stat { path } => stat::run(config, format, &path),
+        ContentCommand::Verify { prefix } => verify::run(config, format, &prefix),
         ContentCommand::Rm { paths, recursive } => remove::run(config, format, &paths, recursive),
     }
 }

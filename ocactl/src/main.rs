@@ -16,6 +16,7 @@ mod generate;
 mod limits;
 mod media_type;
 mod output;
+mod progress;
 mod status;
 mod store;
 
@@ -24,13 +25,29 @@ use std::process::ExitCode;
 use clap::Parser;
 use protocol::config::{self, Config};
 use protocol::paths::Paths;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 
 use arguments::{Arguments, CatalogCommand, Command, DeviceCommand};
 use error::{Failure, Outcome};
 use output::Format;
 
 fn main() -> ExitCode {
+    log_to_standard_error();
     error::conclude(run(Arguments::parse()))
+}
+
+/// What the store remarks, as far as it is a warning; `OCA_LOG=debug ocactl ..` for more.
+fn log_to_standard_error() {
+    let filter = EnvFilter::builder()
+        .with_env_var("OCA_LOG")
+        .with_default_directive(LevelFilter::WARN.into());
+    let subscriber = tracing_subscriber::fmt().with_env_filter(filter.from_env_lossy());
+    subscriber
+        .with_writer(std::io::stderr)
+        .without_time()
+        .with_target(false)
+        .init();
 }
 
 fn run(arguments: Arguments) -> Result<Outcome, Failure> {
@@ -71,6 +88,7 @@ fn obey(command: Command, config: &Config, format: Format) -> Result<Outcome, Fa
         ),
         Command::Device(DeviceCommand::Ls) => device::list(config, format),
         Command::Content(command) => content::run(config, format, command),
+        Command::Catalog(CatalogCommand::Rebuild) => catalog::rebuild(config, format),
         Command::Catalog(CatalogCommand::Check) => catalog::check(config, format),
         // Needs no configuration: `run` has seen to it.
         Command::Generate(command) => generate::run(&command),

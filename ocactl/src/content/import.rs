@@ -15,7 +15,6 @@ use content_store::{
 use protocol::config::{Config, Tier, TierRole};
 use serde::Serialize;
 
-use super::progress::Progress;
 use super::settle;
 use super::source::Source;
 use super::walk::{self, Candidate, Skipped};
@@ -24,6 +23,7 @@ use crate::error::{Failure, Outcome};
 use crate::limits::{BATCH_OBJECTS, BATCH_TIME};
 use crate::media_type;
 use crate::output::{self, Format, Report, bytes, count};
+use crate::progress::Progress;
 use crate::store;
 
 /// What was typed.
@@ -158,7 +158,8 @@ impl Import<'_> {
     }
 
     fn skip(&mut self, skipped: Skipped) {
-        self.progress.skipped(&skipped);
+        let (file, reason) = (skipped.file.display(), &skipped.reason);
+        self.progress.say(&format!("skipped {file}: {reason}"));
         self.report.skipped.push(skipped);
     }
 

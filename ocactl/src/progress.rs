@@ -1,20 +1,18 @@
-//! How far an import is: a bar on a terminal, nothing elsewhere. What is said meanwhile does not break the bar.
+//! How far a long command is: a bar on a terminal, nothing elsewhere. What is said meanwhile does not break the bar.
 
 use std::io::{self, IsTerminal};
 use std::path::Path;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::walk::Skipped;
-
-/// Counts bytes. Each file counts twice: it is hashed, then written.
-pub(super) struct Progress {
+/// Counts bytes, or things of which it is not known how many there are.
+pub(crate) struct Progress {
     bar: ProgressBar,
 }
 
 impl Progress {
     /// For so many bytes to read in all.
-    pub(super) fn new(bytes: u64) -> Self {
+    pub(crate) fn new(bytes: u64) -> Self {
         let target = if io::stderr().is_terminal() {
             ProgressDrawTarget::stderr()
         } else {
@@ -28,32 +26,38 @@ impl Progress {
         Self { bar }
     }
 
+    /// For things of a kind, until there are no more.
+    pub(crate) fn of(things: &str) -> Self {
+        let progress = Self::new(0);
+        progress.bar.unset_length();
+        let style = ProgressStyle::with_template("{spinner} {pos} {msg}");
+        progress
+            .bar
+            .set_style(style.expect("the template is a constant"));
+        progress.bar.set_message(things.to_owned());
+        progress
+    }
+
     /// Begins with something.
-    pub(super) fn name(&self, step: &str, file: &Path) {
+    pub(crate) fn name(&self, step: &str, file: &Path) {
         let name = file.file_name().unwrap_or_default().display();
         self.bar.set_message(format!("{step} {name}"));
     }
 
     /// From now on; gives a function that takes what was done since then.
-    pub(super) fn counter(&self) -> impl Fn(u64) + '_ {
+    pub(crate) fn counter(&self) -> impl Fn(u64) + '_ {
         let start = self.bar.position();
         move |done| self.bar.set_position(start + done)
     }
 
     /// Nothing more will come of a file: what it was to count for is counted.
-    pub(super) fn jump_to(&self, position: u64) {
+    pub(crate) fn jump_to(&self, position: u64) {
         self.bar.set_position(position);
     }
 
-    /// Says why a file is not published.
-    pub(super) fn skipped(&self, skipped: &Skipped) {
-        self.bar.suspend(|| {
-            eprintln!(
-                "ocactl: skipped {}: {}",
-                skipped.file.display(),
-                skipped.reason
-            )
-        });
+    /// Says something on standard error.
+    pub(crate) fn say(&self, words: &str) {
+        self.bar.suspend(|| eprintln!("ocactl: {words}"));
     }
 }
 
