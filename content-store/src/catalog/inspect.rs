@@ -51,15 +51,21 @@ pub(super) fn check(folder: &Path) -> Result<(), CatalogProblem> {
         }
         Bad::Io(source) => CatalogProblem::io(folder, source),
     };
-    let mut found = Ok(());
+    let mut seen = None;
     for _ in 0..TRIES {
-        let meta = Meta::newest(&file).map_err(problem)?;
-        found = walk(&file, &meta);
-        if found.is_ok() || Meta::newest(&file).map_err(problem)?.transaction == meta.transaction {
-            break;
+        let meta = Meta::newest(&file);
+        let transaction = meta.as_ref().ok().map(|meta| meta.transaction);
+        match meta.and_then(|meta| walk(&file, &meta)) {
+            Err(found) if seen == Some(transaction) => return Err(problem(found)),
+            Err(_) => seen = Some(transaction),
+            Ok(()) => return Ok(()),
         }
     }
-    found.map_err(problem)
+    let busy = io::Error::new(
+        io::ErrorKind::ResourceBusy,
+        "it changes faster than it can be looked over",
+    );
+    Err(CatalogProblem::io(folder, busy))
 }
 
 enum Bad {
@@ -100,10 +106,27 @@ fn u64_at(bytes: &[u8], at: usize) -> u64 {
 /// The head of the database: two pages take turns, the one with the higher transaction holds.
 struct Meta {
     page_bytes: usize,
-    free_root: u64,
-    main_root: u64,
+    /// Which of the two it is, 0 or 1.
+    head: u64,
+    free: Root,
+    main: Root,
     last_page: u64,
     transaction: u64,
+}
+
+/// A tree: its first page, and how many records it has.
+struct Root {
+    page: u64,
+    records: u64,
+}
+
+impl Root {
+    fn at(bytes: &[u8]) -> Self {
+        Self {
+            records: u64_at(bytes, 32),
+            page: u64_at(bytes, 40),
+        }
+    }
 }
 
 impl Meta {
@@ -113,11 +136,19 @@ impl Meta {
         if first.page_bytes != second.page_bytes {
             return bad(1, "the two heads disagree about the page size");
         }
-        Ok(if second.transaction > first.transaction {
-            second
+        // Transaction n writes head n % 2, so the heads are one apart; only a new file has two that are 0. A head with a changed
+        // number would hide the newest commit.
+        let apart = first.transaction.abs_diff(second.transaction);
+        let (older, newest) = if second.transaction > first.transaction {
+            (first, second)
         } else {
-            first
-        })
+            (second, first)
+        };
+        let is_in_turn = newest.transaction % 2 == newest.head && older.head != newest.head;
+        if newest.transaction > 0 && !(apart == 1 && is_in_turn) {
+            return bad(newest.head, "the two heads are not of consecutive commits");
+        }
+        Ok(newest)
     }
 
     fn read(file: &File, offset: u64) -> Result<Self, Bad> {
@@ -138,8 +169,9 @@ impl Meta {
         }
         Ok(Self {
             page_bytes,
-            free_root: u64_at(meta, 24 + 40),
-            main_root: u64_at(meta, 24 + 48 + 40),
+            head: u64::from(offset > 0),
+            free: Root::at(&meta[24..]),
+            main: Root::at(&meta[72..]),
             last_page: u64_at(meta, 120),
             transaction: u64_at(meta, 128),
         })
@@ -164,10 +196,11 @@ fn walk(file: &File, meta: &Meta) -> Result<(), Bad> {
         meta,
         used: vec![false; pages as usize],
         free: Vec::new(),
+        records: 0,
     };
     walk.used[..2.min(pages as usize)].fill(true);
-    walk.tree(meta.main_root, Tree::Main)?;
-    walk.tree(meta.free_root, Tree::Free)?;
+    walk.tree(&meta.main, Tree::Main)?;
+    walk.tree(&meta.free, Tree::Free)?;
     for page in std::mem::take(&mut walk.free) {
         walk.take(page, 1)?;
     }
@@ -187,6 +220,8 @@ struct Walk<'a> {
     meta: &'a Meta,
     used: Vec<bool>,
     free: Vec<u64>,
+    /// Records of the tree so far.
+    records: u64,
 }
 
 /// A node of a page, taken apart and inside of its bounds.
@@ -199,11 +234,15 @@ struct Node<'a> {
 }
 
 impl Walk<'_> {
-    fn tree(&mut self, root: u64, tree: Tree) -> Result<(), Bad> {
-        if root == NO_PAGE {
+    fn tree(&mut self, root: &Root, tree: Tree) -> Result<(), Bad> {
+        self.records = 0;
+        if root.page != NO_PAGE {
+            self.page(root.page, tree, &[], None, 0)?;
+        }
+        if self.records == root.records {
             Ok(())
         } else {
-            self.page(root, tree, &[], None, 0)
+            bad(root.page, "its tree has lost or won records")
         }
     }
 
@@ -292,6 +331,7 @@ impl Walk<'_> {
     }
 
     fn leaf(&mut self, number: u64, node: &Node<'_>, tree: Tree) -> Result<(), Bad> {
+        self.records += 1;
         let length = node.low as usize;
         if node.flags & !BIG_DATA != 0 {
             return bad(number, "a node has unknown flags");
