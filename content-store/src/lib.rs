@@ -1,4 +1,23 @@
-//! Tiers, devices, stripe map, catalog, chunk trees, checksums.
+//! The store of an appliance: tiers, devices, stripe map, catalog, chunk trees, checksums.
+//!
+//! The way of an object:
+//!
+//! ```text
+//! bytes -> chunk_tree -> ChunkTree                 its name, and one value for each MiB
+//!       -> Store::stage -> Staging -> Sealed       verified, cut into columns, synced in staging/
+//!       -> Store::publish                          columns and sidecars in place, then the catalog
+//!       -> CatalogReader::load -> Snapshot
+//!       -> Index::build -> Index                   what the daemon serves: paths -> objects -> columns
+//!       -> platform's device service               reads columns, checks blocks against the sidecar
+//! Store::remove -> doomed -> Store::reap           unlinked once no reader uses it
+//! ```
+//!
+//! Invariants: what is on the devices suffices to rebuild the catalog ([`rebuild`]). A crash leaves the old or the new
+//! state. One process writes; readers hold no transaction across anything slow. Decoders take any bytes. What an index
+//! hands out holds no lock and allocates nothing to be found.
+//!
+//! This crate knows nothing of HTTP, of sockets, or of where bytes come from. It decides no time: callers pass it. Everything in
+//! it that touches a disk may block, so no thread that serves connections calls it, but for [`Index::lookup`].
 
 pub mod catalog;
 pub mod chunk_tree;
