@@ -1,3 +1,41 @@
-//! See `docs/ARCHITECTURE.md`.
+//! `oca-bench`: the load generator, and the comparison with other servers.
+//!
+//! [`load`] makes N keep-alive connections ask for byte ranges, and believes nothing: every response must be a
+//! 206 of exactly the range that was asked for. [`server`] starts a server on a core of its own and reads its CPU
+//! time. [`hot`] puts them together: interleaved rounds, medians, ratios.
+//!
+//! Figures of different runs or machines cannot be compared; only the ratios of one run mean something.
 
-fn main() {}
+mod content;
+mod hot;
+mod latency;
+mod load;
+mod process;
+mod server;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+/// Load generator, and comparison with nginx and lighttpd.
+#[derive(Parser)]
+#[command(version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Ask a running server for ranges; print rate and latency
+    Load(load::Arguments),
+    /// Compare servers on content that is in memory: CPU per GB and request, latency
+    Hot(hot::Arguments),
+}
+
+fn main() -> Result<()> {
+    platform::socket::raise_descriptor_limit()?;
+    match Arguments::parse().command {
+        Command::Load(arguments) => load::main(&arguments),
+        Command::Hot(arguments) => hot::main(&arguments),
+    }
+}

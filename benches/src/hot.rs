@@ -1,0 +1,210 @@
+//! `oca-bench hot`: content that is in memory, served by each server on one core to a client on another.
+//!
+//! `Arguments` -> servers started, checked byte by byte, warmed -> rounds -> `Sample`s -> [`report`].
+//!
+//! All servers stand ready at once and take turns within each round, so that whatever the machine does beside affects
+//! all of them; medians over the rounds are compared. A sample counts only if every response was exactly right, the server was
+//! charged CPU time, and nothing was read from a device.
+
+mod report;
+mod shape;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+
+use crate::content;
+use crate::load::{self, Check, Load, Object, Until};
+use crate::process::own_cpu_seconds;
+use crate::server::{self, Kind, Server, Setting};
+use report::Sample;
+use shape::Shape;
+
+/// Requests whose bodies are compared with the files, before anything is measured.
+const COMPARED_REQUESTS: u64 = 200;
+
+/// Lets caches and windows settle before each sample.
+const SETTLE: Duration = Duration::from_millis(200);
+
+/// `oca-bench hot`
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// Which servers
+    #[arg(long, value_delimiter = ',', default_values = ["nginx", "lighttpd", "oca-uring", "oca-epoll"])]
+    servers: Vec<Kind>,
+    /// Range and connections, as in 64KiBx64
+    #[arg(long, value_delimiter = ',', default_values = ["16KiBx64", "64KiBx64", "256KiBx256", "1MiBx16"])]
+    shapes: Vec<Shape>,
+    /// Rounds; medians over them are compared
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    rounds: u32,
+    /// Length of one sample
+    #[arg(long, default_value_t = 2.0)]
+    seconds: f64,
+    /// Files served
+    #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..))]
+    files: u32,
+    /// Length of each file, in MiB
+    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u64).range(1..))]
+    file_mib: u64,
+    /// Core of the servers; default: the first one
+    #[arg(long)]
+    server_core: Option<usize>,
+    /// Core of the client; default: the last one
+    #[arg(long)]
+    client_core: Option<usize>,
+    /// Folder with oca-daemon and ocactl; default: where this program is
+    #[arg(long)]
+    programs: Option<PathBuf>,
+    /// Folder for contents and configurations, emptied afterwards; default: a new one among the temporary files
+    #[arg(long)]
+    folder: Option<PathBuf>,
+    /// Write all samples and medians there
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+pub(crate) fn main(arguments: &Arguments) -> Result<()> {
+    let (server_core, client_core) = cores(arguments)?;
+    let folder = Folder::make(arguments.folder.clone())?;
+    let contents = folder.0.join("content");
+    let shape = content::Shape {
+        files: arguments.files,
+        bytes: arguments.file_mib << 20,
+    };
+    let objects = content::make(&contents, shape)?;
+    let mut servers = Vec::new();
+    for &kind in &arguments.servers {
+        let setting = Setting {
+            folder: &folder.0.join(kind.name().replace([' ', '(', ')'], "")),
+            content: &contents,
+            objects: &objects,
+            core: server_core,
+            programs: &programs(arguments)?,
+        };
+        servers.push(server::start(kind, &setting)?);
+    }
+    // After the servers: they would inherit it.
+    platform::cpu::pin_to_core(client_core)?;
+    for server in &servers {
+        prepare(server, &objects).with_context(|| server.kind.name())?;
+    }
+    let samples = measure(arguments, &servers, &objects)?;
+    report::print(&samples);
+    if let Some(file) = &arguments.json {
+        report::write(file, &samples).with_context(|| file.display().to_string())?;
+    }
+    Ok(())
+}
+
+fn cores(arguments: &Arguments) -> Result<(usize, usize)> {
+    let usable = platform::cpu::usable_cores()?;
+    let (Some(&first), Some(&last)) = (usable.first(), usable.last()) else {
+        anyhow::bail!("no core may be used");
+    };
+    let server = arguments.server_core.unwrap_or(first);
+    let client = arguments.client_core.unwrap_or(last);
+    ensure!(
+        server != client,
+        "client and server need a core each; this process may use {usable:?}"
+    );
+    Ok((server, client))
+}
+
+fn programs(arguments: &Arguments) -> Result<PathBuf> {
+    if let Some(folder) = &arguments.programs {
+        return Ok(folder.clone());
+    }
+    let own = std::env::current_exe()?;
+    Ok(own.parent().unwrap_or(Path::new(".")).to_owned())
+}
+
+/// Everything below is removed with this value.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn make(wanted: Option<PathBuf>) -> Result<Self> {
+        let path = wanted.unwrap_or_else(|| {
+            std::env::temp_dir().join(format!("oca-bench-{}", std::process::id()))
+        });
+        // A folder that is there already holds something of somebody.
+        std::fs::create_dir(&path).with_context(|| path.display().to_string())?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        if let Err(error) = std::fs::remove_dir_all(&self.0) {
+            eprintln!("{}: {error}", self.0.display());
+        }
+    }
+}
+
+fn prepare(server: &Server, objects: &[Object]) -> Result<()> {
+    server.warm(objects)?;
+    load::run(&Load {
+        address: server.address,
+        objects,
+        connections: 8,
+        range_bytes: 256 * 1024,
+        until: Until::Requests(COMPARED_REQUESTS),
+        check: Check::Content,
+    })?;
+    Ok(())
+}
+
+fn measure(arguments: &Arguments, servers: &[Server], objects: &[Object]) -> Result<Vec<Sample>> {
+    let mut samples = Vec::new();
+    for &shape in &arguments.shapes {
+        for round in 0..arguments.rounds {
+            for turn in 0..servers.len() {
+                // Another one begins each round: nobody is always the first after a pause.
+                let server = &servers[(turn + round as usize) % servers.len()];
+                let sample = sample(arguments, server, objects, shape)
+                    .with_context(|| format!("{}, {shape}", server.kind.name()))?;
+                samples.push(sample);
+            }
+            eprintln!("{shape}: round {} of {}", round + 1, arguments.rounds);
+        }
+    }
+    Ok(samples)
+}
+
+fn sample(
+    arguments: &Arguments,
+    server: &Server,
+    objects: &[Object],
+    shape: Shape,
+) -> Result<Sample> {
+    let load = |elapsed| Load {
+        address: server.address,
+        objects,
+        connections: shape.connections,
+        range_bytes: shape.range_bytes,
+        until: Until::Elapsed(elapsed),
+        check: Check::Length,
+    };
+    load::run(&load(SETTLE))?;
+    let device_bytes = server.device_bytes()?;
+    let (server_before, client_before) = (server.process.cpu_seconds()?, own_cpu_seconds()?);
+    let outcome = load::run(&load(Duration::from_secs_f64(arguments.seconds)))?;
+    let server_cpu = server.process.cpu_seconds()? - server_before;
+    let client_cpu = own_cpu_seconds()? - client_before;
+    ensure!(
+        server_cpu > 0.0,
+        "no CPU time was charged to the server: this would prove nothing"
+    );
+    ensure!(
+        server.device_bytes()? == device_bytes,
+        "content was read from a device: this is not a measurement of memory"
+    );
+    Ok(Sample::new(
+        server.kind,
+        shape,
+        &outcome,
+        server_cpu,
+        client_cpu,
+    ))
+}

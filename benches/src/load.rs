@@ -1,0 +1,266 @@
+//! Keep-alive connections that ask for ranges, each the next one when the last byte of the previous has come.
+//!
+//! `Load` -> [`run`] -> `Outcome`. One thread, one [`platform::watch::Watch`]. Bodies are thrown away uncopied, so that the
+//! client's core is not what is measured; with [`Check::Content`] they are compared with the files instead.
+//!
+//! A response that is not a 206 of exactly the bytes asked for ends the run with an error, whatever it is: figures
+//! of a server that answers something else would mean nothing.
+
+mod connection;
+mod head;
+mod random;
+
+use std::net::SocketAddr;
+use std::os::fd::AsFd;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use platform::watch::Watch;
+
+use crate::latency::{Latencies, Summary};
+use connection::Connection;
+pub(crate) use random::Random;
+
+/// A server that sends nothing for so long has failed.
+const SILENCE: Duration = Duration::from_secs(10);
+
+/// One file that the server has under a path.
+#[derive(Debug, Clone)]
+pub(crate) struct Object {
+    /// Path of the URL, with its slash.
+    pub(crate) path: String,
+    /// The same bytes on this machine.
+    pub(crate) file: Option<PathBuf>,
+    /// Length in bytes.
+    pub(crate) size: u64,
+}
+
+/// What is asked of the server.
+#[derive(Debug, Clone)]
+pub(crate) struct Load<'a> {
+    pub(crate) address: SocketAddr,
+    pub(crate) objects: &'a [Object],
+    pub(crate) connections: usize,
+    /// Length of each range; offsets are multiples of it.
+    pub(crate) range_bytes: u64,
+    pub(crate) until: Until,
+    pub(crate) check: Check,
+}
+
+/// When no further request is made; those under way are finished.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Until {
+    Elapsed(Duration),
+    Requests(u64),
+}
+
+/// How closely bodies are looked at. Status, range and length always are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Check {
+    /// Bodies are counted.
+    Length,
+    /// Bodies are compared with the files.
+    Content,
+}
+
+/// What came of it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Outcome {
+    pub(crate) requests: u64,
+    /// Bytes of bodies.
+    pub(crate) bytes: u64,
+    pub(crate) elapsed: Duration,
+    pub(crate) latency: Summary,
+}
+
+impl Outcome {
+    pub(crate) fn requests_per_second(&self) -> f64 {
+        self.requests as f64 / self.elapsed.as_secs_f64()
+    }
+}
+
+/// `oca-bench load`
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// Address of the server, as in 127.0.0.1:8080
+    address: SocketAddr,
+    /// Paths to ask for, as in /a.mp4; each must exist
+    #[arg(required = true)]
+    paths: Vec<String>,
+    /// Connections, each with one request at a time
+    #[arg(long, default_value_t = 16)]
+    connections: usize,
+    /// Bytes per request; offsets are multiples of it
+    #[arg(long, default_value_t = 65536)]
+    range: u64,
+    /// For how long
+    #[arg(long, default_value_t = 5.0)]
+    seconds: f64,
+    /// Compare bodies with files of the same paths in this folder
+    #[arg(long, value_name = "FOLDER")]
+    verify: Option<PathBuf>,
+    /// Stay on this core
+    #[arg(long)]
+    core: Option<usize>,
+}
+
+pub(crate) fn main(arguments: &Arguments) -> Result<()> {
+    if let Some(core) = arguments.core {
+        platform::cpu::pin_to_core(core).with_context(|| format!("core {core}"))?;
+    }
+    let objects = arguments
+        .paths
+        .iter()
+        .map(|path| object(arguments, path))
+        .collect::<Result<Vec<_>>>()?;
+    let outcome = run(&Load {
+        address: arguments.address,
+        objects: &objects,
+        connections: arguments.connections,
+        range_bytes: arguments.range,
+        until: Until::Elapsed(Duration::from_secs_f64(arguments.seconds)),
+        check: if arguments.verify.is_some() {
+            Check::Content
+        } else {
+            Check::Length
+        },
+    })?;
+    println!(
+        "{} requests, {:.3} GB, {:.0} requests/s, p50 {} us, p99 {} us, max {} us",
+        outcome.requests,
+        outcome.bytes as f64 / 1e9,
+        outcome.requests_per_second(),
+        outcome.latency.p50_us,
+        outcome.latency.p99_us,
+        outcome.latency.max_us,
+    );
+    Ok(())
+}
+
+/// The size of an object that is not here as a file is asked of the server.
+fn object(arguments: &Arguments, path: &str) -> Result<Object> {
+    let file = arguments
+        .verify
+        .as_ref()
+        .map(|folder| folder.join(path.trim_start_matches('/')));
+    let size = match &file {
+        Some(file) => file
+            .metadata()
+            .with_context(|| file.display().to_string())?
+            .len(),
+        None => connection::ask_size(arguments.address, path)?,
+    };
+    Ok(Object {
+        path: path.to_owned(),
+        file,
+        size,
+    })
+}
+
+/// Runs the load and returns when the last response is complete.
+///
+/// Errors: a connection that fails, a wrong response, silence.
+pub(crate) fn run(load: &Load<'_>) -> Result<Outcome> {
+    ensure!(
+        load.objects
+            .iter()
+            .all(|object| object.size >= load.range_bytes),
+        "an object is smaller than the range of {} bytes",
+        load.range_bytes
+    );
+    let mut running = Running::open(load)?;
+    let begun = Instant::now();
+    running.start_all(begun)?;
+    running.finish(begun)?;
+    let requests = running.latencies.count();
+    ensure!(requests > 0, "no request was made");
+    Ok(Outcome {
+        requests,
+        bytes: requests * load.range_bytes,
+        elapsed: begun.elapsed(),
+        latency: running.latencies.summary(),
+    })
+}
+
+struct Running<'a> {
+    load: &'a Load<'a>,
+    watch: Watch,
+    connections: Vec<Connection<'a>>,
+    random: Random,
+    latencies: Latencies,
+    /// Requests made.
+    made: u64,
+    /// Requests without their whole response.
+    pending: usize,
+}
+
+impl<'a> Running<'a> {
+    fn open(load: &'a Load<'a>) -> Result<Self> {
+        let watch = Watch::new()?;
+        let mut connections = Vec::with_capacity(load.connections);
+        for key in 0..load.connections {
+            let connection = Connection::open(load.address, load.check)?;
+            watch.add(connection.socket().as_fd(), key as u64)?;
+            connections.push(connection);
+        }
+        Ok(Self {
+            load,
+            watch,
+            connections,
+            random: Random::new(0x0CA),
+            latencies: Latencies::default(),
+            made: 0,
+            pending: 0,
+        })
+    }
+
+    fn start_all(&mut self, begun: Instant) -> Result<()> {
+        for number in 0..self.connections.len() {
+            self.start(number, begun)?;
+        }
+        Ok(())
+    }
+
+    /// Makes the next request on a connection that has none, if there is to be another.
+    fn start(&mut self, number: usize, begun: Instant) -> Result<()> {
+        let over = match self.load.until {
+            Until::Elapsed(bound) => begun.elapsed() >= bound,
+            Until::Requests(bound) => self.made >= bound,
+        };
+        if over {
+            return Ok(());
+        }
+        let object = &self.load.objects[self.random.below(self.load.objects.len() as u64) as usize];
+        let units = object.size / self.load.range_bytes;
+        let offset = self.random.below(units) * self.load.range_bytes;
+        if self.connections[number].must_reopen() {
+            self.connections[number] = Connection::open(self.load.address, self.load.check)?;
+            let socket = self.connections[number].socket().as_fd();
+            self.watch.add(socket, number as u64)?;
+        }
+        self.connections[number].request(object, offset, self.load.range_bytes)?;
+        self.made += 1;
+        self.pending += 1;
+        Ok(())
+    }
+
+    fn finish(&mut self, begun: Instant) -> Result<()> {
+        while self.pending > 0 {
+            let count = self.watch.wait(SILENCE)?;
+            ensure!(count > 0, "the server has sent nothing for {SILENCE:?}");
+            for ready in 0..count {
+                let number = self.watch.key(ready) as usize;
+                if let Some(took) = self.connections[number].advance()? {
+                    self.latencies.record(took);
+                    self.pending -= 1;
+                    self.start(number, begun)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

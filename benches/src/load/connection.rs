@@ -1,0 +1,244 @@
+//! One connection: writes a request, reads head and body of its response.
+//!
+//! ```text
+//! Idle --request--> Head --206 of what was asked--> Body --last byte--> Idle
+//! ```
+
+use std::fs::File;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::os::fd::AsFd;
+use std::os::unix::fs::FileExt;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use platform::socket::discard;
+
+use super::head::{self, HEAD_MAX_BYTES, Head};
+use super::{Check, Object, SILENCE};
+
+/// Bytes compared at a time.
+const COMPARE_BYTES: usize = 64 * 1024;
+
+pub(super) struct Connection<'a> {
+    socket: TcpStream,
+    check: Check,
+    state: State<'a>,
+    /// Of the request under way.
+    begun: Instant,
+    /// Text of the request.
+    text: Vec<u8>,
+    /// Start of the response: the head and perhaps some of the body.
+    start: Vec<u8>,
+    /// The last response said that the server closes.
+    closes: bool,
+}
+
+enum State<'a> {
+    Idle,
+    Head(Wanted<'a>),
+    Body { wanted: Wanted<'a>, received: u64 },
+}
+
+#[derive(Clone, Copy)]
+struct Wanted<'a> {
+    object: &'a Object,
+    offset: u64,
+    length: u64,
+}
+
+/// Whether the socket has more for us now.
+enum Step {
+    Again,
+    Wait,
+    Complete,
+}
+
+impl<'a> Connection<'a> {
+    pub(super) fn open(address: SocketAddr, check: Check) -> Result<Self> {
+        let socket =
+            TcpStream::connect(address).with_context(|| format!("cannot connect to {address}"))?;
+        socket.set_nodelay(true)?;
+        socket.set_nonblocking(true)?;
+        Ok(Self {
+            socket,
+            check,
+            state: State::Idle,
+            begun: Instant::now(),
+            text: Vec::new(),
+            start: Vec::with_capacity(HEAD_MAX_BYTES),
+            closes: false,
+        })
+    }
+
+    pub(super) fn socket(&self) -> &TcpStream {
+        &self.socket
+    }
+
+    /// The server has closed, or is about to, as it said.
+    pub(super) fn must_reopen(&self) -> bool {
+        self.closes
+    }
+
+    /// Asks for `length` bytes of `object` from `offset`.
+    pub(super) fn request(&mut self, object: &'a Object, offset: u64, length: u64) -> Result<()> {
+        self.text.clear();
+        write!(
+            self.text,
+            "GET {} HTTP/1.1\r\nHost: bench\r\nRange: bytes={offset}-{}\r\n\r\n",
+            object.path,
+            offset + length - 1
+        )?;
+        self.begun = Instant::now();
+        self.socket
+            .write_all(&self.text)
+            .context("writing a request")?;
+        self.start.clear();
+        self.state = State::Head(Wanted {
+            object,
+            offset,
+            length,
+        });
+        Ok(())
+    }
+
+    /// Takes what has arrived; how long the request took, if that was the end of its response.
+    pub(super) fn advance(&mut self) -> Result<Option<Duration>> {
+        loop {
+            let step = match self.state {
+                State::Idle => return Ok(None),
+                State::Head(wanted) => self.read_head(wanted)?,
+                State::Body { wanted, received } => self.read_body(wanted, received)?,
+            };
+            match step {
+                Step::Again => {}
+                Step::Wait => return Ok(None),
+                Step::Complete => {
+                    self.state = State::Idle;
+                    return Ok(Some(self.begun.elapsed()));
+                }
+            }
+        }
+    }
+
+    fn read_head(&mut self, wanted: Wanted<'a>) -> Result<Step> {
+        let room = HEAD_MAX_BYTES - self.start.len();
+        let mut piece = [0; HEAD_MAX_BYTES];
+        let Some(count) = arrived(self.socket.read(&mut piece[..room]))? else {
+            return Ok(Step::Wait);
+        };
+        self.start.extend_from_slice(&piece[..count]);
+        let Some(head) = head::parse(&self.start)? else {
+            return Ok(Step::Again);
+        };
+        wanted.check(&head)?;
+        self.closes = head.closes;
+        let body = &self.start[head.length..];
+        ensure!(
+            body.len() as u64 <= wanted.length,
+            "more bytes than were asked for"
+        );
+        if self.check == Check::Content {
+            wanted.compare(0, body)?;
+        }
+        Ok(self.received(wanted, body.len() as u64))
+    }
+
+    fn read_body(&mut self, wanted: Wanted<'a>, received: u64) -> Result<Step> {
+        let left = usize::try_from(wanted.length - received).unwrap_or(usize::MAX);
+        let count = match self.check {
+            Check::Length => arrived(discard(self.socket.as_fd(), left))?,
+            Check::Content => {
+                let mut piece = [0; COMPARE_BYTES];
+                let count = arrived(self.socket.read(&mut piece[..left.min(COMPARE_BYTES)]))?;
+                wanted.compare(received, &piece[..count.unwrap_or(0)])?;
+                count
+            }
+        };
+        Ok(match count {
+            Some(count) => self.received(wanted, received + count as u64),
+            None => Step::Wait,
+        })
+    }
+
+    fn received(&mut self, wanted: Wanted<'a>, received: u64) -> Step {
+        if received == wanted.length {
+            return Step::Complete;
+        }
+        self.state = State::Body { wanted, received };
+        Step::Again
+    }
+}
+
+impl Wanted<'_> {
+    fn check(&self, head: &Head) -> Result<()> {
+        let path = &self.object.path;
+        ensure!(head.status == 206, "{path}: status {}", head.status);
+        ensure!(
+            head.content_length == self.length,
+            "{path}: Content-Length {} for a range of {}",
+            head.content_length,
+            self.length
+        );
+        let expected = (self.offset, self.offset + self.length - 1, self.object.size);
+        ensure!(
+            head.range == Some(expected),
+            "{path}: Content-Range {:?}, expected {expected:?}",
+            head.range
+        );
+        Ok(())
+    }
+
+    /// `bytes` stand at `position` of the body.
+    fn compare(&self, position: u64, bytes: &[u8]) -> Result<()> {
+        let file = self
+            .object
+            .file
+            .as_ref()
+            .context("no file to compare with")?;
+        let mut expected = vec![0; bytes.len()];
+        let offset = self.offset + position;
+        File::open(file)?.read_exact_at(&mut expected, offset)?;
+        ensure!(
+            bytes == expected,
+            "{}: wrong bytes after offset {offset}",
+            self.object.path
+        );
+        Ok(())
+    }
+}
+
+/// How many bytes came; `None` if there are none now.
+fn arrived(result: std::io::Result<usize>) -> Result<Option<usize>> {
+    match result {
+        Ok(0) => bail!("the server has closed the connection within a response"),
+        Ok(count) => Ok(Some(count)),
+        Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(None),
+        Err(error) if error.kind() == ErrorKind::Interrupted => Ok(Some(0)),
+        Err(error) => Err(error).context("reading a response"),
+    }
+}
+
+/// The length of the object at `path`.
+pub(super) fn ask_size(address: SocketAddr, path: &str) -> Result<u64> {
+    let mut socket =
+        TcpStream::connect(address).with_context(|| format!("cannot connect to {address}"))?;
+    socket.set_read_timeout(Some(SILENCE))?;
+    write!(
+        socket,
+        "GET {path} HTTP/1.1\r\nHost: bench\r\nRange: bytes=0-0\r\n\r\n"
+    )?;
+    let mut bytes = Vec::new();
+    loop {
+        let mut piece = [0; HEAD_MAX_BYTES];
+        let count = socket.read(&mut piece)?;
+        ensure!(count > 0, "{path}: the server has closed the connection");
+        bytes.extend_from_slice(&piece[..count]);
+        if let Some(head) = head::parse(&bytes)? {
+            let (_, _, whole) = head
+                .range
+                .with_context(|| format!("{path}: status {}, no range", head.status))?;
+            return Ok(whole);
+        }
+    }
+}

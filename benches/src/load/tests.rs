@@ -1,0 +1,122 @@
+//! The load against small servers that do right, and wrong in one way each.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpListener;
+
+use super::*;
+
+const SIZE: u64 = 1 << 20;
+const RANGE: u64 = 64 * 1024;
+
+/// What the server does to an answer that would be right.
+type Spoil = fn(&mut String, &mut Vec<u8>);
+
+fn contents() -> Vec<u8> {
+    (0..SIZE).map(|number| (number / 7 % 251) as u8).collect()
+}
+
+/// Answers every connection until the test ends.
+fn serve(spoil: Spoil) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for socket in listener.incoming() {
+            std::thread::spawn(move || answer(socket.unwrap(), spoil));
+        }
+    });
+    address
+}
+
+/// Until the client leaves.
+fn answer(mut socket: std::net::TcpStream, spoil: Spoil) -> Option<()> {
+    let contents = contents();
+    let mut lines = BufReader::new(socket.try_clone().ok()?).lines();
+    loop {
+        let mut range = None;
+        loop {
+            let line = lines.next()?.ok()?;
+            if line.is_empty() {
+                break;
+            }
+            if let Some(value) = line.strip_prefix("Range: bytes=") {
+                let (first, last) = value.split_once('-')?;
+                range = Some((first.parse::<usize>().ok()?, last.parse::<usize>().ok()?));
+            }
+        }
+        let (first, last) = range?;
+        let mut body = contents[first..=last].to_vec();
+        let mut head = format!(
+            "HTTP/1.1 206 Partial Content\r\nContent-Length: {}\r\nContent-Range: bytes {first}-{last}/{SIZE}\r\n\r\n",
+            body.len()
+        );
+        spoil(&mut head, &mut body);
+        socket.write_all(head.as_bytes()).ok()?;
+        socket.write_all(&body).ok()?;
+        if head.contains("close") {
+            return None;
+        }
+    }
+}
+
+fn ask(spoil: Spoil, check: Check) -> Result<Outcome> {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("a");
+    std::fs::write(&file, contents()).unwrap();
+    let objects = [Object {
+        path: "/a".into(),
+        file: Some(file),
+        size: SIZE,
+    }];
+    run(&Load {
+        address: serve(spoil),
+        objects: &objects,
+        connections: 4,
+        range_bytes: RANGE,
+        until: Until::Requests(100),
+        check,
+    })
+}
+
+#[test]
+fn right_answers_are_counted_exactly() {
+    for check in [Check::Length, Check::Content] {
+        let outcome = ask(|_, _| {}, check).unwrap();
+        assert_eq!((outcome.requests, outcome.bytes), (100, 100 * RANGE));
+    }
+}
+
+#[test]
+fn a_server_may_close_after_a_response_if_it_says_so() {
+    let close: Spoil = |head, _| *head = head.replacen("\r\n", "\r\nConnection: close\r\n", 1);
+    assert_eq!(ask(close, Check::Length).unwrap().requests, 100);
+}
+
+#[test]
+fn every_wrong_answer_ends_the_run() {
+    let wrong: &[(&str, Spoil)] = &[
+        ("status", |head, _| *head = head.replace("206", "200")),
+        ("Content-Length", |head, _| {
+            *head = head.replace("Length: 65536", "Length: 65535");
+        }),
+        ("Content-Range", |head, _| {
+            *head = head.replace("/1048576", "/1048577")
+        }),
+        ("closed", |head, body| {
+            head.insert_str(head.len() - 2, "X: close\r\n");
+            body.truncate(60_000);
+        }),
+        ("", |_, body| body.push(0)),
+    ];
+    for (word, spoil) in wrong {
+        let error = format!("{:#}", ask(*spoil, Check::Length).unwrap_err());
+        assert!(error.contains(word), "{error}");
+    }
+}
+
+#[test]
+fn a_wrong_byte_is_found_when_contents_are_compared() {
+    let flip: Spoil = |_, body| body[65_535] ^= 1;
+    assert!(ask(flip, Check::Length).is_ok());
+    let error = ask(flip, Check::Content).unwrap_err().to_string();
+    assert!(error.contains("wrong bytes"), "{error}");
+}

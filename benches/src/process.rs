@@ -1,0 +1,210 @@
+//! A server's processes: started on one core, their CPU time, stopped for certain.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+
+/// Ticks in which `/proc/<pid>/stat` counts: `USER_HZ`, 100 on every Linux of interest.
+const TICKS_PER_SECOND: f64 = 100.0;
+
+/// A server that has not ended so long after SIGTERM is killed.
+const STOP_BOUND: Duration = Duration::from_secs(10);
+
+/// Ends with this value, and with this process.
+pub(crate) struct Process {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Process {
+    /// Starts `program` on `core`, its words going to the file `log`.
+    ///
+    /// Errors: the program, `taskset` or `setpriv` is missing.
+    pub(crate) fn start(
+        program: &Path,
+        arguments: &[&str],
+        core: usize,
+        log: &Path,
+    ) -> Result<Self> {
+        let words = File::create(log).with_context(|| log.display().to_string())?;
+        let child = Command::new("setpriv")
+            .args(["--pdeathsig", "TERM", "taskset", "-c", &core.to_string()])
+            .arg(program)
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(words.try_clone()?)
+            .stderr(words)
+            .spawn()
+            .context("cannot start setpriv (Debian's util-linux)")?;
+        Ok(Self {
+            child,
+            log: log.to_owned(),
+        })
+    }
+
+    /// Asks `ready` until it has an answer; fails if the process ends or `bound` passes first.
+    pub(crate) fn wait_until<T>(
+        &mut self,
+        bound: Duration,
+        mut ready: impl FnMut() -> Option<T>,
+    ) -> Result<T> {
+        let begun = Instant::now();
+        loop {
+            if let Some(answer) = ready() {
+                return Ok(answer);
+            }
+            let ended = self.child.try_wait()?;
+            ensure!(
+                ended.is_none() && begun.elapsed() < bound,
+                "the server is not ready ({}); it said:\n{}",
+                ended.map_or_else(|| format!("after {bound:?}"), |status| status.to_string()),
+                fs::read_to_string(&self.log).unwrap_or_default()
+            );
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// User and system time of the process and its living descendants, in seconds.
+    pub(crate) fn cpu_seconds(&self) -> Result<f64> {
+        let all = statistics()?;
+        let mut tree = vec![self.child.id()];
+        let mut next = 0;
+        while let Some(&parent) = tree.get(next) {
+            tree.extend(
+                all.iter()
+                    .filter(|one| one.parent == parent)
+                    .map(|one| one.id),
+            );
+            next += 1;
+        }
+        let ticks: u64 = all
+            .iter()
+            .filter(|one| tree.contains(&one.id))
+            .map(|one| one.ticks)
+            .sum();
+        Ok(ticks as f64 / TICKS_PER_SECOND)
+    }
+
+    fn stop(&mut self) -> io::Result<()> {
+        Command::new("kill")
+            .args(["-TERM", &self.child.id().to_string()])
+            .status()?;
+        let begun = Instant::now();
+        while self.child.try_wait()?.is_none() {
+            if begun.elapsed() > STOP_BOUND {
+                return self.child.kill();
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if let Ok(None) = self.child.try_wait() {
+            // Nothing is left to be done about a process that will not end.
+            let _ = self.stop();
+        }
+    }
+}
+
+/// User and system time of this process, in seconds.
+pub(crate) fn own_cpu_seconds() -> Result<f64> {
+    let line = fs::read_to_string("/proc/self/stat")?;
+    let own = parse(&line).context("/proc/self/stat")?;
+    Ok(own.ticks as f64 / TICKS_PER_SECOND)
+}
+
+/// One line of `/proc/<pid>/stat`.
+#[derive(Debug, PartialEq)]
+struct Statistics {
+    id: u32,
+    parent: u32,
+    /// utime + stime.
+    ticks: u64,
+}
+
+fn statistics() -> Result<Vec<Statistics>> {
+    let mut all = Vec::new();
+    for entry in fs::read_dir("/proc").context("/proc (the comparison needs Linux)")? {
+        let name = entry?.file_name();
+        if name
+            .to_str()
+            .is_some_and(|name| name.parse::<u32>().is_ok())
+        {
+            // A process may end while it is looked at.
+            let line = fs::read_to_string(Path::new("/proc").join(&name).join("stat"));
+            all.extend(line.ok().and_then(|line| parse(&line)));
+        }
+    }
+    Ok(all)
+}
+
+/// proc_pid_stat(5): the name stands in brackets and may hold anything, so fields are counted from the last bracket.
+fn parse(line: &str) -> Option<Statistics> {
+    let (before, after) = (line.split_once(' ')?.0, line.rsplit_once(')')?.1);
+    let fields: Vec<&str> = after.split_ascii_whitespace().collect();
+    let number = |index: usize| fields.get(index)?.parse::<u64>().ok();
+    Some(Statistics {
+        id: before.parse().ok()?,
+        parent: u32::try_from(number(1)?).ok()?,
+        ticks: number(11)? + number(12)?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_with_brackets_and_spaces_does_not_mislead() {
+        let line = "42 (a) b (c) S 7 42 42 0 -1 4194304 1 2 3 4 500 25 0 0 20 0 1 0 99";
+        let expected = Statistics {
+            id: 42,
+            parent: 7,
+            ticks: 525,
+        };
+        assert_eq!(parse(line), Some(expected));
+        assert_eq!(parse("42 (short) S"), None);
+    }
+
+    #[test]
+    fn time_of_children_is_charged() {
+        let folder = tempfile::tempdir().unwrap();
+        let core = platform::cpu::usable_cores().unwrap()[0];
+        // The loop ends by itself, should nobody end it.
+        let script =
+            "timeout 60 sh -c 'echo > child; while :; do :; done' & trap 'kill $!' TERM; wait";
+        let script = format!("cd {} && {script}", folder.path().display());
+        let log = folder.path().join("log");
+        let mut process = Process::start(Path::new("sh"), &["-c", &script], core, &log).unwrap();
+        let bound = Duration::from_secs(30);
+        process
+            .wait_until(bound, || {
+                fs::read_to_string(folder.path().join("child")).ok()
+            })
+            .unwrap();
+        let busy = Instant::now();
+        while process.cpu_seconds().unwrap() < 0.05 {
+            assert!(busy.elapsed() < bound);
+        }
+    }
+
+    #[test]
+    fn a_server_that_ends_at_once_is_told_with_its_words() {
+        let folder = tempfile::tempdir().unwrap();
+        let core = platform::cpu::usable_cores().unwrap()[0];
+        let log = folder.path().join("log");
+        let arguments = ["-c", "echo bad configuration; exit 3"];
+        let mut process = Process::start(Path::new("sh"), &arguments, core, &log).unwrap();
+        let error = process
+            .wait_until(Duration::from_secs(30), || None::<()>)
+            .unwrap_err();
+        assert!(error.to_string().contains("bad configuration"), "{error}");
+    }
+}

@@ -1,0 +1,112 @@
+//! The servers that are compared: one worker each, on one core, serving the same files on loopback.
+
+mod lighttpd;
+mod nginx;
+mod oca;
+
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use clap::ValueEnum;
+
+use crate::load::Object;
+use crate::process::Process;
+use oca::Admin;
+
+/// A server that does not listen so long after its start has failed.
+const START_BOUND: Duration = Duration::from_secs(30);
+
+/// Which server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Kind {
+    /// Debian's nginx, sendfile
+    Nginx,
+    /// Debian's lighttpd, sendfile
+    Lighttpd,
+    /// oca-daemon on io_uring
+    OcaUring,
+    /// oca-daemon on epoll
+    OcaEpoll,
+}
+
+impl Kind {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Nginx => "nginx",
+            Self::Lighttpd => "lighttpd",
+            Self::OcaUring => "oca (uring)",
+            Self::OcaEpoll => "oca (epoll)",
+        }
+    }
+}
+
+/// What a server is given.
+#[derive(Clone, Copy)]
+pub(crate) struct Setting<'a> {
+    /// Empty folder for its configuration and state.
+    pub(crate) folder: &'a Path,
+    /// Folder of the files that it serves.
+    pub(crate) content: &'a Path,
+    pub(crate) objects: &'a [Object],
+    pub(crate) core: usize,
+    /// Folder of our release binaries.
+    pub(crate) programs: &'a Path,
+}
+
+/// Ends with this value.
+pub(crate) struct Server {
+    pub(crate) kind: Kind,
+    pub(crate) address: SocketAddr,
+    pub(crate) process: Process,
+    /// Ours only.
+    admin: Option<Admin>,
+}
+
+/// Starts a server and waits until it listens.
+///
+/// Errors: it is not installed, or does not start; with its own words.
+pub(crate) fn start(kind: Kind, setting: &Setting<'_>) -> Result<Server> {
+    std::fs::create_dir_all(setting.folder)?;
+    let peer = |(process, address)| (process, address, None);
+    let ours = |(process, address, admin)| (process, address, Some(admin));
+    let started = match kind {
+        Kind::Nginx => nginx::start(setting).map(peer),
+        Kind::Lighttpd => lighttpd::start(setting).map(peer),
+        Kind::OcaUring => oca::start(setting, "uring").map(ours),
+        Kind::OcaEpoll => oca::start(setting, "epoll").map(ours),
+    };
+    let (process, address, admin) = started.with_context(|| format!("starting {}", kind.name()))?;
+    Ok(Server {
+        kind,
+        address,
+        process,
+        admin,
+    })
+}
+
+impl Server {
+    /// Brings all of `objects` into memory. Peers have them in the page cache, where they were written.
+    pub(crate) fn warm(&self, objects: &[Object]) -> Result<()> {
+        match &self.admin {
+            Some(admin) => admin.warm(self.address, objects),
+            None => Ok(()),
+        }
+    }
+
+    /// Bytes that did not come from memory so far, where the server can tell.
+    pub(crate) fn device_bytes(&self) -> Result<u64> {
+        self.admin.as_ref().map_or(Ok(0), Admin::device_bytes)
+    }
+}
+
+/// A port that was free a moment ago: for servers that cannot say which one the kernel gave them.
+fn free_address() -> Result<SocketAddr> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
+}
+
+fn wait_for_listener(process: &mut Process, address: SocketAddr) -> Result<()> {
+    process.wait_until(START_BOUND, || TcpStream::connect(address).ok().map(drop))
+}

@@ -1,0 +1,45 @@
+//! lighttpd as its documents advise for files: sendfile, epoll, cached `stat`, no access log; as many requests per
+//! connection as it can be told to allow (65535; the load reconnects then).
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+use anyhow::Result;
+
+use super::{Setting, free_address, wait_for_listener};
+use crate::process::Process;
+
+pub(super) fn start(setting: &Setting<'_>) -> Result<(Process, SocketAddr)> {
+    let address = free_address()?;
+    let configuration = setting.folder.join("lighttpd.conf");
+    std::fs::write(&configuration, text(setting, address))?;
+    let log = setting.folder.join("log");
+    let arguments = ["-D", "-f", &configuration.display().to_string()];
+    let program = Path::new("/usr/sbin/lighttpd");
+    let mut process = Process::start(program, &arguments, setting.core, &log)?;
+    wait_for_listener(&mut process, address)?;
+    Ok((process, address))
+}
+
+fn text(setting: &Setting<'_>, address: SocketAddr) -> String {
+    let content = setting.content.display();
+    format!(
+        "server.document-root = \"{content}\"
+server.bind = \"{}\"
+server.port = {}
+server.event-handler = \"linux-sysepoll\"
+server.network-backend = \"sendfile\"
+server.max-fds = 8192
+server.max-connections = 4096
+server.listen-backlog = 4096
+server.max-keep-alive-requests = 65535
+server.max-keep-alive-idle = 600
+server.max-read-idle = 600
+server.max-write-idle = 600
+server.stat-cache-engine = \"simple\"
+mimetype.assign = ( \".mp4\" => \"video/mp4\" )
+",
+        address.ip(),
+        address.port()
+    )
+}

@@ -1,0 +1,63 @@
+//! nginx as its documents advise for files: sendfile, `tcp_nopush`, `sendfile_max_chunk` against one fast client holding the
+//! worker, a cache of open files, no access log; as many requests per connection as come.
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+use anyhow::Result;
+
+use super::{Setting, free_address, wait_for_listener};
+use crate::process::Process;
+
+pub(super) fn start(setting: &Setting<'_>) -> Result<(Process, SocketAddr)> {
+    let address = free_address()?;
+    let configuration = setting.folder.join("nginx.conf");
+    std::fs::write(&configuration, text(setting, address))?;
+    let log = setting.folder.join("log");
+    let arguments = [
+        "-p",
+        &setting.folder.display().to_string(),
+        "-c",
+        &configuration.display().to_string(),
+        "-e",
+        "stderr",
+    ];
+    let mut process = Process::start(Path::new("/usr/sbin/nginx"), &arguments, setting.core, &log)?;
+    wait_for_listener(&mut process, address)?;
+    Ok((process, address))
+}
+
+fn text(setting: &Setting<'_>, address: SocketAddr) -> String {
+    let folder = setting.folder.display();
+    let content = setting.content.display();
+    format!(
+        "daemon off;
+worker_processes 1;
+user root;
+pid {folder}/pid;
+error_log stderr warn;
+events {{ worker_connections 4096; use epoll; }}
+http {{
+    sendfile on;
+    sendfile_max_chunk 1m;
+    tcp_nopush on;
+    tcp_nodelay on;
+    access_log off;
+    keepalive_timeout 600;
+    keepalive_requests 1000000000;
+    open_file_cache max=10000 inactive=600s;
+    open_file_cache_valid 600s;
+    client_body_temp_path {folder}/body;
+    proxy_temp_path {folder}/proxy;
+    fastcgi_temp_path {folder}/fastcgi;
+    uwsgi_temp_path {folder}/uwsgi;
+    scgi_temp_path {folder}/scgi;
+    types {{ video/mp4 mp4; }}
+    server {{
+        listen {address} backlog=4096;
+        root {content};
+    }}
+}}
+"
+    )
+}

@@ -1,0 +1,196 @@
+//! Ours: two folders as devices, the files imported by `ocactl`, and a memory tier that has room for all of them.
+
+use std::fmt::Write as _;
+use std::io::{Read, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+
+use super::{START_BOUND, Setting};
+use crate::load::{self, Check, Load, Object, Until};
+use crate::process::Process;
+
+/// The tier takes in what is asked for often; if all of it has not come in by then, something is wrong.
+const WARM_BOUND: Duration = Duration::from_secs(120);
+
+/// A stripe unit has to divide the files for their columns to fill memory exactly.
+const DEVICES: [&str; 2] = ["nvme0", "nvme1"];
+
+/// What can be asked of a running daemon beside content.
+pub(crate) struct Admin {
+    address: SocketAddr,
+    ocactl: PathBuf,
+    configuration: PathBuf,
+}
+
+pub(super) fn start(setting: &Setting<'_>, backend: &str) -> Result<(Process, SocketAddr, Admin)> {
+    let program = |name| {
+        let path = setting.programs.join(name);
+        ensure!(
+            path.exists(),
+            "no {}: build with `cargo build --release`",
+            path.display()
+        );
+        Ok(path)
+    };
+    let (daemon, ocactl) = (program("oca-daemon")?, program("ocactl")?);
+    let configuration = setting.folder.join("oca.toml");
+    std::fs::write(&configuration, text(setting, backend))?;
+    for device in DEVICES {
+        let folder = setting.folder.join(device);
+        std::fs::create_dir_all(&folder)?;
+        ocactl_json(
+            &ocactl,
+            &configuration,
+            &["device", "add", &folder.display().to_string()],
+        )?;
+    }
+    let content = setting.content.display().to_string();
+    ocactl_json(&ocactl, &configuration, &["content", "import", &content])?;
+
+    let log = setting.folder.join("log");
+    let arguments = ["--config", &configuration.display().to_string()];
+    let mut process = Process::start(&daemon, &arguments, setting.core, &log)?;
+    let status = process.wait_until(START_BOUND, || {
+        let status = ocactl_json(&ocactl, &configuration, &["status"]).ok()?;
+        listener(&status, "http").is_ok().then_some(status)
+    })?;
+    let used = status["backend"]["name"].as_str().unwrap_or_default();
+    ensure!(
+        used == backend,
+        "it runs on {used:?} instead of {backend:?}"
+    );
+    let admin = Admin {
+        address: listener(&status, "admin")?,
+        ocactl,
+        configuration,
+    };
+    Ok((process, listener(&status, "http")?, admin))
+}
+
+fn text(setting: &Setting<'_>, backend: &str) -> String {
+    let folder = setting.folder.display();
+    let bytes: u64 = setting.objects.iter().map(|object| object.size).sum();
+    let mut devices = String::new();
+    for device in DEVICES {
+        // Writing to a String cannot fail.
+        let _ = write!(devices, "\"{folder}/{device}\", ");
+    }
+    format!(
+        "[appliance]
+id = \"bench.local.example\"
+state_dir = \"{folder}/state\"
+run_dir = \"{folder}/run\"
+[listen]
+http = [\"127.0.0.1:0\"]
+admin = \"127.0.0.1:0\"
+[workers]
+count = 1
+backend = \"{backend}\"
+memory = \"{} MiB\"
+[[tier]]
+name = \"nvme\"
+role = \"hot\"
+shared_fs = true
+devices = [{devices}]
+",
+        bytes.div_ceil(1 << 20) + 64
+    )
+}
+
+fn ocactl_json(ocactl: &Path, configuration: &Path, words: &[&str]) -> Result<serde_json::Value> {
+    let output = Command::new(ocactl)
+        .arg("--config")
+        .arg(configuration)
+        .args(words)
+        .arg("--json")
+        .output()?;
+    if !output.status.success() {
+        bail!(
+            "ocactl {}: {}",
+            words.join(" "),
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+    serde_json::from_slice(&output.stdout)
+        .with_context(|| format!("ocactl {} --json", words.join(" ")))
+}
+
+fn listener(status: &serde_json::Value, purpose: &str) -> Result<SocketAddr> {
+    status["listeners"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .find(|listener| listener["purpose"] == purpose)
+        .and_then(|listener| listener["address"].as_str())
+        .with_context(|| format!("the status names no listener for {purpose}"))?
+        .parse()
+        .context("the address of a listener")
+}
+
+impl Admin {
+    /// Asks for everything until all of it is locked in memory.
+    pub(super) fn warm(&self, address: SocketAddr, objects: &[Object]) -> Result<()> {
+        let wanted: u64 = objects.iter().map(|object| object.size).sum();
+        let begun = Instant::now();
+        loop {
+            load::run(&Load {
+                address,
+                objects,
+                connections: 32,
+                range_bytes: 1 << 20,
+                until: Until::Elapsed(Duration::from_millis(500)),
+                check: Check::Length,
+            })?;
+            let status = ocactl_json(&self.ocactl, &self.configuration, &["status"])?;
+            let locked = status["memory"]["locked"].as_u64().unwrap_or(0);
+            if locked >= wanted {
+                return Ok(());
+            }
+            ensure!(
+                begun.elapsed() < WARM_BOUND,
+                "only {locked} of {wanted} bytes are in memory after {WARM_BOUND:?}: {}",
+                status["memory"]["remark"]
+            );
+        }
+    }
+
+    /// Bytes read from devices so far: while content comes from memory, this stands still.
+    pub(crate) fn device_bytes(&self) -> Result<u64> {
+        let mut socket = TcpStream::connect(self.address)?;
+        write!(
+            socket,
+            "GET /metrics HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n"
+        )?;
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer)?;
+        sum_of(&answer, "oca_device_read_bytes_total")
+    }
+}
+
+/// The sum over all labels of a metric in Prometheus text.
+fn sum_of(text: &str, metric: &str) -> Result<u64> {
+    let values: Vec<f64> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix(metric))
+        .filter(|rest| rest.starts_with(['{', ' ']))
+        .filter_map(|rest| rest.rsplit_once(' ')?.1.parse().ok())
+        .collect();
+    ensure!(!values.is_empty(), "/metrics has no {metric}");
+    Ok(values.iter().sum::<f64>() as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_metric_is_summed_over_its_labels() {
+        let text = "# TYPE a_total counter\na_total{device=\"x y\"} 40\na_total{device=\"z\"} 2\na_total_b 7\n";
+        assert_eq!(sum_of(text, "a_total").unwrap(), 42);
+        assert!(sum_of(text, "missing").is_err());
+    }
+}
