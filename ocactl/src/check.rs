@@ -1,26 +1,27 @@
 //! `ocactl check`: what the appliance needs, and what of it is missing. Changes nothing.
 
+use std::collections::HashSet;
 use std::path::Path;
 
 use comfy_table::Cell;
-use content_store::DeviceSlot;
+use content_store::DeviceId;
 use content_store::catalog::{CatalogProblem, CatalogReader, Snapshot};
 use protocol::config::{Auto, Config};
 use protocol::units::ByteSize;
 use serde::Serialize;
 
 use crate::daemon::Daemon;
-use crate::error::{Failure, Outcome, chain};
+use crate::error::{Failure, Outcome};
 use crate::output::{self, Format, Report, count};
-use crate::store;
+use crate::store::{self, Probed};
 
 /// Looks at everything, and prints it.
 pub(crate) fn run(config: &Config, format: Format) -> Result<Outcome, Failure> {
     let mut checks = Checks { checks: Vec::new() };
     checks.add("configuration", Level::Ok, "is right");
     folders(config, &mut checks);
-    let slots = devices(config, &mut checks);
-    catalog(config, &slots, &mut checks);
+    let devices = devices(config, &mut checks);
+    catalog(config, &devices, &mut checks);
     memory(config, &mut checks);
     daemon(config, &mut checks);
     output::print(format, &checks)?;
@@ -110,30 +111,20 @@ fn folders(config: &Config, checks: &mut Checks) {
     }
 }
 
-fn devices(config: &Config, checks: &mut Checks) -> Vec<DeviceSlot> {
-    let slots = match content_store::open_devices(&store::store_config(config)) {
-        Ok(slots) => slots,
-        Err(error) => {
-            checks.add("devices", Level::Fail, chain(&error));
-            return Vec::new();
-        }
-    };
-    for slot in &slots {
-        let (level, detail) = device(config, slot);
-        checks.add(format!("device {}", slot.root.display()), level, detail);
+fn devices(config: &Config, checks: &mut Checks) -> Vec<Probed> {
+    let probed = store::probe(config);
+    for device in &probed {
+        let (level, detail) = judge(config, device);
+        checks.add(format!("device {}", device.root.display()), level, detail);
     }
-    slots
+    probed
 }
 
-fn device(config: &Config, slot: &DeviceSlot) -> (Level, String) {
-    let tier = &config.tiers[slot.tier];
-    let device = match &slot.device {
-        Ok(device) => device,
-        Err(problem) => return (Level::Fail, problem.to_string()),
-    };
-    let space = match device.check_writable() {
-        Ok(space) => space,
-        Err(problem) => return (Level::Fail, problem.to_string()),
+fn judge(config: &Config, device: &Probed) -> (Level, String) {
+    let tier = &config.tiers[device.tier];
+    let (device, space) = match &device.found {
+        Ok(found) => found,
+        Err(problem) => return (Level::Fail, problem.clone()),
     };
     let identity = device.identity();
     if let Some(made_for) = identity.tier.as_ref().filter(|name| **name != tier.name) {
@@ -154,7 +145,7 @@ fn device(config: &Config, slot: &DeviceSlot) -> (Level, String) {
     (Level::Ok, format!("tier {}, {percent} % free", tier.name))
 }
 
-fn catalog(config: &Config, slots: &[DeviceSlot], checks: &mut Checks) {
+fn catalog(config: &Config, devices: &[Probed], checks: &mut Checks) {
     match CatalogReader::open(&config.appliance.state_dir).and_then(|mut reader| reader.load()) {
         Ok(snapshot) => {
             let found = format!(
@@ -164,7 +155,7 @@ fn catalog(config: &Config, slots: &[DeviceSlot], checks: &mut Checks) {
                 count(snapshot.objects.len() as u64, "object")
             );
             checks.add("catalog", Level::Ok, found);
-            absent_devices(&snapshot, slots, checks);
+            absent_devices(&snapshot, devices, checks);
         }
         Err(problem @ CatalogProblem::Missing { .. }) => {
             checks.add("catalog", Level::Warn, problem)
@@ -174,14 +165,13 @@ fn catalog(config: &Config, slots: &[DeviceSlot], checks: &mut Checks) {
 }
 
 /// Objects that lie on a device that is not here.
-fn absent_devices(snapshot: &Snapshot, slots: &[DeviceSlot], checks: &mut Checks) {
-    let roots = store::roots(slots);
+fn absent_devices(snapshot: &Snapshot, devices: &[Probed], checks: &mut Checks) {
+    let here: HashSet<DeviceId> = devices.iter().filter_map(Probed::id).collect();
     let lacks = |record: &&content_store::catalog::ObjectRecord| {
-        record.copies.iter().all(|copy| {
-            copy.devices
-                .iter()
-                .any(|device| !roots.contains_key(device))
-        })
+        record
+            .copies
+            .iter()
+            .all(|copy| copy.devices.iter().any(|device| !here.contains(device)))
     };
     let lacking = snapshot.objects.iter().filter(lacks).count() as u64;
     if lacking > 0 {

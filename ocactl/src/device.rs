@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use comfy_table::Cell;
+use content_store::DeviceId;
 use content_store::catalog::Snapshot;
 use content_store::device::{self, Device, InitOptions};
-use content_store::{DeviceId, DeviceSlot};
 use protocol::config::{Config, Tier};
 use protocol::status::{self, DeviceState};
 use serde::Serialize;
@@ -16,7 +16,7 @@ use crate::daemon::Daemon;
 use crate::error::{Failure, Outcome};
 use crate::output::{self, Format, Report, bytes, number};
 use crate::status::share;
-use crate::store;
+use crate::store::{self, Probed};
 
 /// `device add`, as it was typed.
 pub(crate) struct Addition {
@@ -146,7 +146,7 @@ impl Report for Added {
 
 /// Lists the devices.
 pub(crate) fn list(config: &Config, format: Format) -> Result<Outcome, Failure> {
-    let slots = store::devices(config)?;
+    let probed = store::probe(config);
     let snapshot = store::snapshot_or_empty(config);
     let daemon = Daemon::at(config.daemon_socket()).status();
     let listed = Devices {
@@ -154,14 +154,14 @@ pub(crate) fn list(config: &Config, format: Format) -> Result<Outcome, Failure> 
             .as_ref()
             .map_or(0, |snapshot| snapshot.objects.len() as u64),
         daemon_running: daemon.is_ok(),
-        devices: slots
+        devices: probed
             .iter()
-            .map(|slot| {
+            .map(|device| {
                 let judged = daemon
                     .as_ref()
                     .ok()
-                    .and_then(|status| judged(&status.devices, &slot.root));
-                Listed::new(config, slot, snapshot.as_ref().ok(), judged)
+                    .and_then(|status| judged(&status.devices, &device.root));
+                Listed::new(config, device, snapshot.as_ref().ok(), judged)
             })
             .collect(),
     };
@@ -215,30 +215,25 @@ impl Listed {
     /// What this program sees and what the daemon says; the worse counts.
     fn new(
         config: &Config,
-        slot: &DeviceSlot,
+        device: &Probed,
         snapshot: Option<&Snapshot>,
         judged: Option<&status::Device>,
     ) -> Self {
-        let seen = slot.device.as_ref().map_err(ToString::to_string);
-        let space = seen.clone().and_then(|device| {
-            device
-                .check_writable()
-                .map_err(|problem| problem.to_string())
-        });
-        let (state, cause) = match (&space, judged) {
+        let (state, cause) = match (&device.found, judged) {
             (Err(problem), _) => (DeviceState::Failed, problem.clone()),
             (Ok(_), Some(judged)) => (judged.state, judged.cause.clone()),
             (Ok(_), None) => (DeviceState::Ok, String::new()),
         };
+        let space = device.found.as_ref().ok().map(|(_, space)| space);
         Self {
-            path: slot.root.clone(),
-            tier: config.tiers[slot.tier].name.clone(),
-            id: slot.id().map(|id| id.to_string()),
+            path: device.root.clone(),
+            tier: config.tiers[device.tier].name.clone(),
+            id: device.id().map(|id| id.to_string()),
             state,
             cause,
-            total_bytes: space.as_ref().ok().map(|space| space.total_bytes),
-            available_bytes: space.as_ref().ok().map(|space| space.available_bytes),
-            objects: slot
+            total_bytes: space.map(|space| space.total_bytes),
+            available_bytes: space.map(|space| space.available_bytes),
+            objects: device
                 .id()
                 .zip(snapshot)
                 .map_or(0, |(id, snapshot)| touched(snapshot, id)),

@@ -1,15 +1,19 @@
 //! The store of this appliance, as the commands use it.
 
-use std::collections::HashMap;
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::time::Instant;
 
 use content_store::catalog::{CatalogProblem, CatalogReader, Snapshot};
+use content_store::device::{self, Device};
 use content_store::{DeviceId, DeviceSlot, Store, StoreConfig, TierConfig, TierRole};
+use platform::file::Space;
 use protocol::config::{Config, Tier};
 
 use crate::error::Failure;
+use crate::limits::DEVICE_TIMEOUT;
 
 /// The configuration in the store's words.
 pub(crate) fn store_config(config: &Config) -> StoreConfig {
@@ -60,12 +64,76 @@ pub(crate) fn devices(config: &Config) -> Result<Vec<DeviceSlot>, Failure> {
     Ok(content_store::open_devices(&store_config(config))?)
 }
 
-/// Where each device is mounted, as far as it is here.
-pub(crate) fn roots(slots: &[DeviceSlot]) -> HashMap<DeviceId, &Path> {
-    let here = slots
-        .iter()
-        .filter_map(|slot| Some((slot.id()?, slot.root.as_path())));
-    here.collect()
+/// A configured device as it was found, within [`DEVICE_TIMEOUT`].
+pub(crate) struct Probed {
+    /// Index of its tier in the configuration.
+    pub(crate) tier: usize,
+    /// Configured path.
+    pub(crate) root: PathBuf,
+    /// The device and its room, or what is wrong with it.
+    pub(crate) found: Result<(Device, Space), String>,
+}
+
+impl Probed {
+    /// Its name, if it is here.
+    pub(crate) fn id(&self) -> Option<DeviceId> {
+        self.found.as_ref().ok().map(|(device, _)| device.id())
+    }
+}
+
+/// Looks at all devices at once. One that hangs is said to, and keeps nobody waiting for the others.
+pub(crate) fn probe(config: &Config) -> Vec<Probed> {
+    let (sender, receiver) = mpsc::channel();
+    let roots = config.tiers.iter().enumerate();
+    let roots =
+        roots.flat_map(|(tier, of)| of.devices.iter().map(move |root| (tier, root.clone())));
+    let silent = format!(
+        "has not answered within {} s: see the kernel log",
+        DEVICE_TIMEOUT.as_secs()
+    );
+    let mut probed: Vec<Probed> = roots
+        .map(|(tier, root)| Probed {
+            tier,
+            root,
+            found: Err(silent.clone()),
+        })
+        .collect();
+    for (index, device) in probed.iter().enumerate() {
+        let (sender, root) = (sender.clone(), device.root.clone());
+        // Whoever has given up waiting receives no more.
+        std::thread::spawn(move || drop(sender.send((index, look(&root)))));
+    }
+    drop(sender);
+    let deadline = Instant::now() + DEVICE_TIMEOUT;
+    while let Ok((index, found)) =
+        receiver.recv_timeout(deadline.saturating_duration_since(Instant::now()))
+    {
+        probed[index].found = found;
+    }
+    refuse_twins(&mut probed);
+    probed
+}
+
+fn look(root: &Path) -> Result<(Device, Space), String> {
+    let device = device::open(root).map_err(|problem| problem.to_string())?;
+    let space = device
+        .check_writable()
+        .map_err(|problem| problem.to_string())?;
+    Ok((device, space))
+}
+
+/// Two folders that are one device: a disk mounted twice, or an identity file that was copied.
+fn refuse_twins(probed: &mut [Probed]) {
+    for index in 1..probed.len() {
+        let (before, rest) = probed.split_at_mut(index);
+        let twin = before
+            .iter()
+            .find(|other| other.id().is_some() && other.id() == rest[0].id());
+        if let Some(twin) = twin {
+            let path = twin.root.display();
+            rest[0].found = Err(format!("is the same device as {path}: configure it once"));
+        }
+    }
 }
 
 /// What root writes into a state folder of another user, the daemon could not open.

@@ -142,15 +142,37 @@ fn two_folders_with_one_identity_are_refused() {
         appliance.path("nvme1/oca-device.toml"),
     )
     .unwrap();
-    appliance
-        .run(&["device", "ls"])
-        .failed(1, "are the same device");
-    let (code, checked) = appliance.json(&["check"]);
-    assert_eq!(code, 1);
+    for command in [["device", "ls"].as_slice(), &["check"]] {
+        let said = appliance.run(command);
+        assert!(
+            said.code == 1 && said.out.contains("is the same device as"),
+            "{said:?}"
+        );
+    }
+    appliance.media("a.mp4", b"a");
+    appliance.import_media().failed(1, "are the same device");
+}
+
+/// A pipe in the place of the identity file: to open it waits for ever, like a disk that has died.
+#[test]
+fn a_device_that_hangs_keeps_nobody_waiting() {
+    let appliance = Appliance::new();
+    let identity = appliance.path("hdd1/oca-device.toml");
+    std::fs::remove_file(&identity).unwrap();
     assert!(
-        checked.to_string().contains("are the same device"),
-        "{checked}"
+        std::process::Command::new("mkfifo")
+            .arg(&identity)
+            .status()
+            .unwrap()
+            .success()
     );
+    for command in [["device", "ls"].as_slice(), &["check"]] {
+        let said = appliance.run(command);
+        assert!(
+            said.code == 1 && said.out.contains("has not answered within 3 s"),
+            "{said:?}"
+        );
+    }
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use proptest::prelude::*;
 use protocol::config::{self, Auto, Backend, Config, OnMiss, TierRole};
 use protocol::paths;
 use protocol::units::{BitRate, ByteSize, Interval};
@@ -176,4 +177,18 @@ fn a_missing_file_and_missing_named_files_are_said() {
             file.display()
         )
     );
+}
+
+proptest! {
+    /// Any change to a right file ends in a configuration or in problems with lines, never in a panic.
+    #[test]
+    fn no_text_panics(at in 0..MINIMAL.len(), cut in 0..20_usize, new in "[\\PC\\n]{0,8}") {
+        let end = (at + cut).min(MINIMAL.len());
+        let text = format!("{}{new}{}", &MINIMAL[..at], &MINIMAL[end..]);
+        if let Err(error) = config::parse(&text, Path::new("oca.toml"), &paths::LINUX) {
+            prop_assert!(!error.problems().is_empty());
+            let lines = text.lines().count() + 1;
+            prop_assert!(error.problems().iter().all(|problem| problem.line.is_none_or(|line| line <= lines)));
+        }
+    }
 }

@@ -147,7 +147,7 @@ impl Default for Thresholds {
     }
 }
 
-/// The machine: one [`Subject`] for everything that is sampled.
+/// The machine: one subject for everything that is sampled.
 #[derive(Debug, Clone, Default)]
 pub struct Health {
     thresholds: Thresholds,
