@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::catalog::CatalogProblem;
-use crate::chunk_tree::{BadTree, WrongGroup};
+use crate::chunk_tree::WrongGroup;
 use crate::device::DeviceProblem;
 use crate::entry::BadEntry;
 use crate::ids::ObjectId;
@@ -73,6 +73,9 @@ pub enum StoreError {
     /// A path or header value cannot be published.
     #[error(transparent)]
     BadEntry(#[from] BadEntry),
+    /// A publication without a path.
+    #[error("object {0} is to be published under no path")]
+    NoPath(ObjectId),
     /// One batch sets a path twice.
     #[error("path {0:?} is set twice in one batch")]
     PathTwice(Box<str>),
@@ -115,15 +118,6 @@ pub enum StoreError {
         /// What it says.
         source: io::Error,
     },
-    /// Group values that do not belong to the object.
-    #[error("object {object}: {source}")]
-    BadTree {
-        /// The object.
-        object: ObjectId,
-        /// Why.
-        source: BadTree,
-    },
-
     // The disk's.
     /// A sidecar cannot be used.
     #[error("{}: {problem}", path.display())]
@@ -168,10 +162,9 @@ impl StoreError {
     /// Whose fault it is.
     pub fn fault(&self) -> Fault {
         match self {
-            Self::WrongBytes { .. }
-            | Self::WrongLength { .. }
-            | Self::Source { .. }
-            | Self::BadTree { .. } => Fault::Source,
+            Self::WrongBytes { .. } | Self::WrongLength { .. } | Self::Source { .. } => {
+                Fault::Source
+            }
             Self::Sidecar { .. } | Self::Io { .. } => Fault::Disk,
             Self::Catalog(problem) if problem.is_disk() => Fault::Disk,
             Self::Device(DeviceProblem::Unreadable { .. } | DeviceProblem::ReadOnly { .. }) => {

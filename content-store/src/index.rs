@@ -6,7 +6,7 @@
 //! must never be a worker.
 
 use std::borrow::Borrow;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::hash::{Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -44,7 +44,7 @@ impl From<&DeviceSlot> for IndexDevice {
 pub struct Index {
     generation: Generation,
     entries: HashSet<ByPath, RandomState>,
-    objects: HashMap<ObjectId, Arc<Object>, RandomState>,
+    objects: HashSet<ById, RandomState>,
     bytes: u64,
     devices: Box<[IndexDevice]>,
 }
@@ -102,7 +102,8 @@ pub enum Column {
 pub struct Built {
     /// The index.
     pub index: Index,
-    /// Objects of the previous index that this one does not have. Keep each until its strong count is 1.
+    /// Objects of the previous index that this one does not have. Keep each until its strong count is 1; the previous
+    /// index holds them too, and is itself too large for a worker to drop.
     pub fallen: Vec<Arc<Object>>,
 }
 
@@ -119,18 +120,18 @@ impl Index {
         };
         index.objects.reserve(snapshot.objects.len());
         for record in snapshot.objects {
-            let before = previous.objects.get(&record.object);
+            let before = previous.object(&record.object);
             let Some(object) = places.object(&record, before) else {
                 continue;
             };
             index.bytes += object.size;
-            index.objects.insert(record.object, object);
+            index.objects.insert(ById(object));
         }
         let mut words = HashSet::with_hasher(RandomState::default());
         index.entries.reserve(snapshot.paths.len());
         for (id, entry) in snapshot.paths {
             // A path whose object is missing from the snapshot cannot come out of one transaction.
-            let Some(object) = index.objects.get(&id) else {
+            let Some(object) = index.object(&id) else {
                 continue;
             };
             let before = previous.entries.get(entry.path.as_bytes());
@@ -140,17 +141,21 @@ impl Index {
         }
         let is_gone = |object: &&Arc<Object>| {
             !index
-                .objects
-                .get(&object.id)
+                .object(&object.id)
                 .is_some_and(|now| Arc::ptr_eq(now, object))
         };
-        let fallen = previous.objects.values().filter(is_gone).cloned().collect();
+        let fallen = previous.objects().filter(is_gone).cloned().collect();
         Built { index, fallen }
     }
 
     /// What a path leads to. The path is percent-decoded, without query. No allocation, no lock.
     pub fn lookup(&self, path: &[u8]) -> Option<&Arc<Entry>> {
         self.entries.get(path).map(|ByPath(entry)| entry)
+    }
+
+    /// A published object by its name.
+    pub fn object(&self, id: &ObjectId) -> Option<&Arc<Object>> {
+        self.objects.get(id).map(|ById(object)| object)
     }
 
     /// The generation of the catalog that this was made from.
@@ -165,7 +170,7 @@ impl Index {
 
     /// All objects, in no particular order.
     pub fn objects(&self) -> impl Iterator<Item = &Arc<Object>> {
-        self.objects.values()
+        self.objects.iter().map(|ById(object)| object)
     }
 
     /// Number of paths.
@@ -222,6 +227,29 @@ impl PartialEq for ByPath {
 }
 
 impl Eq for ByPath {}
+
+/// An object that is found by its name.
+struct ById(Arc<Object>);
+
+impl Borrow<ObjectId> for ById {
+    fn borrow(&self) -> &ObjectId {
+        &self.0.id
+    }
+}
+
+impl Hash for ById {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.id.hash(state);
+    }
+}
+
+impl PartialEq for ById {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.id == other.0.id
+    }
+}
+
+impl Eq for ById {}
 
 /// The devices that are here: a handful, so a list.
 struct Places(Vec<Place>);

@@ -16,6 +16,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use platform::file;
@@ -26,7 +27,7 @@ use crate::entry::PathEntry;
 use crate::error::StoreError;
 use crate::ids::{Generation, ObjectId};
 use crate::limits::{MAX_BATCH_OBJECTS, MAX_PATHS_PER_OBJECT};
-use crate::sidecar::Sidecar;
+use crate::sidecar::{BadSidecar, Sidecar};
 use crate::staging::{Sealed, StagedFile};
 use crate::store::{Step, Store};
 
@@ -134,6 +135,9 @@ impl Store {
         };
         for Publication { content, paths } in batch {
             let object = content.object();
+            if paths.is_empty() {
+                return Err(StoreError::NoPath(object));
+            }
             for path in paths {
                 let entry = path.entry(generation);
                 entry.check()?;
@@ -276,6 +280,13 @@ impl Store {
         }
         let mut touched = BTreeSet::new();
         for (object, record) in resumed {
+            // A doomed placement that is whole takes the place of one that is not.
+            if let Some(before) = edit.object(object)?.filter(|before| before != record) {
+                edit.put_doomed(&DoomedRecord {
+                    since: generation,
+                    record: before,
+                })?;
+            }
             edit.put_object(record)?;
             for copy in &record.copies {
                 edit.delete_doomed(object, copy.placed)?;
@@ -427,10 +438,12 @@ fn rewrite(
     revision: Generation,
 ) -> Result<(), StoreError> {
     let path = device.sidecar_path(object);
-    let mut sidecar = Sidecar::read(&path).map_err(|problem| StoreError::Sidecar {
-        path: path.clone(),
-        problem,
-    })?;
+    let mut sidecar = match Sidecar::read(&path) {
+        // A lost column: when its bytes are written again, its sidecar is too.
+        Err(BadSidecar::Io(error)) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(problem) => return Err(StoreError::Sidecar { path, problem }),
+        Ok(sidecar) => sidecar,
+    };
     if sidecar.paths == paths {
         return Ok(());
     }

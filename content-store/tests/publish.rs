@@ -211,6 +211,8 @@ fn what_cannot_be_published_is_refused_and_leaves_nothing() {
         store.publish(batch),
         Err(StoreError::PathTwice(_))
     ));
+    let batch = vec![publication(&store, &[], &bytes(2, 10), "nvme")];
+    assert!(matches!(store.publish(batch), Err(StoreError::NoPath(_))));
     let unknown = Publication {
         content: Content::Stored(id(b"?")),
         paths: vec![path("/x")],
