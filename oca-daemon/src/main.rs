@@ -1,3 +1,2 @@
-//! See `docs/ARCHITECTURE.md`.
-
+//! `oca-daemon`.
 fn main() {}
