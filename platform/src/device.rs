@@ -165,6 +165,12 @@ impl DeviceService {
         self.index
     }
 
+    /// Bytes of the largest read.
+    #[must_use]
+    pub fn read_unit(&self) -> u32 {
+        self.service.options.read_unit
+    }
+
     /// What the device is good for. One relaxed load.
     #[must_use]
     pub fn verdict(&self) -> Verdict {

@@ -16,6 +16,7 @@ pub mod file;
 pub mod lmdb;
 pub mod memory;
 mod park;
+pub mod process;
 pub mod reactor;
 pub mod sendfile;
 pub mod socket;

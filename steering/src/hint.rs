@@ -47,8 +47,8 @@ pub struct Facts {
     pub causes: Vec<Cause>,
     /// Where to send viewers.
     pub service_addresses: Vec<IpAddr>,
-    /// How much more.
-    pub capacity: Capacity,
+    /// How much more; `None` if nobody has said what the box can send.
+    pub capacity: Option<Capacity>,
 }
 
 /// One limit of RFC 9808 section 2, for egress, in bits per second.

@@ -31,7 +31,7 @@ fn facts(state: State, current: u64) -> Facts {
         accepting,
         causes: Vec::new(),
         service_addresses: addresses(),
-        capacity: Capacity::egress(85 * GBIT, current, accepting),
+        capacity: Some(Capacity::egress(85 * GBIT, current, accepting)),
     }
 }
 

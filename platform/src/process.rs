@@ -1,0 +1,96 @@
+//! What this process uses, for metrics. Asks the kernel's own books (`/proc`, `sysctl`), never a disk.
+
+#[cfg(target_os = "freebsd")]
+mod freebsd;
+#[cfg(target_os = "linux")]
+mod linux;
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::time::Duration;
+
+#[cfg(target_os = "freebsd")]
+use freebsd as system;
+#[cfg(target_os = "linux")]
+use linux as system;
+
+/// What this process uses.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub struct Usage {
+    /// Memory that is resident, in bytes.
+    pub resident_bytes: u64,
+    /// Open descriptors.
+    pub open_descriptors: u64,
+    /// The most that may be open.
+    pub descriptor_limit: u64,
+    /// Processor time of all threads, of user and system together.
+    pub cpu: Duration,
+}
+
+/// What this process uses now.
+///
+/// # Errors
+/// What the kernel says, as when `/proc` is not mounted.
+pub fn usage() -> io::Result<Usage> {
+    Ok(Usage {
+        resident_bytes: system::resident_bytes()?,
+        open_descriptors: system::open_descriptors()?,
+        descriptor_limit: descriptor_limit()?,
+        cpu: cpu_time()?,
+    })
+}
+
+fn cpu_time() -> io::Result<Duration> {
+    let mut usage = MaybeUninit::<libc::rusage>::uninit();
+    // SAFETY: `usage` is writable and of the type this call fills.
+    if unsafe { libc::getrusage(libc::RUSAGE_SELF, usage.as_mut_ptr()) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the call above succeeded, so it has filled it.
+    let usage = unsafe { usage.assume_init() };
+    Ok(duration(usage.ru_utime) + duration(usage.ru_stime))
+}
+
+fn duration(time: libc::timeval) -> Duration {
+    let seconds = Duration::from_secs(u64::try_from(time.tv_sec).unwrap_or(0));
+    seconds + Duration::from_micros(u64::try_from(time.tv_usec).unwrap_or(0))
+}
+
+fn descriptor_limit() -> io::Result<u64> {
+    let mut limit = MaybeUninit::<libc::rlimit>::uninit();
+    // SAFETY: `limit` is writable and of the type this call fills.
+    if unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, limit.as_mut_ptr()) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the call above succeeded, so it has filled it.
+    let limit = unsafe { limit.assume_init() };
+    Ok(system::limit(limit.rlim_cur))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::File;
+    use std::time::Instant;
+
+    #[test]
+    fn open_descriptors_are_counted() {
+        let before = usage().unwrap();
+        // Other tests of this process open and close some as well, so many are opened here.
+        let open: Vec<File> = (0..200).map(|_| File::open("/dev/null").unwrap()).collect();
+        let after = usage().unwrap();
+        drop(open);
+        assert!(after.open_descriptors >= before.open_descriptors + 100);
+        assert!(after.open_descriptors <= after.descriptor_limit);
+    }
+
+    #[test]
+    fn processor_time_and_memory_are_plausible() {
+        let before = usage().unwrap();
+        assert!(before.resident_bytes > 100 * 1024);
+        let started = Instant::now();
+        while usage().unwrap().cpu == before.cpu {
+            assert!(started.elapsed() < Duration::from_secs(10));
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! `sysctl kern.proc`.
+
+use std::io;
+use std::mem::{MaybeUninit, size_of};
+use std::ptr;
+
+/// `KERN_PROC_NFDS` of sys/sysctl.h: the number of open descriptors, as an `int`.
+const KERN_PROC_NFDS: libc::c_int = 43;
+
+pub(super) fn resident_bytes() -> io::Result<u64> {
+    // SAFETY: `kinfo_proc` is what `kern.proc.pid` answers with: plain integers, arrays and pointers that are not followed.
+    let process: libc::kinfo_proc = unsafe { ask(libc::KERN_PROC_PID) }?;
+    // SAFETY: this call takes no pointer.
+    let page_bytes = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    let pages = u64::try_from(process.ki_rssize).unwrap_or(0);
+    Ok(pages * u64::try_from(page_bytes).unwrap_or(4096))
+}
+
+pub(super) fn open_descriptors() -> io::Result<u64> {
+    // SAFETY: `kern.proc.nfds` answers with an `int`.
+    let open: libc::c_int = unsafe { ask(KERN_PROC_NFDS) }?;
+    Ok(u64::try_from(open).unwrap_or(0))
+}
+
+pub(super) fn limit(limit: libc::rlim_t) -> u64 {
+    u64::try_from(limit).unwrap_or(u64::MAX)
+}
+
+/// Asks `kern.proc.<what>` about this process.
+///
+/// # Safety
+/// `T` is the type that the kernel answers with, and every pattern of its bits is a value of it.
+unsafe fn ask<T>(what: libc::c_int) -> io::Result<T> {
+    let own = i32::try_from(std::process::id()).map_err(io::Error::other)?;
+    let name = [libc::CTL_KERN, libc::KERN_PROC, what, own];
+    let mut answer = MaybeUninit::<T>::zeroed();
+    let mut length = size_of::<T>();
+    // SAFETY: the name has four parts; the answer is writable for `length` bytes; nothing is set.
+    let result = unsafe {
+        libc::sysctl(
+            name.as_ptr(),
+            4,
+            answer.as_mut_ptr().cast(),
+            &mut length,
+            ptr::null(),
+            0,
+        )
+    };
+    if result < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    if length != size_of::<T>() {
+        return Err(io::ErrorKind::InvalidData.into());
+    }
+    // SAFETY: the kernel has filled all of it, and the caller vouches for the type.
+    Ok(unsafe { answer.assume_init() })
+}
