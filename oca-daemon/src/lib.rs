@@ -1,7 +1,30 @@
-//! t
+//! The daemon that serves byte ranges of immutable media files.
+//!
+//! The way of a request is the order of the modules: [`listener`] -> [`connection`] -> [`request`] (with [`range`])
+//! -> [`lookup`] -> [`send_plan`] -> [`response`] -> [`transfer`] -> `platform` (`sendfile` of locked memory, or the device
+//! service's buffers). [`worker`] is the loop of one core that drives them; everything else is beside the path:
+//! [`daemon`] puts everything together, [`memory_tier`] decides what is locked, [`catalog_watch`] swaps the index,
+//! [`control`] reacts to signals and keeps the state, [`admin`] and [`operator`] answer people.
+
+pub mod admin;
+pub mod catalog_watch;
+pub mod connection;
+pub mod control;
 pub mod counters;
+pub mod daemon;
+pub mod devices;
+pub mod egress;
+pub mod intent;
 pub mod limits;
+pub mod listener;
+pub mod lookup;
+pub mod memory_tier;
+pub mod operator;
 pub mod precondition;
 pub mod range;
 pub mod request;
 pub mod response;
+pub mod send_plan;
+pub mod shared;
+pub mod transfer;
+pub mod worker;

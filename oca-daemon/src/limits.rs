@@ -26,8 +26,11 @@ pub const RECEIVE_BUFFER_BYTES: u32 = 4 * 1024;
 /// Pipelined input kept while a response is being sent, in bytes; receiving is stopped beyond it.
 pub const PIPELINED_BYTES: usize = HEAD_BYTES + RECEIVE_BUFFER_BYTES as usize;
 
-/// Connections of one worker. Cost: about 512 bytes each when idle.
+/// Connections of one worker unless the configuration says otherwise. Cost: about 512 bytes each when idle.
 pub const CONNECTIONS_PER_WORKER: u32 = 32 * 1024;
+
+/// Sockets that a worker's reactor holds beyond its connections: those just accepted, to be closed at once.
+pub const CONNECTIONS_SPARE: u32 = 64;
 
 /// Device reads that one worker may have out at once. Cost: 32 bytes each, twice.
 pub const READS_PER_WORKER: u32 = 16 * 1024;
@@ -35,17 +38,14 @@ pub const READS_PER_WORKER: u32 = 16 * 1024;
 /// Device reads that one transfer may have out or unsent at once: one being sent, one coming.
 pub const READS_PER_TRANSFER: usize = 2;
 
-/// Completions and events handled before the run queue has its turn again.
-pub const EVENTS_PER_TURN: usize = 1024;
+/// A worker looks at its deadlines, and at what other threads changed, at least this often.
+pub const RECHECK: Duration = Duration::from_secs(1);
 
-/// An idle keep-alive connection is closed after this.
-pub const IDLE: Duration = Duration::from_secs(75);
+/// A viewer that takes no byte of a device buffer for this long gives it back.
+pub const BUFFER_HOLD: Duration = Duration::from_secs(3);
 
-/// A request head must be complete this long after its first byte (408).
-pub const HEAD_TIME: Duration = Duration::from_secs(10);
-
-/// A transfer that the peer takes no byte of for this long is cut.
-pub const SEND_STALL: Duration = Duration::from_secs(60);
+/// Bytes per read planned for a device that is not among the configured ones; such a read is refused anyway.
+pub const READ_UNIT_UNKNOWN: u64 = 256 * 1024;
 
 /// A connection that we closed for writing is drained at most this long, so that the peer can read the answer.
 pub const LINGER: Duration = Duration::from_secs(2);
@@ -55,14 +55,97 @@ pub const LINGER_BYTES: u64 = 256 * 1024;
 /// Seconds that a 503 asks the client to wait.
 pub const RETRY_AFTER_SECONDS: u32 = 2;
 
+/// The memory tier's share of the machine's memory unless configured: one half.
+pub const MEMORY_TIER_SHARE: u64 = 2;
+
+/// The share of the machine's memory for bytes read from devices and not yet sent, unless configured: one eighth.
+pub const IN_FLIGHT_SHARE: u64 = 8;
+
 /// Pieces that wait for admission to the memory tier. Cost: 16 bytes each; more are forgotten, not queued.
 pub const ADMISSION_QUEUE: usize = 4096;
 
-/// Times that a piece must be wanted before the memory tier looks at it.
-pub const ADMISSION_HITS: u32 = 2;
+/// Times that a quantum of a piece must be wanted from its device before the memory tier looks at the piece.
+/// One viewer who plays a piece from end to end wants it 8 times.
+pub const ADMISSION_HITS: u32 = 16;
+
+/// Pieces that the memory tier loads at once, over all devices. Cost: 2 MiB of reading each.
+pub const LOADS_IN_FLIGHT: usize = 16;
+
+/// Locked pieces that are looked at to make room for one candidate.
+pub const EVICTION_SAMPLE: usize = 16;
+
+/// How often the memory tier looks at its candidates.
+pub const MEMORY_TIER_TURN: Duration = Duration::from_millis(20);
+
+/// After this the memory tier's counts are halved.
+pub const AGING: Duration = Duration::from_secs(600);
 
 /// How often the catalog's generation is looked at. Content is seen at most this much later.
 pub const CATALOG_POLL: Duration = Duration::from_millis(200);
 
+/// How long the start waits for devices to be looked at; those that answer later are taken in then.
+pub const FIRST_LOOK: Duration = Duration::from_secs(3);
+
+/// Reads in flight on a device that is read in small units. Cost: a thread each.
+pub const FLASH_READERS: u8 = 8;
+/// Reads in flight on a device that is read in large units.
+pub const HDD_READERS: u8 = 4;
+/// A read unit above this is a large one, in bytes.
+pub const LARGE_READ_BYTES: u64 = 1024 * 1024;
+
+/// Reads that may wait at one device. Cost: about 100 bytes each; a viewer beyond it is answered 503.
+pub const DEVICE_QUEUE: u32 = 8 * 1024;
+
 const _: () = assert!(HEAD_BYTES >= RECEIVE_BUFFER_BYTES as usize);
 const _: () = assert!(READS_PER_TRANSFER >= 2);
+
+/// Connections to one admin address at once; more wait in the kernel's queue. Cost: a descriptor and about 20 KiB each.
+pub const ADMIN_CONNECTIONS: usize = 64;
+
+/// A connection to an admin address ends after this without a byte. Longer than any common scrape interval.
+pub const ADMIN_IDLE: Duration = Duration::from_secs(150);
+
+/// How long an admin address waits after an accept that failed.
+pub const ADMIN_ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Connections to the operator socket at once; more wait. Cost: a descriptor each, and one line's bytes.
+pub const OPERATOR_CONNECTIONS: usize = 16;
+
+/// A connection to the operator socket ends after this without a line.
+pub const OPERATOR_IDLE: Duration = Duration::from_secs(60);
+
+/// Bytes of one request on the operator socket: names and a reason are short.
+pub const OPERATOR_LINE_BYTES: u64 = 64 * 1024;
+
+/// Requests of operators that wait for the control loop. Cost: about 200 bytes each.
+pub const OPERATOR_QUEUE: usize = 16;
+
+/// Bytes that are read of the file with the operator's intent.
+pub const INTENT_BYTES: u64 = 64 * 1024;
+
+/// How often the control loop looks at everything: health has its three samples in three seconds.
+pub const CONTROL_TICK: Duration = Duration::from_secs(1);
+
+/// Time over which the rate of bytes sent is measured. Cost: 24 bytes for each tick in it.
+pub const EGRESS_WINDOW: Duration = Duration::from_secs(10);
+
+/// A worker whose loop has not turned for this long counts as stuck.
+pub const WORKER_STUCK: Duration = Duration::from_secs(1);
+
+/// The longest that the state disk may take to keep an operator's intent; the operator is told otherwise.
+pub const STATE_DISK_WAIT: Duration = Duration::from_secs(5);
+
+/// The longest that one listening address may take to answer the self-test.
+pub const SELF_TEST_WAIT: Duration = Duration::from_secs(2);
+
+/// How long a reload of the catalog may take before the operator is told that the state disk does not answer.
+pub const RELOAD_WAIT: Duration = Duration::from_secs(10);
+
+/// How often the control loop looks whether a stop is complete.
+pub const STOP_TICK: Duration = Duration::from_millis(50);
+
+/// What workers may take to cut what still runs when `serve.stop_bound` has passed.
+pub const CUT_GRACE: Duration = Duration::from_millis(500);
+
+/// How long after a self-test that failed the next one is made.
+pub const SELF_TEST_AGAIN: Duration = Duration::from_secs(5);

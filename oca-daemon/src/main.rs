@@ -1,2 +1,93 @@
-//! `oca-daemon`.
-fn main() {}
+//! `oca-daemon`: see the library for what it does.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use oca_daemon::daemon;
+use platform::allocation::CountingAllocator;
+use protocol::config::{self, Config};
+use protocol::paths::Paths;
+
+/// Counts what each thread allocates: `oca_worker_heap_allocations_total` shows that serving allocates nothing.
+#[global_allocator]
+static ALLOCATOR: CountingAllocator = CountingAllocator;
+
+/// The configuration or the command line is wrong.
+const WRONG_USAGE: u8 = 2;
+
+/// Serves byte ranges of media files from the tiers of one appliance.
+#[derive(Debug, Parser)]
+#[command(name = "oca-daemon", version, about, after_help = EXAMPLES)]
+struct Arguments {
+    /// The configuration file.
+    #[arg(long, value_name = "FILE", default_value = Paths::here().config)]
+    config: PathBuf,
+    /// Print the paths used when the configuration names none, and exit.
+    #[arg(long)]
+    print_paths: bool,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Check configuration, devices, catalog and limits, and exit.
+    Check,
+}
+
+const EXAMPLES: &str = "Examples:
+  oca-daemon --config /etc/oca/oca.toml check    check everything that can be checked without serving
+  oca-daemon --config /etc/oca/oca.toml          serve until SIGTERM
+Signals: SIGTERM stops within serve.stop_bound, SIGHUP reads the configuration again.
+Exit codes: 0 done, 1 failed or refused, 2 wrong usage or configuration.";
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    if arguments.print_paths {
+        print_paths();
+        return ExitCode::SUCCESS;
+    }
+    let config = match config::load(&arguments.config) {
+        Ok(config) => config,
+        Err(error) => {
+            eprintln!("{error}");
+            return ExitCode::from(WRONG_USAGE);
+        }
+    };
+    report(match arguments.command {
+        Some(Command::Check) => check(&config),
+        None => serve(config, arguments.config),
+    })
+}
+
+fn print_paths() {
+    let paths = Paths::here();
+    println!(
+        "config    {}\nstate_dir {}\nrun_dir   {}",
+        paths.config, paths.state_dir, paths.run_dir
+    );
+}
+
+fn serve(config: Config, path: PathBuf) -> anyhow::Result<()> {
+    daemon::start_logging();
+    daemon::run(config, path)
+}
+
+fn check(config: &Config) -> anyhow::Result<()> {
+    let findings = daemon::check(config);
+    findings.notes.iter().for_each(|note| println!("{note}"));
+    anyhow::ensure!(findings.faults.is_empty(), findings.faults.join("\n"));
+    println!("ok");
+    Ok(())
+}
+
+fn report(result: anyhow::Result<()>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("oca-daemon: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -327,6 +327,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::too_many_lines, reason = "a table")]
     fn heads_that_are_served() {
         let table: &[(&str, Method, &str, bool)] = &[
             (

@@ -311,7 +311,7 @@ mod tests {
             "{head}"
         );
         assert!(
-            !head.contains("Content-Length") && !head.contains("Content-Type"),
+            !head.contains("\nContent-Length: ") && !head.contains("\nContent-Type: "),
             "{head}"
         );
         assert!(head.ends_with("Connection: close\r\n\r\n"), "{head}");

@@ -1,0 +1,180 @@
+//! What is found wrong in an [`Observation`], as samples for the health machine; and the answers of `/healthz` and `/readyz`.
+//! Pure.
+//!
+//! | component | degraded | down |
+//! |---|---|---|
+//! | device | suspect or failed | - |
+//! | device, no subject | - | none answers |
+//! | worker | its loop does not turn | - |
+//! | worker, no subject | - | no loop turns |
+//! | egress | more than the soft limit is sent | - |
+//! | catalog | it cannot be followed | - |
+//! | self-test | - | it failed |
+//!
+//! A memory tier that is smaller than wanted is a remark in `/status`, and no cause: the box serves all that it has, and a
+//! machine that lets nobody lock memory would otherwise never be well.
+
+use platform::device::Verdict;
+use protocol::status::SelfTest;
+use steering::health::{Component, Sample, Severity};
+use steering::hint::Capacity;
+
+use super::observation::{Observation, ObservedDevice};
+use crate::control::Standing;
+
+/// One sample for every subject that there is.
+#[must_use]
+pub fn samples(
+    observed: &Observation,
+    self_test: &SelfTest,
+    capacity: Option<&Capacity>,
+) -> Vec<Sample> {
+    let mut samples = device_samples(observed);
+    samples.extend(worker_samples(observed));
+    samples.push(egress_sample(capacity));
+    samples.push(catalog_sample(observed));
+    samples.push(self_test_sample(self_test));
+    samples
+}
+
+fn device_samples(observed: &Observation) -> Vec<Sample> {
+    let mut samples: Vec<Sample> = observed.devices.iter().map(device_sample).collect();
+    let works = |device: &ObservedDevice| device.snapshot.verdict == Verdict::Ok;
+    let none_works = !observed.devices.is_empty() && !observed.devices.iter().any(works);
+    samples.push(sample(
+        Component::Device,
+        "",
+        none_works.then_some(Severity::Down),
+        || "no device answers".to_owned(),
+    ));
+    samples
+}
+
+fn device_sample(device: &ObservedDevice) -> Sample {
+    let verdict = device.snapshot.verdict;
+    let severity = (verdict != Verdict::Ok).then_some(Severity::Degraded);
+    sample(Component::Device, &device.name, severity, || {
+        format!("{verdict}: {}", device.snapshot.cause)
+    })
+}
+
+fn worker_samples(observed: &Observation) -> Vec<Sample> {
+    let mut samples = Vec::new();
+    for (number, worker) in observed.workers.iter().enumerate() {
+        let severity = observed.is_stuck(worker).then_some(Severity::Degraded);
+        let detail = || {
+            format!(
+                "its loop has not turned for {:.1} s",
+                observed.lag(worker).as_secs_f64()
+            )
+        };
+        samples.push(sample(
+            Component::Worker,
+            &number.to_string(),
+            severity,
+            detail,
+        ));
+    }
+    let all_stuck = !observed.workers.is_empty()
+        && observed
+            .workers
+            .iter()
+            .all(|worker| observed.is_stuck(worker));
+    samples.push(sample(
+        Component::Worker,
+        "",
+        all_stuck.then_some(Severity::Down),
+        || "no worker's loop turns".to_owned(),
+    ));
+    samples
+}
+
+fn egress_sample(capacity: Option<&Capacity>) -> Sample {
+    let over = capacity.filter(|capacity| capacity.current > capacity.maximum_soft);
+    let detail = || {
+        over.map_or_else(String::new, |capacity| {
+            format!(
+                "{} bit/s are sent, the soft limit is {} bit/s",
+                capacity.current, capacity.maximum_soft
+            )
+        })
+    };
+    sample(
+        Component::Egress,
+        "",
+        over.map(|_| Severity::Degraded),
+        detail,
+    )
+}
+
+fn catalog_sample(observed: &Observation) -> Sample {
+    let problem = observed.catalog.problem.as_ref();
+    sample(
+        Component::Catalog,
+        "",
+        problem.map(|_| Severity::Degraded),
+        || problem.cloned().unwrap_or_default(),
+    )
+}
+
+fn self_test_sample(self_test: &SelfTest) -> Sample {
+    let SelfTest::Failed(why) = self_test else {
+        return sample(Component::SelfTest, "", None, String::new);
+    };
+    sample(Component::SelfTest, "", Some(Severity::Down), || {
+        why.clone()
+    })
+}
+
+/// `wrong` is how bad it is, if something is wrong at all.
+fn sample(
+    component: Component,
+    subject: &str,
+    wrong: Option<Severity>,
+    detail: impl FnOnce() -> String,
+) -> Sample {
+    Sample {
+        component,
+        subject: subject.to_owned(),
+        severity: wrong.unwrap_or(Severity::Ok),
+        detail: wrong.map(|_| detail()).unwrap_or_default(),
+    }
+}
+
+/// `/healthz`: whether the process does its work, and a line that says how it is.
+#[must_use]
+pub fn is_alive(standing: &Standing) -> (bool, String) {
+    let state = standing.hint.facts.state;
+    (state.is_alive(), told(standing))
+}
+
+/// `/readyz`: whether new viewers may be sent here, and a line that says how it is.
+#[must_use]
+pub fn is_ready(standing: &Standing) -> (bool, String) {
+    (standing.hint.facts.accepting, told(standing))
+}
+
+/// The state, and a line for each cause.
+fn told(standing: &Standing) -> String {
+    let mut lines = super::words::state(standing.hint.facts.state).to_string();
+    lines.push('\n');
+    if standing.stopping {
+        lines.push_str("the daemon is stopping\n");
+    }
+    if standing.self_test == SelfTest::Running {
+        lines.push_str("the self-test has not passed yet\n");
+    }
+    for cause in &standing.hint.facts.causes {
+        let subject = if cause.subject.is_empty() {
+            String::new()
+        } else {
+            format!(" {}", cause.subject)
+        };
+        lines.push_str(&format!(
+            "{}{subject}: {}\n",
+            cause.component.as_str(),
+            cause.detail
+        ));
+    }
+    lines
+}

@@ -1,0 +1,80 @@
+//! What is served, and what of it is in memory.
+
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
+
+use super::page::{Page, holds};
+use crate::admin::observation::Observation;
+
+pub(super) fn add(page: &mut Page, observed: &Observation) {
+    add_catalog(page, observed);
+    let memory = &observed.memory;
+    let gauge = |of: &AtomicU64| of.load(Relaxed) as f64;
+    page.gauge(
+        "oca_memory_tier_budget_bytes",
+        "Content that may be locked in memory.",
+        gauge(&memory.budget_bytes),
+    );
+    page.gauge(
+        "oca_memory_tier_locked_bytes",
+        "Content that is locked in memory.",
+        gauge(&memory.locked_bytes),
+    );
+    page.gauge(
+        "oca_memory_tier_pieces",
+        "Pieces of content that are locked in memory.",
+        gauge(&memory.pieces),
+    );
+    page.counter(
+        "oca_memory_tier_admissions_total",
+        "Pieces that were loaded and locked.",
+        memory.admissions.load(Relaxed),
+    );
+    page.counter(
+        "oca_memory_tier_evictions_total",
+        "Pieces that were given up for others.",
+        memory.evictions.load(Relaxed),
+    );
+    page.gauge(
+        "oca_memory_tier_limited",
+        "1 if less can be locked than was wanted; /status says why.",
+        holds(observed.memory_problem.is_some()),
+    );
+}
+
+fn add_catalog(page: &mut Page, observed: &Observation) {
+    let catalog = &observed.catalog;
+    page.gauge(
+        "oca_objects",
+        "Objects that are served.",
+        catalog.objects as f64,
+    );
+    page.gauge(
+        "oca_content_bytes",
+        "Bytes of the objects that are served.",
+        catalog.bytes as f64,
+    );
+    page.gauge(
+        "oca_catalog_generation",
+        "The state of the catalog that is served.",
+        catalog.generation.0 as f64,
+    );
+    page.gauge(
+        "oca_catalog_oldest_generation_in_use",
+        "The oldest state of the catalog that a running answer may still use.",
+        catalog.oldest_in_use.0 as f64,
+    );
+    page.gauge(
+        "oca_catalog_age_seconds",
+        "Time since the catalog was last seen to be as it is served.",
+        observed
+            .now
+            .saturating_duration_since(catalog.loaded_at)
+            .as_secs_f64(),
+    );
+    page.gauge(
+        "oca_catalog_problem",
+        "1 if the catalog cannot be followed; what was loaded is served on.",
+        holds(catalog.problem.is_some()),
+    );
+}

@@ -1,0 +1,206 @@
+//! One look at everything that is told to people and programs, made at the moment of the question. All of it lies in memory:
+//! nothing here can wait for a disk.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use platform::device::DeviceSnapshot;
+use platform::process::Usage;
+use protocol::config::Config;
+use steering::UnixTime;
+
+use crate::catalog_watch::CatalogStatus;
+use crate::counters::WorkerCounters;
+use crate::limits::WORKER_STUCK;
+use crate::memory_tier::MemoryStatus;
+use crate::shared::Shared;
+
+/// What was seen.
+pub struct Observation {
+    /// When, on the clock that never steps.
+    pub now: Instant,
+    /// When, on the clock on the wall.
+    pub unix: UnixTime,
+    /// When the process started.
+    pub started: Instant,
+    /// The configuration in force.
+    pub config: Arc<Config>,
+    /// Name of the reactor's backend.
+    pub backend: String,
+    /// Counters of each worker.
+    pub workers: Vec<Arc<WorkerCounters>>,
+    /// The devices in the order of the configuration.
+    pub devices: Vec<ObservedDevice>,
+    /// The memory tier.
+    pub memory: Arc<MemoryStatus>,
+    /// Why less can be locked than was wanted.
+    pub memory_problem: Option<String>,
+    /// The catalog.
+    pub catalog: Arc<CatalogStatus>,
+    /// The process; `None` if the system does not tell.
+    pub process: Option<Usage>,
+}
+
+/// A device of the configuration and what its service says.
+pub struct ObservedDevice {
+    /// Last part of the path, or more of it where two are equal.
+    pub name: String,
+    /// The folder.
+    pub path: String,
+    /// The tier's name.
+    pub tier: String,
+    /// Bytes of one of its buffers.
+    pub read_unit: u64,
+    /// What its service says.
+    pub snapshot: DeviceSnapshot,
+}
+
+impl ObservedDevice {
+    /// Reads that wait: taken, and not under way.
+    #[must_use]
+    pub fn queued(&self) -> u64 {
+        u64::from(
+            self.snapshot
+                .outstanding
+                .saturating_sub(self.snapshot.in_flight),
+        )
+    }
+
+    /// Bytes of buffers being read into or not yet sent.
+    #[must_use]
+    pub fn in_flight_bytes(&self) -> u64 {
+        self.snapshot.buffers_in_use as u64 * self.read_unit
+    }
+
+    /// Bytes of all its buffers.
+    #[must_use]
+    pub fn in_flight_budget(&self) -> u64 {
+        self.snapshot.buffers as u64 * self.read_unit
+    }
+}
+
+impl Observation {
+    /// Looks.
+    #[must_use]
+    pub fn of(shared: &Shared) -> Self {
+        let config = shared.config.load_full();
+        Self {
+            now: Instant::now(),
+            unix: SystemTime::now().into(),
+            started: shared.started,
+            backend: shared.chosen.backend.to_string(),
+            workers: shared.workers.to_vec(),
+            devices: devices(&config, shared),
+            memory: Arc::clone(&shared.memory),
+            memory_problem: shared
+                .memory
+                .problem
+                .lock()
+                .map_or(None, |problem| problem.clone()),
+            catalog: shared.catalog.load_full(),
+            process: platform::process::usage().ok(),
+            config,
+        }
+    }
+
+    /// When the process started, on the clock on the wall.
+    #[must_use]
+    pub fn started_unix(&self) -> UnixTime {
+        let up = self.now.saturating_duration_since(self.started);
+        UnixTime::from_milliseconds(
+            self.unix
+                .milliseconds()
+                .saturating_sub(up.as_millis() as u64),
+        )
+    }
+
+    /// Sum over the workers.
+    pub fn total(&self, of: impl Fn(&WorkerCounters) -> u64) -> u64 {
+        self.workers.iter().map(|worker| of(worker)).sum()
+    }
+
+    /// How long a worker's present turn has taken; zero while it waits for something to do.
+    #[must_use]
+    pub fn lag(&self, worker: &WorkerCounters) -> Duration {
+        if worker.waiting.value() != 0 {
+            return Duration::ZERO;
+        }
+        let last_turn = Duration::from_millis(worker.last_turn_ms.value());
+        self.now
+            .saturating_duration_since(self.started)
+            .saturating_sub(last_turn)
+    }
+
+    /// Whether a worker's loop does not turn any more.
+    #[must_use]
+    pub fn is_stuck(&self, worker: &WorkerCounters) -> bool {
+        self.lag(worker) > WORKER_STUCK
+    }
+}
+
+fn devices(config: &Config, shared: &Shared) -> Vec<ObservedDevice> {
+    let names = names(
+        &config
+            .devices()
+            .map(|(_, path)| path.display().to_string())
+            .collect::<Vec<_>>(),
+    );
+    let configured = config.devices().zip(names);
+    let observed = configured
+        .zip(&shared.devices)
+        .map(|(((tier, path), name), service)| ObservedDevice {
+            name,
+            path: path.display().to_string(),
+            tier: tier.name.clone(),
+            read_unit: tier.read_unit.bytes(),
+            snapshot: service.snapshot(),
+        });
+    observed.collect()
+}
+
+/// The shortest ends of `paths`, in whole parts, that tell them apart.
+fn names(paths: &[String]) -> Vec<String> {
+    let most = paths
+        .iter()
+        .map(|path| path.split('/').count())
+        .max()
+        .unwrap_or(1);
+    let tails =
+        |parts: usize| -> Vec<String> { paths.iter().map(|path| tail(path, parts)).collect() };
+    let distinct = |names: &Vec<String>| {
+        let mut sorted = names.clone();
+        sorted.sort_unstable();
+        sorted.windows(2).all(|pair| pair[0] != pair[1])
+    };
+    (1..=most)
+        .map(tails)
+        .find(distinct)
+        .unwrap_or_else(|| paths.to_vec())
+}
+
+fn tail(path: &str, parts: usize) -> String {
+    let mut last: Vec<&str> = path.trim_end_matches('/').rsplit('/').take(parts).collect();
+    last.reverse();
+    last.join("/")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn devices_are_named_by_as_much_of_the_path_as_tells_them_apart() {
+        let table: [(&[&str], &[&str]); 4] = [
+            (&["/srv/oca/nvme0", "/srv/oca/nvme1"], &["nvme0", "nvme1"]),
+            (&["/a/disk", "/b/disk/"], &["a/disk", "b/disk"]),
+            (&["/disk"], &["disk"]),
+            (&[], &[]),
+        ];
+        for (paths, expected) in table {
+            assert_eq!(
+                names(&paths.iter().map(ToString::to_string).collect::<Vec<_>>()),
+                expected
+            );
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! `/status`: everything that an operator wants to know, as one document. An [`Observation`] and the [`Standing`] in, the
+//! document out. Pure.
+
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use content_store::DeviceId;
+use platform::device::Verdict;
+use platform::file::Directness as FoundDirectness;
+use protocol::status::{
+    Backend, Catalog, Device, DeviceState, Directness, Memory, STATUS_FORMAT, Space, Status, Worker,
+};
+
+use super::About;
+use super::observation::{Observation, ObservedDevice};
+use super::words;
+use crate::control::Standing;
+
+/// The document.
+#[must_use]
+pub fn document(observed: &Observation, standing: &Standing, about: &About) -> Status {
+    let appliance = &observed.config.appliance;
+    let ids = about
+        .identities
+        .index_devices(&observed.config)
+        .into_iter()
+        .map(|device| device.id);
+    let objects = standing
+        .held
+        .by_device
+        .iter()
+        .copied()
+        .chain(std::iter::repeat(0));
+    let devices = observed.devices.iter().zip(objects).zip(ids);
+    Status {
+        format: STATUS_FORMAT,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        id: appliance.id.clone(),
+        site: appliance.site.clone(),
+        as_of: observed.unix.seconds(),
+        started: observed.started_unix().seconds(),
+        state: words::state(standing.hint.facts.state),
+        causes: standing
+            .hint
+            .facts
+            .causes
+            .iter()
+            .map(words::cause)
+            .collect(),
+        drain: standing.drain.clone(),
+        self_test: standing.self_test.clone(),
+        backend: Backend {
+            name: observed.backend.clone(),
+            reason: about.backend_reason.clone(),
+        },
+        listeners: about.listeners.clone(),
+        workers: workers(observed, about),
+        devices: devices
+            .map(|((device, objects), id)| described(device, objects, id))
+            .collect(),
+        memory: memory(observed),
+        catalog: catalog(observed, standing),
+    }
+}
+
+fn workers(observed: &Observation, about: &About) -> Vec<Worker> {
+    let worker =
+        |(number, worker): (usize, &std::sync::Arc<crate::counters::WorkerCounters>)| Worker {
+            index: number as u32,
+            core: about
+                .cores
+                .get(number % about.cores.len().max(1))
+                .map(|core| *core as u32),
+            alive: !observed.is_stuck(worker),
+            connections: worker.connections.value(),
+            loop_lag_ms: observed.lag(worker).as_millis() as u64,
+        };
+    observed.workers.iter().enumerate().map(worker).collect()
+}
+
+fn described(device: &ObservedDevice, objects: u64, id: Option<DeviceId>) -> Device {
+    let seen = &device.snapshot;
+    Device {
+        name: device.name.clone(),
+        path: device.path.clone(),
+        tier: device.tier.clone(),
+        id: id.map(|id| id.to_string()),
+        state: state(seen.verdict),
+        cause: seen.cause.clone(),
+        directness: match seen.directness {
+            None => Directness::Unknown,
+            Some(FoundDirectness::Direct) => Directness::Direct,
+            Some(FoundDirectness::Buffered) => Directness::Buffered,
+        },
+        space: seen.space.map(|space| Space {
+            total: space.total_bytes,
+            available: space.available_bytes,
+            read_only: space.read_only,
+        }),
+        objects,
+        queue_length: device.queued(),
+        in_flight: u64::from(seen.in_flight),
+        errors: seen.errors,
+        checksum_failures: seen.corrupt,
+    }
+}
+
+/// The word for a verdict.
+#[must_use]
+pub fn state(verdict: Verdict) -> DeviceState {
+    match verdict {
+        Verdict::Ok => DeviceState::Ok,
+        Verdict::Suspect => DeviceState::Suspect,
+        Verdict::Failed => DeviceState::Failed,
+    }
+}
+
+fn memory(observed: &Observation) -> Memory {
+    let devices = &observed.devices;
+    Memory {
+        budget: observed.memory.budget_bytes.load(Relaxed),
+        locked: observed.memory.locked_bytes.load(Relaxed),
+        remark: observed.memory_problem.clone().unwrap_or_default(),
+        in_flight_budget: devices.iter().map(|device| device.in_flight_budget()).sum(),
+        in_flight: devices.iter().map(|device| device.in_flight_bytes()).sum(),
+    }
+}
+
+fn catalog(observed: &Observation, standing: &Standing) -> Catalog {
+    let catalog = &observed.catalog;
+    let age: Duration = observed.now.saturating_duration_since(catalog.loaded_at);
+    Catalog {
+        generation: catalog.generation.0,
+        oldest_in_use: catalog.oldest_in_use.0,
+        loaded: observed.unix.seconds().saturating_sub(age.as_secs()),
+        paths: standing.held.paths,
+        objects: catalog.objects,
+        bytes: catalog.bytes,
+        incomplete: standing.held.incomplete,
+        problems: catalog.problem.iter().cloned().collect(),
+    }
+}

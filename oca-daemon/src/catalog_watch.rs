@@ -1,0 +1,176 @@
+//! Keeps the index in step with the catalog: looks at the catalog's generation, loads what is new, and swaps the index.
+//!
+//! A thread of its own, since it reads the state disk. If that disk hangs or dies, what is loaded goes on being served, and
+//! `/status` says so. What falls out of the index is kept here until no worker uses it any more: a worker must never be the
+//! one that closes a file or unmaps memory.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use content_store::catalog::{CatalogProblem, CatalogReader};
+use content_store::{Generation, Index, Object};
+
+use crate::devices::Identities;
+use crate::limits::CATALOG_POLL;
+use crate::shared::Shared;
+
+/// What is known of the catalog; read by the admin thread.
+#[derive(Debug, Clone)]
+pub struct CatalogStatus {
+    /// The generation that is served.
+    pub generation: Generation,
+    /// When it was loaded.
+    pub loaded_at: Instant,
+    /// The oldest generation that a running transfer may still use.
+    pub oldest_in_use: Generation,
+    /// Objects that are served.
+    pub objects: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Why the catalog cannot be followed, for the operator.
+    pub problem: Option<String>,
+}
+
+impl CatalogStatus {
+    /// Nothing was loaded yet.
+    pub fn empty() -> Self {
+        Self {
+            generation: Generation::default(),
+            loaded_at: Instant::now(),
+            oldest_in_use: Generation::default(),
+            objects: 0,
+            bytes: 0,
+            problem: None,
+        }
+    }
+}
+
+/// What fell out of the index after `generation`.
+struct Retired {
+    generation: Generation,
+    index: Option<Arc<Index>>,
+    objects: Vec<Arc<Object>>,
+}
+
+impl Retired {
+    /// Lets go of what nobody else holds; says whether that was all. The index goes first, since it holds the objects too.
+    fn release(&mut self) -> bool {
+        self.index.take_if(|index| Arc::strong_count(index) == 1);
+        if self.index.is_none() {
+            self.objects.retain(|object| Arc::strong_count(object) > 1);
+        }
+        self.index.is_none() && self.objects.is_empty()
+    }
+}
+
+/// Follows the catalog in the state directory.
+pub struct CatalogWatch {
+    shared: Arc<Shared>,
+    identities: Arc<Identities>,
+    /// `None` until there is a catalog: a new box has none before something is imported.
+    reader: Option<CatalogReader>,
+    identity_generation: u64,
+    retired: Vec<Retired>,
+}
+
+impl CatalogWatch {
+    /// Opens the catalog.
+    ///
+    /// # Errors
+    /// A corrupt catalog or one of a newer format, with the way out.
+    pub fn open(shared: Arc<Shared>, identities: Arc<Identities>) -> Result<Self, CatalogProblem> {
+        let reader = open_reader(&shared)?;
+        Ok(Self {
+            shared,
+            identities,
+            reader,
+            identity_generation: 0,
+            retired: Vec::new(),
+        })
+    }
+
+    /// Looks until the daemon stops.
+    pub fn run(mut self) {
+        while !self.shared.is_stopping() {
+            self.look();
+            std::thread::park_timeout(CATALOG_POLL);
+        }
+    }
+
+    /// One look.
+    pub fn look(&mut self) {
+        let problem = self.follow().err().map(|error| error.to_string());
+        self.release_retired();
+        self.publish(problem);
+    }
+
+    fn follow(&mut self) -> Result<(), CatalogProblem> {
+        if self.reader.is_none() {
+            self.reader = open_reader(&self.shared)?;
+        }
+        let Some(reader) = self.reader.as_mut() else {
+            return Ok(());
+        };
+        let identity_generation = self.identities.generation();
+        let current = self.shared.index.load_full();
+        if reader.generation()? == current.generation()
+            && identity_generation == self.identity_generation
+        {
+            return Ok(());
+        }
+        let devices = self.identities.index_devices(&self.shared.config.load());
+        let built = Index::build(reader.load()?, &devices, Some(&current));
+        self.shared.index.store(Arc::new(built.index));
+        self.identity_generation = identity_generation;
+        let generation = current.generation();
+        self.retired.push(Retired {
+            generation,
+            index: Some(current),
+            objects: built.fallen,
+        });
+        self.shared.wake_workers();
+        Ok(())
+    }
+
+    fn release_retired(&mut self) {
+        self.retired.retain_mut(|retired| !retired.release());
+    }
+
+    fn publish(&self, problem: Option<String>) {
+        let before = self.shared.catalog.load_full();
+        let index = self.shared.index.load();
+        let oldest_in_use = self
+            .retired
+            .iter()
+            .map(|retired| retired.generation)
+            .min()
+            .unwrap_or(index.generation());
+        let loaded_at = if problem.is_none() {
+            Instant::now()
+        } else {
+            before.loaded_at
+        };
+        if let Some(problem) = problem
+            .as_ref()
+            .filter(|problem| Some(*problem) != before.problem.as_ref())
+        {
+            tracing::error!("{problem}");
+        }
+        self.shared.catalog.store(Arc::new(CatalogStatus {
+            generation: index.generation(),
+            loaded_at,
+            oldest_in_use,
+            objects: index.object_count() as u64,
+            bytes: index.bytes(),
+            problem,
+        }));
+    }
+}
+
+fn open_reader(shared: &Shared) -> Result<Option<CatalogReader>, CatalogProblem> {
+    match CatalogReader::open(&shared.config.load().appliance.state_dir) {
+        Ok(reader) => Ok(Some(reader)),
+        Err(CatalogProblem::Missing { .. }) => Ok(None),
+        Err(problem) => Err(problem),
+    }
+}

@@ -1,0 +1,442 @@
+//! One HTTP/1.1 connection, without a socket and without a clock: bytes, completions and `now` in, one [`Step`] after
+//! another out. The worker carries the steps out; a test can do the same by hand.
+//!
+//! ```text
+//!            bytes                    head complete                     last byte sent
+//!  (accept) ───────► AwaitingHead ─────────────────► Answering ─────────────────────────► AwaitingHead
+//!                        │ peer gone, idle              │ `Connection: close`, error, stop
+//!                        ▼                              ▼
+//!                      closed ◄── peer gone, 2 s ── Lingering
+//! ```
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use content_store::Index;
+use platform::device::{DeviceService, FilledBuffer, ReadError};
+
+use protocol::config::Serve;
+
+use crate::counters::WorkerCounters;
+use crate::limits::{BUFFER_HOLD, HEAD_BYTES, LINGER, LINGER_BYTES, PIPELINED_BYTES, RECHECK};
+use crate::lookup;
+use crate::precondition::{Outcome, evaluate};
+use crate::range::ByteRange;
+use crate::request::{self, Method, Parsed, Reject, Request};
+use crate::response::{After, DateText, Head, Plain, PlainBody};
+use crate::transfer::{ReadId, Source, Transfer, Wanted};
+
+mod answer;
+
+use answer::Answer;
+
+/// What a connection may look at while it thinks. Belongs to the worker, lives for one turn.
+pub struct Context<'a> {
+    /// The time of this turn.
+    pub now: Instant,
+    /// The same as HTTP writes it.
+    pub date: &'a DateText,
+    /// What is published.
+    pub index: &'a Index,
+    /// The devices, in the order of the configuration.
+    pub devices: &'a [Arc<DeviceService>],
+    /// Where to count.
+    pub counters: &'a WorkerCounters,
+    /// Set when connections should end after their present answer (drain, stop).
+    pub closing: bool,
+    /// How long connections may take.
+    pub patience: Patience,
+    /// Where heads are rendered.
+    pub head: &'a mut Head,
+    /// Where paths are decoded.
+    pub path: &'a mut [u8; HEAD_BYTES],
+}
+
+/// What the worker should do next for a connection.
+pub enum Step<'a> {
+    /// Submit this device read and tell [`Connection::submitted`] or [`Connection::refused`].
+    Read(Wanted),
+    /// Send `head`, then the source's bytes, and tell [`Connection::sent`].
+    Send {
+        /// Bytes that go before the body; may be empty.
+        head: &'a [u8],
+        /// The body's next bytes; `None` if the head is all.
+        body: Option<Source<'a>>,
+        /// Whether more will follow at once.
+        more: bool,
+    },
+    /// Nothing to do until a device read comes back.
+    AwaitRead,
+    /// Nothing to do until the peer sends.
+    Receive,
+    /// Close for writing and receive (and throw away) until the peer closes.
+    Linger,
+    /// Close.
+    Close,
+}
+
+/// A connection.
+#[derive(Debug)]
+pub struct Connection {
+    phase: Phase,
+    /// The beginning of a head, or pipelined requests. Empty (and without capacity) most of the time.
+    pending: Vec<u8>,
+    /// When the present phase gets impatient.
+    deadline: Instant,
+    peer_closed: bool,
+}
+
+#[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "boxing the answer would allocate for every request"
+)]
+enum Phase {
+    AwaitingHead,
+    Answering(Answer),
+    Lingering { left: u64, announced: bool },
+    Closed,
+}
+
+/// What a deadline did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Late {
+    /// Nothing is late yet.
+    Patient,
+    /// There is something to do: call [`Connection::step`].
+    Act,
+}
+
+/// How long a connection may take for what, from the configuration.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// Between two requests.
+    pub idle: Duration,
+    /// For a request head, from its first byte.
+    pub head: Duration,
+    /// Without taking a byte of a response.
+    pub send: Duration,
+}
+
+impl Patience {
+    /// As configured.
+    pub fn of(serve: &Serve) -> Self {
+        Self {
+            idle: serve.idle_timeout.duration(),
+            head: serve.head_timeout.duration(),
+            send: serve.send_timeout.duration(),
+        }
+    }
+}
+
+impl Connection {
+    /// A connection that was just accepted.
+    pub fn new(now: Instant, patience: &Patience) -> Self {
+        let deadline = now + patience.idle;
+        Self {
+            phase: Phase::AwaitingHead,
+            pending: Vec::new(),
+            deadline,
+            peer_closed: false,
+        }
+    }
+
+    /// Takes bytes that the peer sent. `spare` gives a buffer when bytes must be kept. Returns whether to go on receiving.
+    pub fn received(
+        &mut self,
+        bytes: &[u8],
+        cx: &mut Context<'_>,
+        spare: impl FnOnce() -> Vec<u8>,
+    ) -> bool {
+        match &mut self.phase {
+            Phase::AwaitingHead if self.pending.is_empty() => self.first_bytes(bytes, cx, spare),
+            Phase::AwaitingHead => {
+                self.pending.extend_from_slice(bytes);
+                self.parse_pending(cx);
+            }
+            Phase::Answering(_) => self.keep(bytes, spare),
+            Phase::Lingering { left, .. } => *left = left.saturating_sub(bytes.len() as u64),
+            Phase::Closed => {}
+        }
+        self.pending.len() < PIPELINED_BYTES
+    }
+
+    fn keep(&mut self, bytes: &[u8], spare: impl FnOnce() -> Vec<u8>) {
+        if self.pending.capacity() == 0 && !bytes.is_empty() {
+            self.pending = spare();
+        }
+        self.pending.extend_from_slice(bytes);
+    }
+
+    /// The usual case: a whole head in one receive buffer, parsed where it lies.
+    fn first_bytes(&mut self, bytes: &[u8], cx: &mut Context<'_>, spare: impl FnOnce() -> Vec<u8>) {
+        match request::parse(bytes) {
+            Parsed::Complete(request, length) => {
+                let answer = answer(&request, cx);
+                self.begin(answer, cx);
+                self.keep(&bytes[length..], spare);
+            }
+            Parsed::Partial => {
+                self.keep(bytes, spare);
+                self.deadline = cx.now + cx.patience.head;
+            }
+            Parsed::Rejected(reject) => self.reject(reject, cx),
+        }
+    }
+
+    fn parse_pending(&mut self, cx: &mut Context<'_>) {
+        match request::parse(&self.pending) {
+            Parsed::Complete(request, length) => {
+                let answer = answer(&request, cx);
+                self.begin(answer, cx);
+                self.pending.drain(..length);
+            }
+            Parsed::Partial => {}
+            Parsed::Rejected(reject) => self.reject(reject, cx),
+        }
+    }
+
+    fn reject(&mut self, reject: Reject, cx: &Context<'_>) {
+        self.fail(reject.status(), cx);
+    }
+
+    fn fail(&mut self, status: u16, cx: &Context<'_>) {
+        self.pending.clear();
+        let error = Plain::Error(status);
+        self.begin(
+            Answer::plain(error, After::Close, PlainBody::Sent, cx.now),
+            cx,
+        );
+    }
+
+    fn begin(&mut self, answer: Answer, cx: &Context<'_>) {
+        self.enter(Phase::Answering(answer), cx.counters);
+        self.deadline = cx.now + cx.patience.send;
+    }
+
+    /// Every change of phase goes through here, so that the transfers that run are counted right.
+    fn enter(&mut self, phase: Phase, counters: &WorkerCounters) {
+        match (self.is_answering(), matches!(phase, Phase::Answering(_))) {
+            (false, true) => counters.transfers.add(1),
+            (true, false) => counters.transfers.subtract(1),
+            _ => {}
+        }
+        self.phase = phase;
+    }
+
+    /// The connection is over, whatever it was doing.
+    pub fn end(&mut self, counters: &WorkerCounters) {
+        self.enter(Phase::Closed, counters);
+    }
+
+    /// The peer will send no more. A half-closed peer still gets its answer.
+    pub fn peer_closed(&mut self) {
+        self.peer_closed = true;
+        if !self.is_answering() {
+            self.phase = Phase::Closed;
+        }
+    }
+
+    /// The service of `device` took the read as `id`.
+    pub fn submitted(&mut self, wanted: &Wanted, device: usize, id: ReadId) {
+        if let Some(transfer) = self.transfer() {
+            transfer.submitted(wanted, device, id);
+        }
+    }
+
+    /// The device service refused the read.
+    pub fn refused(&mut self, wanted: &Wanted) {
+        if let Some(transfer) = self.transfer() {
+            transfer.refused(wanted);
+        }
+    }
+
+    /// A read came back.
+    pub fn arrived(&mut self, id: ReadId, result: Result<FilledBuffer, ReadError>, now: Instant) {
+        if let Some(transfer) = self.transfer() {
+            transfer.arrived(id, result);
+            self.deadline = now + BUFFER_HOLD;
+        }
+    }
+
+    fn transfer(&mut self) -> Option<&mut Transfer> {
+        match &mut self.phase {
+            Phase::Answering(answer) => answer.body.as_mut(),
+            Phase::AwaitingHead | Phase::Lingering { .. } | Phase::Closed => None,
+        }
+    }
+
+    /// The kernel took `head` bytes of the head and `body` bytes of the body of the last [`Step::Send`].
+    pub fn sent(&mut self, head: usize, body: usize, cx: &Context<'_>) {
+        let Phase::Answering(answer) = &mut self.phase else {
+            return;
+        };
+        answer.sent(head, body as u64, cx);
+        let holds_buffer = answer.body.as_ref().is_some_and(Transfer::holds_buffer);
+        self.deadline = cx.now
+            + if holds_buffer {
+                BUFFER_HOLD
+            } else {
+                cx.patience.send
+            };
+    }
+
+    /// What to do next.
+    pub fn step<'a>(&'a mut self, cx: &'a mut Context<'_>) -> Step<'a> {
+        if let Phase::Answering(answer) = &mut self.phase
+            && answer.is_done()
+        {
+            let after = answer.after;
+            cx.counters
+                .request
+                .record(cx.now.saturating_duration_since(answer.started));
+            self.finish(after, cx);
+        }
+        match &mut self.phase {
+            Phase::AwaitingHead => Step::Receive,
+            Phase::Answering(answer) => answer.step(cx),
+            Phase::Lingering { left: 0, .. } | Phase::Closed => Step::Close,
+            Phase::Lingering { announced, .. } if *announced => Step::Receive,
+            Phase::Lingering { announced, .. } => {
+                *announced = true;
+                Step::Linger
+            }
+        }
+    }
+
+    /// An answer is complete: the next pipelined request, or the next phase.
+    fn finish(&mut self, after: After, cx: &mut Context<'_>) {
+        if after == After::Close || cx.closing {
+            let next = if self.peer_closed {
+                Phase::Closed
+            } else {
+                lingering()
+            };
+            self.enter(next, cx.counters);
+            self.deadline = cx.now + LINGER;
+            self.pending = Vec::new();
+            return;
+        }
+        self.enter(Phase::AwaitingHead, cx.counters);
+        self.deadline = cx.now
+            + if self.pending.is_empty() {
+                cx.patience.idle
+            } else {
+                cx.patience.head
+            };
+        if !self.pending.is_empty() {
+            self.parse_pending(cx);
+        }
+        if self.peer_closed && matches!(self.phase, Phase::AwaitingHead) {
+            self.phase = Phase::Closed;
+        }
+    }
+
+    /// An empty buffer that is no longer needed, for another connection to use.
+    pub fn take_spare(&mut self) -> Option<Vec<u8>> {
+        (self.pending.is_empty() && self.pending.capacity() > 0)
+            .then(|| std::mem::take(&mut self.pending))
+    }
+
+    /// Looks whether something took too long.
+    pub fn late(&mut self, cx: &Context<'_>) -> Late {
+        let idle = matches!(self.phase, Phase::AwaitingHead) && self.pending.is_empty();
+        if idle && cx.closing {
+            self.phase = Phase::Closed;
+            return Late::Act;
+        }
+        if cx.now < self.deadline {
+            return Late::Patient;
+        }
+        match &mut self.phase {
+            Phase::AwaitingHead if !idle => self.fail(408, cx),
+            Phase::Answering(answer) if answer.awaits_device() => {
+                // The device service bounds its reads itself, and answers them all.
+                self.deadline = cx.now + cx.patience.send;
+                return Late::Patient;
+            }
+            Phase::Answering(answer) => {
+                if !answer.give_back() {
+                    self.time_out(cx);
+                    return Late::Act;
+                }
+                self.deadline = cx.now + cx.patience.send.saturating_sub(BUFFER_HOLD);
+                return Late::Patient;
+            }
+            Phase::AwaitingHead => self.time_out(cx),
+            Phase::Lingering { .. } | Phase::Closed => self.phase = Phase::Closed,
+        }
+        Late::Act
+    }
+
+    fn time_out(&mut self, cx: &Context<'_>) {
+        cx.counters.timed_out.add(1);
+        self.end(cx.counters);
+    }
+
+    /// When [`Connection::late`] should be asked at the latest. Deadlines may come nearer with the next request; looking
+    /// every now and then is cheaper than moving a timer each time.
+    pub fn deadline(&self, now: Instant) -> Instant {
+        self.deadline.min(now + RECHECK)
+    }
+
+    /// Whether an answer is under way.
+    pub fn is_answering(&self) -> bool {
+        matches!(self.phase, Phase::Answering(_))
+    }
+
+    /// Whether nothing can be done until a device read comes back.
+    pub fn awaits_read(&self) -> bool {
+        matches!(&self.phase, Phase::Answering(answer) if answer.awaits_device())
+    }
+
+    /// Whether a body is cut if the connection ends now.
+    pub fn is_cut_short(&self) -> bool {
+        matches!(&self.phase, Phase::Answering(answer) if !answer.is_done())
+    }
+}
+
+fn lingering() -> Phase {
+    Phase::Lingering {
+        left: LINGER_BYTES,
+        announced: false,
+    }
+}
+
+/// Decides what a request is answered with.
+fn answer(request: &Request<'_>, cx: &mut Context<'_>) -> Answer {
+    let after = after(request, cx.closing);
+    let body = if request.method == Method::Head {
+        PlainBody::LeftOut
+    } else {
+        PlainBody::Sent
+    };
+    if request.method == Method::Options {
+        return Answer::plain(Plain::Options, after, body, cx.now);
+    }
+    let Some(entry) = lookup::find(cx.index, request.path, cx.path) else {
+        return Answer::plain(Plain::Error(404), after, body, cx.now);
+    };
+    let outcome = evaluate(request, &lookup::representation(entry));
+    let range = match outcome {
+        Outcome::Whole => Some(ByteRange {
+            start: 0,
+            end: entry.object.size,
+        }),
+        Outcome::Part(range) => Some(range),
+        Outcome::NotModified | Outcome::PreconditionFailed | Outcome::RangeNotSatisfiable => None,
+    };
+    if range.is_some_and(|range| !lookup::is_available(entry, range, cx.devices)) {
+        return Answer::plain(Plain::Error(503), after, body, cx.now);
+    }
+    let range = range.filter(|range| request.method == Method::Get && range.end > range.start);
+    Answer::object(Arc::clone(entry), outcome, range, after, cx.now)
+}
+
+fn after(request: &Request<'_>, closing: bool) -> After {
+    match (request.keep_alive && !closing, request.http_1_0) {
+        (false, _) => After::Close,
+        (true, false) => After::KeepAlive,
+        (true, true) => After::KeepAliveSaid,
+    }
+}

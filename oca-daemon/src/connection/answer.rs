@@ -1,0 +1,191 @@
+//! One answer: its head, which leaves together with the first bytes of its body, and its body.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use content_store::Entry;
+use platform::device::DeviceService;
+
+use super::{Context, Step};
+use crate::limits::READ_UNIT_UNKNOWN;
+use crate::lookup;
+use crate::precondition::Outcome;
+use crate::range::ByteRange;
+use crate::response::{After, Plain, PlainBody, status_of};
+use crate::transfer::{Source, Transfer};
+
+/// An answer that is being sent.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) started: Instant,
+    pub(super) after: After,
+    pub(super) body: Option<Transfer>,
+    what: What,
+    head: HeadProgress,
+}
+
+#[derive(Debug)]
+enum What {
+    Plain(Plain, PlainBody),
+    Object(Arc<Entry>, Outcome),
+}
+
+/// The head is rendered when its first bytes can leave, and again only if the kernel took no byte of it.
+#[derive(Debug)]
+enum HeadProgress {
+    Unsent,
+    /// The kernel took a part: the rest is kept. Rare: it needs a socket buffer without room for a head.
+    Rest(Box<[u8]>),
+    Sent,
+}
+
+impl Answer {
+    pub(super) fn plain(plain: Plain, after: After, body: PlainBody, now: Instant) -> Self {
+        Self {
+            started: now,
+            after,
+            body: None,
+            what: What::Plain(plain, body),
+            head: HeadProgress::Unsent,
+        }
+    }
+
+    pub(super) fn object(
+        entry: Arc<Entry>,
+        outcome: Outcome,
+        range: Option<ByteRange>,
+        after: After,
+        now: Instant,
+    ) -> Self {
+        let body = range.map(|range| Transfer::new(Arc::clone(&entry.object), range));
+        Self {
+            started: now,
+            after,
+            body,
+            what: What::Object(entry, outcome),
+            head: HeadProgress::Unsent,
+        }
+    }
+
+    pub(super) fn is_done(&self) -> bool {
+        matches!(self.head, HeadProgress::Sent)
+            && self.body.as_ref().is_none_or(|body| body.remaining() == 0)
+    }
+
+    pub(super) fn awaits_device(&self) -> bool {
+        self.body.as_ref().is_some_and(Transfer::awaits_read)
+    }
+
+    /// Gives a device buffer back that the peer does not take; whether there was one.
+    pub(super) fn give_back(&mut self) -> bool {
+        self.body.as_mut().is_some_and(Transfer::give_back)
+    }
+
+    pub(super) fn step<'a>(&'a mut self, cx: &'a mut Context<'_>) -> Step<'a> {
+        loop {
+            if let Some(wanted) = self
+                .body
+                .as_ref()
+                .and_then(|body| body.wanted(|device| read_unit(cx.devices, device)))
+            {
+                return Step::Read(wanted);
+            }
+            match self.body.as_ref().map(Transfer::next) {
+                Some(Source::Evicted) => {}
+                Some(Source::Awaited) => return Step::AwaitRead,
+                Some(Source::Failed) if matches!(self.head, HeadProgress::Unsent) => {
+                    self.become_unavailable()
+                }
+                // The head promised bytes that cannot be had: ending the connection is the only honest word left.
+                Some(Source::Failed) => {
+                    cx.counters.aborted_by_device.add(1);
+                    self.body = None;
+                    return Step::Close;
+                }
+                None | Some(Source::Memory { .. } | Source::Buffer { .. } | Source::Done) => break,
+            }
+        }
+        self.send(cx)
+    }
+
+    fn send<'a>(&'a mut self, cx: &'a mut Context<'_>) -> Step<'a> {
+        let head: &[u8] = match &self.head {
+            HeadProgress::Unsent => {
+                render(&self.what, self.after, cx);
+                cx.head.bytes()
+            }
+            HeadProgress::Rest(rest) => rest,
+            HeadProgress::Sent => &[],
+        };
+        let body = self
+            .body
+            .as_ref()
+            .map(Transfer::next)
+            .filter(|source| !matches!(source, Source::Done));
+        let remaining = self.body.as_ref().map_or(0, Transfer::remaining);
+        let offered = body.as_ref().map_or(0, Source::length);
+        Step::Send {
+            head,
+            body,
+            more: offered < remaining,
+        }
+    }
+
+    /// A device failed before a byte was sent.
+    fn become_unavailable(&mut self) {
+        self.body = None;
+        self.what = What::Plain(Plain::Error(503), PlainBody::Sent);
+    }
+
+    pub(super) fn sent(&mut self, head: usize, body: u64, cx: &Context<'_>) {
+        if head > 0 {
+            self.head_sent(head, cx);
+        }
+        if let Some(transfer) = self.body.as_mut().filter(|_| body > 0) {
+            transfer.sent(body);
+            cx.counters.body_bytes.add(body);
+        }
+    }
+
+    fn head_sent(&mut self, sent: usize, cx: &Context<'_>) {
+        let whole: &[u8] = match &self.head {
+            HeadProgress::Unsent => {
+                cx.counters.answered(self.status());
+                cx.counters
+                    .first_byte
+                    .record(cx.now.saturating_duration_since(self.started));
+                cx.head.bytes()
+            }
+            HeadProgress::Rest(rest) => rest,
+            HeadProgress::Sent => &[],
+        };
+        self.head = match whole.get(sent..) {
+            Some(rest) if !rest.is_empty() => HeadProgress::Rest(rest.into()),
+            _ => HeadProgress::Sent,
+        };
+    }
+
+    fn status(&self) -> u16 {
+        match &self.what {
+            What::Plain(Plain::Options, _) => 204,
+            What::Plain(Plain::Error(status), _) => *status,
+            What::Object(_, outcome) => status_of(*outcome),
+        }
+    }
+}
+
+fn render(what: &What, after: After, cx: &mut Context<'_>) {
+    match what {
+        What::Plain(plain, body) => cx.head.plain(*plain, cx.date, after, *body),
+        What::Object(entry, outcome) => {
+            cx.head
+                .object(*outcome, &lookup::representation(entry), cx.date, after)
+        }
+    }
+}
+
+fn read_unit(devices: &[Arc<DeviceService>], device: usize) -> u64 {
+    devices
+        .get(device)
+        .map_or(READ_UNIT_UNKNOWN, |device| u64::from(device.read_unit()))
+}

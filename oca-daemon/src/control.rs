@@ -1,0 +1,330 @@
+//! The control loop: one thread beside the workers, with everything that takes decisions about the whole box. It looks at all
+//! counters once a second, runs the health and drain machines, keeps the hint, obeys signals and operators, and talks to the
+//! service manager. The admin port and the operator socket are served from the same thread.
+//!
+//! [`Observation`] -> `steering` (health, drain, hint) -> [`Standing`], which the admin port reads, and
+//! [`Service`], which the workers read.
+//!
+//! Invariant: nothing on this thread waits for a disk. The state disk and the configuration file are read and written on a
+//! thread of their own, with a deadline.
+
+mod drain;
+mod notify;
+mod reload;
+mod self_test;
+mod signals;
+mod standing;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use arc_swap::ArcSwap;
+use protocol::config::Config;
+use protocol::status::{Listener, ListenerPurpose, SelfTest};
+use steering::UnixTime;
+use steering::drain::{Bounds, Drain};
+use steering::health::{Health, Thresholds};
+use steering::hint::HintBook;
+use tokio::sync::mpsc;
+use tokio::time::sleep_until;
+
+use crate::admin::held::Held;
+use crate::admin::observation::Observation;
+use crate::admin::{self, About, Admin, server};
+use crate::devices::Identities;
+use crate::egress::Egress;
+use crate::intent::IntentFile;
+use crate::limits::{CONTROL_TICK, CUT_GRACE, OPERATOR_QUEUE, STOP_TICK};
+use crate::operator::{self, Command, Door};
+use crate::shared::{Service, Shared};
+use signals::{Signal, Signals};
+
+pub use standing::Standing;
+
+/// What people and programs connect to, bound before anything else so that it can be refused before anything runs.
+pub struct Doors {
+    admin: std::net::TcpListener,
+    metrics: Vec<std::net::TcpListener>,
+    operator: Door,
+}
+
+impl Doors {
+    /// Binds the addresses of `[listen]` that are not for viewers, and the operator socket.
+    ///
+    /// # Errors
+    /// An address that cannot be had, or another daemon in the same `run_dir`; with the way out.
+    pub fn open(config: &Config) -> anyhow::Result<Self> {
+        let operator = Door::open(&config.daemon_socket())?;
+        let admin = server::bind("admin", config.listen.admin)?;
+        let metrics = config
+            .listen
+            .metrics
+            .iter()
+            .map(|address| server::bind("metrics", *address));
+        Ok(Self {
+            admin,
+            metrics: metrics.collect::<std::io::Result<_>>()?,
+            operator,
+        })
+    }
+
+    fn listeners(&self, shared: &Shared) -> Vec<Listener> {
+        let of = |purpose| move |address| Listener { address, purpose };
+        let viewers = shared
+            .listening
+            .iter()
+            .copied()
+            .map(of(ListenerPurpose::Http));
+        let admin = self
+            .admin
+            .local_addr()
+            .into_iter()
+            .map(of(ListenerPurpose::Admin));
+        let metrics = self
+            .metrics
+            .iter()
+            .flat_map(std::net::TcpListener::local_addr)
+            .map(of(ListenerPurpose::Metrics));
+        viewers.chain(admin).chain(metrics).collect()
+    }
+}
+
+/// The loop and what it owns.
+pub struct Control {
+    shared: Arc<Shared>,
+    admin: Arc<Admin>,
+    doors: Doors,
+    config_path: PathBuf,
+    intent: IntentFile,
+    drain: Drain,
+    health: Health,
+    hints: HintBook,
+    egress: Egress,
+    held: Arc<Held>,
+    self_test: SelfTest,
+    self_tested: Option<Instant>,
+    reload: Result<(), String>,
+}
+
+impl Control {
+    /// Reads what the operator wanted before the start, and obeys it: a drained box refuses viewers from its first moment.
+    /// To be called before the workers start; reads the state disk.
+    #[must_use]
+    pub fn new(
+        doors: Doors,
+        shared: &Arc<Shared>,
+        identities: Arc<Identities>,
+        config_path: PathBuf,
+    ) -> Self {
+        let config = shared.config.load_full();
+        let intent = IntentFile::new(&config.appliance.state_dir);
+        let found = intent.read(now());
+        if let Some(problem) = &found.problem {
+            tracing::error!("{problem}");
+        }
+        let about = About {
+            backend_reason: shared.chosen.reason.clone(),
+            listeners: doors.listeners(shared),
+            cores: platform::cpu::usable_cores().unwrap_or_default(),
+            identities,
+        };
+        let mut hints = hint_book(&config);
+        let standing =
+            ArcSwap::from_pointee(Standing::before_the_first_look(&mut hints, &config, now()));
+        let mut control = Self {
+            shared: Arc::clone(shared),
+            admin: Arc::new(Admin {
+                shared: Arc::clone(shared),
+                about,
+                standing,
+            }),
+            doors,
+            config_path,
+            intent,
+            drain: Drain::new(bounds(&config), found.drain),
+            health: Health::new(Thresholds::default()),
+            hints,
+            egress: Egress::default(),
+            held: Arc::default(),
+            self_test: SelfTest::Running,
+            self_tested: None,
+            reload: Ok(()),
+        };
+        control.step_drain();
+        control
+    }
+
+    /// All listening sockets, with the ports that the kernel chose.
+    #[must_use]
+    pub fn listeners(&self) -> &[Listener] {
+        &self.admin.about.listeners
+    }
+
+    /// Works until the daemon has stopped serving: SIGTERM came (or a worker broke), and what ran has finished or was cut.
+    ///
+    /// # Errors
+    /// When the system gives no thread, or no way to wait for signals.
+    pub fn run(self) -> anyhow::Result<()> {
+        let shared = Arc::clone(&self.shared);
+        let result = self.run_inside();
+        // Whatever ended the loop, nobody would look after the workers any more.
+        if !shared.is_stopping() {
+            shared.change_service(Service::Stopping {
+                until: Instant::now(),
+            });
+        }
+        result
+    }
+
+    fn run_inside(mut self) -> anyhow::Result<()> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let result = runtime.block_on(self.serve());
+        // A thread that hangs on the state disk is left behind.
+        runtime.shutdown_background();
+        result
+    }
+
+    async fn serve(&mut self) -> anyhow::Result<()> {
+        let mut signals = Signals::listen()?;
+        let (sender, mut commands) = mpsc::channel(OPERATOR_QUEUE);
+        self.open_doors(sender)?;
+        self.look().await;
+        notify::ready();
+        let mut next = tokio::time::Instant::now();
+        while !self.is_over() {
+            next += if self.shared.is_stopping() {
+                STOP_TICK
+            } else {
+                CONTROL_TICK
+            };
+            next = next.max(tokio::time::Instant::now());
+            self.serve_until(next, &mut signals, &mut commands).await;
+            self.look().await;
+        }
+        Ok(())
+    }
+
+    fn open_doors(&self, commands: mpsc::Sender<Command>) -> anyhow::Result<()> {
+        tokio::spawn(server::serve(
+            self.doors.admin.try_clone()?,
+            admin::router(Arc::clone(&self.admin)),
+        ));
+        for listener in &self.doors.metrics {
+            tokio::spawn(server::serve(
+                listener.try_clone()?,
+                admin::metrics_router(Arc::clone(&self.admin)),
+            ));
+        }
+        tokio::spawn(operator::serve(
+            self.doors.operator.listener()?,
+            Arc::clone(&self.admin),
+            commands,
+        ));
+        Ok(())
+    }
+
+    /// Obeys whoever speaks before `next`, one at a time.
+    async fn serve_until(
+        &mut self,
+        next: tokio::time::Instant,
+        signals: &mut Signals,
+        commands: &mut mpsc::Receiver<Command>,
+    ) {
+        loop {
+            tokio::select! {
+                () = sleep_until(next) => return,
+                signal = signals.next() => match signal {
+                    Signal::Stop => return self.stop(),
+                    Signal::Reload => self.reload_configuration().await,
+                },
+                Some(command) = commands.recv() => self.obey(command).await,
+            }
+        }
+    }
+
+    /// SIGTERM: what runs may finish within `serve.stop_bound`. The second one: now.
+    fn stop(&mut self) {
+        let bound = self.shared.config.load().serve.stop_bound.duration();
+        let bound = if self.shared.is_stopping() {
+            Duration::ZERO
+        } else {
+            bound
+        };
+        tracing::info!(
+            seconds = bound.as_secs(),
+            "stopping; running transfers may finish"
+        );
+        notify::stopping(bound + CUT_GRACE);
+        self.shared.change_service(Service::Stopping {
+            until: Instant::now() + bound,
+        });
+    }
+
+    /// Whether nothing is left to look after.
+    fn is_over(&self) -> bool {
+        let Service::Stopping { until } = self.shared.service() else {
+            return false;
+        };
+        let open: u64 = self
+            .shared
+            .workers
+            .iter()
+            .map(|worker| worker.connections.value())
+            .sum();
+        open == 0 || Instant::now() >= until + CUT_GRACE
+    }
+
+    /// One look at everything.
+    async fn look(&mut self) {
+        self.test_if_due().await;
+        let observed = Observation::of(&self.shared);
+        self.egress.note(
+            observed.now,
+            observed.total(|worker| worker.body_bytes.value()),
+        );
+        self.count_held(&observed);
+        self.step_drain();
+        self.update_standing(&observed);
+        if observed
+            .workers
+            .iter()
+            .any(|worker| !observed.is_stuck(worker))
+        {
+            notify::watchdog();
+        }
+    }
+
+    fn count_held(&mut self, observed: &Observation) {
+        let working = observed
+            .devices
+            .iter()
+            .map(|device| device.snapshot.verdict == platform::device::Verdict::Ok);
+        let working: Vec<bool> = working.collect();
+        let index = self.shared.index.load();
+        if self.held.generation != index.generation() || self.held.working != working {
+            self.held = Arc::new(Held::of(&index, working));
+        }
+    }
+}
+
+fn now() -> UnixTime {
+    SystemTime::now().into()
+}
+
+fn bounds(config: &Config) -> Bounds {
+    Bounds {
+        hint_lifetime: config.steering.hint_lifetime.duration(),
+        drain: config.steering.drain_bound.duration(),
+    }
+}
+
+fn hint_book(config: &Config) -> HintBook {
+    HintBook::new(
+        config.appliance.id.clone(),
+        config.appliance.site.clone(),
+        config.steering.hint_lifetime.duration(),
+    )
+}

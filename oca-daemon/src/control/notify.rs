@@ -1,0 +1,44 @@
+//! What the service manager is told (`sd_notify(3)`). Without one, as on FreeBSD or in a terminal, these do nothing.
+
+use std::time::Duration;
+
+use sd_notify::NotifyState;
+
+/// Viewers are served.
+pub(super) fn ready() {
+    tell(&[NotifyState::Ready]);
+}
+
+/// The configuration is being read. `systemd` wants to know when that began, and then to hear [`ready`].
+pub(super) fn reloading() {
+    match NotifyState::monotonic_usec_now() {
+        Ok(now) => tell(&[NotifyState::Reloading, now]),
+        Err(error) => tracing::debug!(%error, "no monotonic clock"),
+    }
+}
+
+/// What runs is let finish for `bound`.
+pub(super) fn stopping(bound: Duration) {
+    let microseconds = u32::try_from(bound.as_micros()).unwrap_or(u32::MAX);
+    tell(&[
+        NotifyState::Stopping,
+        NotifyState::ExtendTimeoutUsec(microseconds),
+    ]);
+}
+
+/// How the box is, for `systemctl status`.
+pub(super) fn status(told: &str) {
+    tell(&[NotifyState::Status(told)]);
+}
+
+/// The control loop turns, and at least one worker's.
+pub(super) fn watchdog() {
+    tell(&[NotifyState::Watchdog]);
+}
+
+fn tell(news: &[NotifyState<'_>]) {
+    // A manager that cannot be reached is no reason to stop serving.
+    if let Err(error) = sd_notify::notify(news) {
+        tracing::debug!(%error, "the service manager was not told");
+    }
+}

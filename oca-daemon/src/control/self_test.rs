@@ -1,0 +1,141 @@
+//! The self-test: each address for viewers is asked a question from outside, through the kernel. Until it has been passed, no
+//! viewer is sent here; `undrain` passes it first.
+
+use std::fmt::Display;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Instant;
+
+use protocol::status::SelfTest;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use super::Control;
+use crate::limits::{SELF_TEST_AGAIN, SELF_TEST_WAIT};
+
+/// Asks for no content, so it works on an empty box.
+const QUESTION: &[u8] = b"OPTIONS * HTTP/1.1\r\nHost: self-test\r\nConnection: close\r\n\r\n";
+
+/// What every answer begins with.
+const ANSWER: &[u8] = b"HTTP/1.1 2";
+
+/// Tests each of `addresses`.
+pub(super) async fn run(addresses: &[SocketAddr]) -> SelfTest {
+    for address in addresses {
+        if let Err(why) = ask(reachable(*address)).await {
+            return SelfTest::Failed(format!("{address} does not answer: {why}"));
+        }
+    }
+    SelfTest::Passed
+}
+
+async fn ask(address: SocketAddr) -> Result<(), String> {
+    let conversation = async {
+        let mut stream = TcpStream::connect(address).await.map_err(said)?;
+        stream.write_all(QUESTION).await.map_err(said)?;
+        let mut answer = [0; ANSWER.len()];
+        stream.read_exact(&mut answer).await.map_err(said)?;
+        if answer == ANSWER {
+            Ok(())
+        } else {
+            Err(format!("{:?}", String::from_utf8_lossy(&answer)))
+        }
+    };
+    let late = |_| Err(format!("nothing within {} s", SELF_TEST_WAIT.as_secs()));
+    timeout(SELF_TEST_WAIT, conversation)
+        .await
+        .unwrap_or_else(late)
+}
+
+fn said(error: impl Display) -> String {
+    error.to_string()
+}
+
+/// Where a socket that listens on all addresses is found.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
+}
+
+impl Control {
+    /// At start until it has passed, but not while the box refuses viewers anyway.
+    pub(super) async fn test_if_due(&mut self) {
+        let is_fresh = self
+            .self_tested
+            .is_some_and(|tested| tested.elapsed() < SELF_TEST_AGAIN);
+        if self.self_test == SelfTest::Passed
+            || is_fresh
+            || self.shared.service().refuses()
+            || self.shared.is_stopping()
+        {
+            return;
+        }
+        self.self_test = run(&self.shared.listening).await;
+        self.self_tested = Some(Instant::now());
+        match &self.self_test {
+            SelfTest::Failed(why) => tracing::error!("self-test: {why}"),
+            SelfTest::Passed | SelfTest::Running => tracing::info!("self-test passed"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::net::TcpListener;
+
+    async fn answered(answer: &'static [u8]) -> SelfTest {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut question = [0; QUESTION.len()];
+            stream.read_exact(&mut question).await.unwrap();
+            stream.write_all(answer).await.unwrap();
+        });
+        run(&[address]).await
+    }
+
+    #[tokio::test]
+    async fn passes_with_an_answer_and_says_what_came_otherwise() {
+        assert_eq!(
+            answered(b"HTTP/1.1 204 No Content\r\n\r\n").await,
+            SelfTest::Passed
+        );
+        assert!(
+            matches!(answered(b"HTTP/1.1 503 \r\n\r\n").await, SelfTest::Failed(why) if why.contains("HTTP/1.1 5"))
+        );
+        assert!(matches!(answered(b"").await, SelfTest::Failed(_)));
+    }
+
+    #[tokio::test]
+    async fn fails_where_nobody_listens() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        drop(listener);
+        assert!(
+            matches!(run(&[address]).await, SelfTest::Failed(why) if why.contains(&address.to_string()))
+        );
+        assert_eq!(run(&[]).await, SelfTest::Passed);
+    }
+
+    #[test]
+    fn a_socket_on_all_addresses_is_asked_on_loopback() {
+        assert_eq!(
+            reachable("[::]:80".parse().unwrap()),
+            "[::1]:80".parse().unwrap()
+        );
+        assert_eq!(
+            reachable("0.0.0.0:80".parse().unwrap()),
+            "127.0.0.1:80".parse().unwrap()
+        );
+        assert_eq!(
+            reachable("192.0.2.1:80".parse().unwrap()),
+            "192.0.2.1:80".parse().unwrap()
+        );
+    }
+}

@@ -1,0 +1,278 @@
+//! Puts the daemon together: configuration in, threads out; and takes it apart again.
+//!
+//! Order of the start: what can be refused comes first (catalog, addresses), then the devices, then the first index, and the
+//! workers last, so that the first connection finds everything in place.
+
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use content_store::catalog::{CatalogProblem, CatalogReader};
+use content_store::{Index, device};
+use platform::file::{lock_limit_advice, lockable_bytes, memory_bytes};
+use platform::reactor::{Backend, choose_backend};
+use platform::{cpu, socket};
+use protocol::config::{self, Config};
+use protocol::units::ByteSize;
+
+use crate::catalog_watch::CatalogWatch;
+use crate::control::{Control, Doors};
+use crate::devices::{self, Identities};
+use crate::limits::{CONNECTIONS_PER_WORKER, FIRST_LOOK, IN_FLIGHT_SHARE, MEMORY_TIER_SHARE};
+use crate::listener::{self, Listeners};
+use crate::memory_tier::MemoryTier;
+use crate::shared::Shared;
+use crate::worker::{Setup, Worker};
+
+/// What `check` found.
+#[derive(Debug, Default)]
+pub struct Findings {
+    /// What an operator may want to know.
+    pub notes: Vec<String>,
+    /// What keeps the daemon from starting, or a part of it from serving.
+    pub faults: Vec<String>,
+}
+
+/// Logs to standard error: lines for people on a terminal, JSON for a collector otherwise. `OCA_LOG` filters.
+pub fn start_logging() {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("OCA_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
+    // A logger that is there already (a test's) is as good.
+    let _ = if std::io::stderr().is_terminal() {
+        log.try_init()
+    } else {
+        log.json().try_init()
+    };
+}
+
+/// Checks all that can be checked without serving.
+pub fn check(config: &Config) -> Findings {
+    let mut findings = Findings::default();
+    match choose_backend(wanted_backend(config)) {
+        Ok(chosen) => findings
+            .notes
+            .push(format!("backend {}: {}", chosen.backend, chosen.reason)),
+        Err(error) => findings.faults.push(error.to_string()),
+    }
+    for (_, root) in config.devices() {
+        match device::open(root) {
+            Ok(found) => findings
+                .notes
+                .push(format!("{}: device {}", root.display(), found.id())),
+            Err(problem) => findings.faults.push(problem.to_string()),
+        }
+    }
+    match CatalogReader::open(&config.appliance.state_dir) {
+        Ok(_) => findings.notes.push("catalog: readable".to_owned()),
+        Err(CatalogProblem::Missing { .. }) => findings
+            .notes
+            .push("catalog: none yet; nothing was imported".to_owned()),
+        Err(problem) => findings.faults.push(problem.to_string()),
+    }
+    let budgets = Budgets::of(config);
+    findings.notes.push(format!(
+        "memory tier {} bytes, in flight {} bytes, of {} bytes",
+        budgets.memory_tier,
+        budgets.in_flight,
+        memory_bytes()
+    ));
+    findings.notes.extend(budgets.warning);
+    findings
+}
+
+/// Serves until SIGTERM.
+///
+/// # Errors
+/// What keeps the daemon from starting, with the way out; and what broke a worker.
+pub fn run(config: Config, config_path: PathBuf) -> anyhow::Result<()> {
+    socket::ignore_sigpipe();
+    let descriptors = socket::raise_descriptor_limit().context("the limit of open descriptors")?;
+    let chosen = choose_backend(wanted_backend(&config))?;
+    let workers = config
+        .workers
+        .count
+        .fixed()
+        .map_or_else(cpu::core_count, usize::from);
+    let budgets = Budgets::of(&config);
+    let doors = Doors::open(&config)?;
+    let Listeners {
+        by_worker,
+        addresses,
+    } = listener::bind(&config.listen.http, workers)?;
+    let identities = Identities::new(config.devices().count());
+    let devices = devices::start(&config, &identities, budgets.in_flight)?;
+    let index = Arc::new(Index::default());
+    let shared = Arc::new(Shared::new(
+        Arc::new(config),
+        index,
+        devices,
+        workers,
+        addresses,
+        chosen,
+    ));
+    budgets.announce(&shared);
+    let control = Control::new(doors, &shared, Arc::clone(&identities), config_path);
+    let mut watch = CatalogWatch::open(Arc::clone(&shared), Arc::clone(&identities))?;
+    identities.await_first_look(FIRST_LOOK);
+    watch.look();
+    let threads = start_threads(&shared, watch)?;
+    let connections = connections_per_worker(&shared.config.load(), workers, descriptors);
+    let workers = start_workers(&shared, by_worker, connections)?;
+    for address in &shared.listening {
+        tracing::info!(%address, backend = %shared.chosen.backend, reason = shared.chosen.reason, "listening");
+    }
+    let result = control.run();
+    stop(&shared, workers, threads)?;
+    result
+}
+
+fn wanted_backend(config: &Config) -> Option<Backend> {
+    config.workers.backend.fixed().map(|backend| match backend {
+        config::Backend::Uring => Backend::Uring,
+        config::Backend::Epoll => Backend::Epoll,
+        config::Backend::Kqueue => Backend::Kqueue,
+    })
+}
+
+/// Each connection costs a descriptor; some are left for files and everything else.
+fn connections_per_worker(config: &Config, workers: usize, descriptors: u64) -> u32 {
+    let wanted = config
+        .serve
+        .max_connections
+        .fixed()
+        .map_or(u64::from(CONNECTIONS_PER_WORKER), |all| {
+            u64::from(all).div_ceil(workers as u64)
+        });
+    let possible = descriptors.saturating_mul(3) / 4 / workers as u64;
+    wanted.min(possible).clamp(16, u64::from(u32::MAX >> 4)) as u32
+}
+
+/// How memory is shared.
+struct Budgets {
+    memory_tier: u64,
+    in_flight: u64,
+    warning: Option<String>,
+}
+
+impl Budgets {
+    fn of(config: &Config) -> Self {
+        let memory = memory_bytes();
+        let lockable = lockable_bytes();
+        let wanted = config
+            .workers
+            .memory
+            .fixed()
+            .map_or(memory / MEMORY_TIER_SHARE, ByteSize::bytes);
+        let warning = (wanted > lockable).then(|| {
+            format!(
+                "memory tier: {wanted} bytes wanted, {lockable} may be locked. {}",
+                lock_limit_advice()
+            )
+        });
+        let in_flight = config
+            .workers
+            .in_flight
+            .fixed()
+            .map_or(memory / IN_FLIGHT_SHARE, ByteSize::bytes);
+        Self {
+            memory_tier: wanted.min(lockable),
+            in_flight,
+            warning,
+        }
+    }
+
+    fn announce(&self, shared: &Shared) {
+        shared.memory.budget_bytes.store(self.memory_tier, Relaxed);
+        if let Some(warning) = &self.warning {
+            tracing::warn!("{warning}");
+            shared.memory.complain(warning.clone());
+        }
+    }
+}
+
+fn start_threads(shared: &Arc<Shared>, watch: CatalogWatch) -> anyhow::Result<Vec<JoinHandle<()>>> {
+    let tier = MemoryTier::new(Arc::clone(shared));
+    let named = |name: &str| std::thread::Builder::new().name(name.to_owned());
+    Ok(vec![
+        named("oca-memory").spawn(move || tier.run())?,
+        named("oca-catalog").spawn(move || watch.run())?,
+    ])
+}
+
+type WorkerThread = JoinHandle<std::io::Result<u64>>;
+
+fn start_workers(
+    shared: &Arc<Shared>,
+    listeners: Vec<Vec<std::net::TcpListener>>,
+    connections: u32,
+) -> anyhow::Result<Vec<WorkerThread>> {
+    let cores = cpu::usable_cores().unwrap_or_default();
+    let mut threads = Vec::new();
+    for (number, listeners) in listeners.into_iter().enumerate() {
+        let setup = Setup {
+            backend: shared.chosen.backend,
+            connections,
+            listeners,
+            counters: Arc::clone(&shared.workers[number]),
+            shared: Arc::clone(shared),
+        };
+        let core = cores.get(number % cores.len().max(1)).copied();
+        let name = format!("oca-worker-{number}");
+        threads.push(
+            std::thread::Builder::new()
+                .name(name)
+                .spawn(move || work(core, setup))?,
+        );
+    }
+    Ok(threads)
+}
+
+fn work(core: Option<usize>, setup: Setup) -> std::io::Result<u64> {
+    if let Some(Err(error)) = core.map(cpu::pin_to_core) {
+        tracing::warn!(%error, "the worker is not pinned to a core");
+    }
+    let shared = Arc::clone(&setup.shared);
+    let result = Worker::new(setup).and_then(|mut worker| worker.run());
+    if let Err(error) = &result {
+        // A box with a dead worker would leave every nth connection without an answer.
+        tracing::error!(%error, "a worker cannot go on; the daemon stops");
+        shared.change_service(crate::shared::Service::Stopping {
+            until: std::time::Instant::now(),
+        });
+    }
+    result
+}
+
+/// Workers end by themselves once the service is stopping; a device that hangs must not keep the daemon.
+fn stop(
+    shared: &Shared,
+    workers: Vec<WorkerThread>,
+    threads: Vec<JoinHandle<()>>,
+) -> anyhow::Result<()> {
+    let mut cut = 0;
+    let mut broken = None;
+    for worker in workers {
+        match worker.join() {
+            Ok(Ok(transfers)) => cut += transfers,
+            Ok(Err(error)) => broken = Some(error),
+            Err(_) => anyhow::bail!("a worker panicked"),
+        }
+    }
+    tracing::info!(cut_transfers = cut, "stopped serving");
+    shared.devices.iter().for_each(|device| device.stop());
+    let waited = std::time::Instant::now();
+    while threads.iter().any(|thread| !thread.is_finished()) && waited.elapsed() < THREADS_STOP {
+        std::thread::park_timeout(Duration::from_millis(10));
+    }
+    broken.map_or(Ok(()), |error| Err(error).context("a worker broke"))
+}
+
+/// How long the threads beside the workers may take to end; one that hangs on a disk is left behind.
+const THREADS_STOP: Duration = Duration::from_secs(1);

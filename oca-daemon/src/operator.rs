@@ -1,0 +1,195 @@
+//! The operator socket: `ocactl` asks here, and what changes state goes through here, guarded by the file's permissions.
+//!
+//! Lines of JSON ([`protocol::operator`]), answered one after another. What only looks is answered on the spot; what changes
+//! something is a [`Command`] to the control loop, which alone owns the state.
+
+mod socket;
+
+use std::io;
+use std::sync::Arc;
+
+use protocol::operator::{self, BadLine, Fault, Generation, Refusal, Request, Response};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::time::{sleep, timeout};
+
+use crate::admin::Admin;
+use crate::catalog_watch::CatalogStatus;
+use crate::limits::{
+    ADMIN_ACCEPT_PAUSE, CATALOG_POLL, OPERATOR_CONNECTIONS, OPERATOR_IDLE, OPERATOR_LINE_BYTES,
+    RELOAD_WAIT,
+};
+use crate::shared::Shared;
+
+pub use socket::Door;
+
+/// Something that the control loop is to do.
+#[derive(Debug)]
+pub struct Command {
+    /// What.
+    pub wanted: Wanted,
+    /// Where the answer goes.
+    pub reply: oneshot::Sender<Response>,
+}
+
+/// What an operator wants changed.
+#[derive(Debug)]
+pub enum Wanted {
+    /// Out of service, gently.
+    Drain {
+        /// Who asks.
+        by: String,
+        /// Why.
+        reason: Option<String>,
+    },
+    /// Into service again.
+    Undrain {
+        /// Who asks.
+        by: String,
+    },
+}
+
+/// Answers on `listener` until the future is dropped.
+///
+/// # Errors
+/// When the socket cannot be waited for.
+pub async fn serve(
+    listener: std::os::unix::net::UnixListener,
+    admin: Arc<Admin>,
+    commands: mpsc::Sender<Command>,
+) -> io::Result<()> {
+    let listener = UnixListener::from_std(listener)?;
+    let places = Arc::new(Semaphore::new(OPERATOR_CONNECTIONS));
+    loop {
+        let place = Arc::clone(&places)
+            .acquire_owned()
+            .await
+            .expect("the semaphore is never closed");
+        let Ok((stream, _)) = listener.accept().await else {
+            sleep(ADMIN_ACCEPT_PAUSE).await;
+            continue;
+        };
+        let answering = answer_lines(stream, Arc::clone(&admin), commands.clone());
+        tokio::spawn(async move {
+            // A connection that breaks was its peer's to keep.
+            let _ = answering.await;
+            drop(place);
+        });
+    }
+}
+
+async fn answer_lines(
+    stream: UnixStream,
+    admin: Arc<Admin>,
+    commands: mpsc::Sender<Command>,
+) -> io::Result<()> {
+    let (reading, mut writing) = stream.into_split();
+    let mut reading = BufReader::new(reading);
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        let mut bounded = (&mut reading).take(OPERATOR_LINE_BYTES);
+        let bounded = bounded.read_until(b'\n', &mut line);
+        if timeout(OPERATOR_IDLE, bounded).await?? == 0 {
+            return Ok(());
+        }
+        let is_whole = line.ends_with(b"\n");
+        let response = if is_whole {
+            answer(&line, &admin, &commands).await
+        } else {
+            refused(BadLine::TooLong.into())
+        };
+        timeout(
+            OPERATOR_IDLE,
+            writing.write_all(&operator::encode(&response)),
+        )
+        .await??;
+        if !is_whole {
+            return Ok(());
+        }
+    }
+}
+
+async fn answer(line: &[u8], admin: &Admin, commands: &mpsc::Sender<Command>) -> Response {
+    match operator::decode(line) {
+        Err(bad) => refused(bad.into()),
+        Ok(Request::Status) => Response::Status(Box::new(admin.status())),
+        Ok(Request::Generation) => Response::Generation(generation(&admin.shared.catalog.load())),
+        Ok(Request::Reload) => reload(&admin.shared).await,
+        // The lease at the control endpoint that `force` overrides is asked for by the control endpoint's client.
+        Ok(Request::Drain {
+            by,
+            reason,
+            force: _,
+        }) => command(commands, Wanted::Drain { by, reason }).await,
+        Ok(Request::Undrain { by }) => command(commands, Wanted::Undrain { by }).await,
+    }
+}
+
+async fn command(commands: &mpsc::Sender<Command>, wanted: Wanted) -> Response {
+    let (reply, answer) = oneshot::channel();
+    let going = || {
+        refused(Refusal {
+            fault: Fault::State,
+            message: "the daemon is stopping".to_owned(),
+        })
+    };
+    if commands.send(Command { wanted, reply }).await.is_err() {
+        return going();
+    }
+    answer.await.unwrap_or_else(|_| going())
+}
+
+/// Waits until the catalog was looked at once more from beginning to end. The look that is under way may have read the
+/// generation already, so the second one from now counts.
+async fn reload(shared: &Shared) -> Response {
+    let two_looks = async {
+        let mut seen = shared.catalog.load_full();
+        for _ in 0..2 {
+            seen = next_look(shared, &seen).await;
+        }
+        seen
+    };
+    match timeout(RELOAD_WAIT, two_looks).await {
+        Ok(catalog) => match &catalog.problem {
+            None => Response::Reload(generation(&catalog)),
+            Some(problem) => refused(Refusal {
+                fault: Fault::Disk,
+                message: problem.clone(),
+            }),
+        },
+        Err(_) => refused(Refusal {
+            fault: Fault::Disk,
+            message: format!(
+                "the catalog was not read within {} s: the disk that holds state_dir does not answer. What was loaded is \
+                 served on",
+                RELOAD_WAIT.as_secs()
+            ),
+        }),
+    }
+}
+
+/// Every look stores its result anew, so another pointer is another look.
+async fn next_look(shared: &Shared, seen: &Arc<CatalogStatus>) -> Arc<CatalogStatus> {
+    loop {
+        let now = shared.catalog.load_full();
+        if !Arc::ptr_eq(&now, seen) {
+            return now;
+        }
+        sleep(CATALOG_POLL / 4).await;
+    }
+}
+
+fn generation(catalog: &CatalogStatus) -> Generation {
+    Generation {
+        current: catalog.generation.0,
+        oldest_in_use: catalog.oldest_in_use.0,
+    }
+}
+
+/// A refusal as an answer.
+#[must_use]
+pub fn refused(refusal: Refusal) -> Response {
+    Response::Refused(refusal)
+}

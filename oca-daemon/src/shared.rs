@@ -1,0 +1,168 @@
+//! What the threads of the daemon share. Workers only load from it; who stores is said at each field.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
+use std::time::Instant;
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+use content_store::Index;
+use crossbeam_queue::ArrayQueue;
+use platform::device::DeviceService;
+use platform::reactor::{Chosen, Waker};
+use protocol::config::Config;
+
+use crate::catalog_watch::CatalogStatus;
+use crate::counters::WorkerCounters;
+use crate::limits::ADMISSION_QUEUE;
+use crate::memory_tier::{Candidate, MemoryStatus};
+
+/// Whether, and how, connections are served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Service {
+    /// As always.
+    Serving,
+    /// The operator drains the box: answers say `Connection: close`, idle connections are closed, new ones still served.
+    Draining,
+    /// As draining, and nobody is sent here any more: new connections are refused, what runs goes on.
+    Drained,
+    /// As drained, and the bound of the drain has passed: what still runs is cut.
+    Cut,
+    /// SIGTERM: what runs may finish until then.
+    Stopping {
+        /// When what still runs is cut.
+        until: Instant,
+    },
+}
+
+impl Service {
+    /// Whether connections end after their present answer.
+    pub fn is_closing(self) -> bool {
+        !matches!(self, Self::Serving)
+    }
+
+    /// Whether new connections are closed at once.
+    pub fn refuses(self) -> bool {
+        matches!(self, Self::Drained | Self::Cut)
+    }
+}
+
+/// Shared by all threads for the life of the process.
+pub struct Shared {
+    /// The configuration in force. Replaced by SIGHUP, for what can change without a restart.
+    pub config: ArcSwap<Config>,
+    /// When the process started.
+    pub started: Instant,
+    /// What is published. Stored by [`crate::catalog_watch`] alone.
+    pub index: ArcSwap<Index>,
+    /// The devices in the order of the configuration.
+    pub devices: Box<[Arc<DeviceService>]>,
+    /// Counters of each worker, written by it alone.
+    pub workers: Box<[Arc<WorkerCounters>]>,
+    /// Pieces that viewers want; taken by [`crate::memory_tier`].
+    pub candidates: ArrayQueue<Candidate>,
+    /// What the memory tier holds, written by it alone.
+    pub memory: Arc<MemoryStatus>,
+    /// What is known of the catalog. Stored by [`crate::catalog_watch`] alone.
+    pub catalog: ArcSwap<CatalogStatus>,
+    /// How the kernel is asked for sockets' news, and why.
+    pub chosen: Chosen,
+    /// Addresses that are listened on, as the kernel gave them.
+    pub listening: Vec<SocketAddr>,
+    mode: AtomicU8,
+    stop_at: ArcSwapOption<Instant>,
+    wakers: std::sync::Mutex<Vec<Waker>>,
+}
+
+const SERVING: u8 = 0;
+const DRAINING: u8 = 1;
+const DRAINED: u8 = 2;
+const STOPPING: u8 = 3;
+const CUT: u8 = 4;
+
+impl Shared {
+    /// What the daemon starts with.
+    pub fn new(
+        config: Arc<Config>,
+        index: Arc<Index>,
+        devices: Box<[Arc<DeviceService>]>,
+        workers: usize,
+        listening: Vec<SocketAddr>,
+        chosen: Chosen,
+    ) -> Self {
+        let counters = (0..workers)
+            .map(|_| Arc::new(WorkerCounters::new(devices.len())))
+            .collect();
+        Self {
+            config: ArcSwap::new(config),
+            started: Instant::now(),
+            index: ArcSwap::new(index),
+            devices,
+            workers: counters,
+            candidates: ArrayQueue::new(ADMISSION_QUEUE),
+            memory: Arc::default(),
+            catalog: ArcSwap::from_pointee(CatalogStatus::empty()),
+            chosen,
+            listening,
+            mode: AtomicU8::new(SERVING),
+            stop_at: ArcSwapOption::empty(),
+            wakers: std::sync::Mutex::default(),
+        }
+    }
+
+    /// How connections are served now.
+    pub fn service(&self) -> Service {
+        match self.mode.load(Relaxed) {
+            DRAINING => Service::Draining,
+            DRAINED => Service::Drained,
+            CUT => Service::Cut,
+            STOPPING => Service::Stopping {
+                until: self
+                    .stop_at
+                    .load()
+                    .as_deref()
+                    .copied()
+                    .unwrap_or(self.started),
+            },
+            _ => Service::Serving,
+        }
+    }
+
+    /// Whether the daemon is on its way out.
+    pub fn is_stopping(&self) -> bool {
+        self.mode.load(Relaxed) == STOPPING
+    }
+
+    /// Changes how connections are served, and wakes the workers to see it. Nothing follows on stopping.
+    pub fn change_service(&self, service: Service) {
+        if let Service::Stopping { until } = service {
+            self.stop_at.store(Some(Arc::new(until)));
+        }
+        let mode = match service {
+            Service::Serving => SERVING,
+            Service::Draining => DRAINING,
+            Service::Drained => DRAINED,
+            Service::Cut => CUT,
+            Service::Stopping { .. } => STOPPING,
+        };
+        // A stop that is under way is not taken back by an `undrain` that arrives late.
+        let _ = self
+            .mode
+            .fetch_update(Relaxed, Relaxed, |now| (now != STOPPING).then_some(mode));
+        self.wake_workers();
+    }
+
+    /// Lets [`Shared::wake_workers`] reach a worker.
+    pub fn register_waker(&self, waker: Waker) {
+        if let Ok(mut wakers) = self.wakers.lock() {
+            wakers.push(waker);
+        }
+    }
+
+    /// Wakes every worker, so that it looks at what changed.
+    pub fn wake_workers(&self) {
+        if let Ok(wakers) = self.wakers.lock() {
+            wakers.iter().for_each(Waker::wake);
+        }
+    }
+}

@@ -1,0 +1,329 @@
+//! The body of one response on its way: a range of an object in, one [`Source`] after another out. No system call, no clock.
+//!
+//! Every stretch of the range is taken either from *memory* (a locked piece, sent with `sendfile`) or from the *device* (a
+//! buffer of the device service). Which one is decided when the stretch is reached, by a look at the piece's slot. Reads of
+//! a device go one ahead of what is being sent, so that the disk works while the network does.
+//!
+//! ```text
+//! position ──► locked piece? ──yes──► Source::Memory
+//!                   │no
+//!                   ▼
+//!       reads: Idle ──wanted()──► Out ──arrived()──► Ready ──► Source::Buffer ──sent──► Idle
+//!                                  └────failed()──► Failed ──► Source::Failed
+//! ```
+
+use std::sync::Arc;
+
+use content_store::Object;
+use platform::device::{FilledBuffer, ReadError};
+use platform::stored_file::{Locked, StoredFile};
+
+use crate::limits::{QUANTUM_BYTES, READS_PER_TRANSFER};
+use crate::range::ByteRange;
+use crate::send_plan::{Place, places};
+
+/// What to send next.
+pub enum Source<'a> {
+    /// `length` bytes of a locked piece, from `offset` of its file.
+    Memory {
+        /// Keeps the piece locked while it is sent.
+        piece: Locked<'a>,
+        /// Offset in the file.
+        offset: u64,
+        /// Bytes, at most a quantum.
+        length: u64,
+        /// The file, to count the hit.
+        file: &'a StoredFile,
+    },
+    /// Bytes in a buffer of the device service.
+    Buffer {
+        /// The bytes, at most a quantum.
+        bytes: &'a [u8],
+        /// The device that they were read from.
+        device: usize,
+    },
+    /// A read is under way.
+    Awaited,
+    /// The piece was evicted since [`Transfer::wanted`] looked: ask that again.
+    Evicted,
+    /// The next bytes cannot be had.
+    Failed,
+    /// Everything was sent.
+    Done,
+}
+
+impl Source<'_> {
+    /// Bytes that can be sent now.
+    pub fn length(&self) -> u64 {
+        match self {
+            Self::Memory { length, .. } => *length,
+            Self::Buffer { bytes, .. } => bytes.len() as u64,
+            Self::Awaited | Self::Evicted | Self::Failed | Self::Done => 0,
+        }
+    }
+}
+
+/// A device read that should be submitted; answer with [`Transfer::submitted`] or [`Transfer::refused`].
+#[derive(Debug)]
+pub struct Wanted {
+    /// The column's file; `None` if its device is not here, and the read is to be refused.
+    pub file: Option<Arc<StoredFile>>,
+    /// Offset in the file.
+    pub offset: u64,
+    /// Bytes.
+    pub length: u32,
+    slot: usize,
+    span: ByteRange,
+}
+
+/// Names one read that is out.
+pub type ReadId = u32;
+
+#[derive(Debug, Default)]
+enum Read {
+    #[default]
+    Idle,
+    Out {
+        id: ReadId,
+        span: ByteRange,
+        offset: u64,
+        device: usize,
+    },
+    Ready {
+        span: ByteRange,
+        offset: u64,
+        device: usize,
+        buffer: FilledBuffer,
+    },
+    Failed {
+        span: ByteRange,
+    },
+}
+
+/// A range of an object that is being sent.
+#[derive(Debug)]
+pub struct Transfer {
+    object: Arc<Object>,
+    position: u64,
+    end: u64,
+    /// In the order of the object; the first covers `position` unless it is `Idle`.
+    reads: [Read; READS_PER_TRANSFER],
+}
+
+impl Transfer {
+    /// Begins to send `range`.
+    pub fn new(object: Arc<Object>, range: ByteRange) -> Self {
+        Self {
+            object,
+            position: range.start,
+            end: range.end,
+            reads: Default::default(),
+        }
+    }
+
+    /// Bytes that are still to be sent.
+    pub fn remaining(&self) -> u64 {
+        self.end - self.position
+    }
+
+    /// What comes next. Call [`Transfer::wanted`] until it is `None` first.
+    pub fn next(&self) -> Source<'_> {
+        if self.position == self.end {
+            return Source::Done;
+        }
+        match &self.reads[0] {
+            Read::Out { .. } => Source::Awaited,
+            Read::Failed { .. } => Source::Failed,
+            Read::Ready {
+                span,
+                offset,
+                device,
+                buffer,
+            } => {
+                ready_bytes(*span, *offset, buffer, self.position).map_or(Source::Failed, |bytes| {
+                    Source::Buffer {
+                        bytes,
+                        device: *device,
+                    }
+                })
+            }
+            Read::Idle => self.memory_source(),
+        }
+    }
+
+    fn memory_source(&self) -> Source<'_> {
+        let Some(Place {
+            file: Some(file),
+            offset,
+            length,
+        }) = self.place(self.position)
+        else {
+            return Source::Failed;
+        };
+        let Some(piece) = file.locked(offset) else {
+            return Source::Evicted;
+        };
+        let length = length.min(piece.range().end - offset).min(QUANTUM_BYTES);
+        Source::Memory {
+            piece,
+            offset,
+            length,
+            file,
+        }
+    }
+
+    /// Notes that `bytes` of what [`Transfer::next`] gave were taken by the kernel.
+    pub fn sent(&mut self, bytes: u64) {
+        self.position += bytes;
+        if self.reads[0].end().is_some_and(|end| end <= self.position) {
+            self.reads.rotate_left(1);
+            self.reads[READS_PER_TRANSFER - 1] = Read::Idle;
+        }
+    }
+
+    /// The next device read to submit, if one is due. `read_unit` gives a device's unit of reading in bytes.
+    pub fn wanted(&self, read_unit: impl Fn(usize) -> u64) -> Option<Wanted> {
+        let slot = self
+            .reads
+            .iter()
+            .position(|read| matches!(read, Read::Idle))?;
+        let start = match slot {
+            0 => self.position,
+            _ => self.reads[slot - 1].end()?,
+        };
+        // Read ahead only of a buffer that is being sent: a viewer that has not got its first byte needs just that.
+        let ahead_of_nothing = slot > 0 && !self.holds_buffer();
+        if start >= self.end || ahead_of_nothing {
+            return None;
+        }
+        let place = self.place(start)?;
+        let Some(file) = place.file else {
+            return Some(Wanted {
+                file: None,
+                offset: place.offset,
+                length: 0,
+                slot,
+                span: ByteRange {
+                    start,
+                    end: self.end,
+                },
+            });
+        };
+        if file.locked(place.offset).is_some() {
+            return None;
+        }
+        let unit = read_unit(file.device());
+        let length = place.length.min(unit - place.offset % unit);
+        let span = ByteRange {
+            start,
+            end: start + length,
+        };
+        Some(Wanted {
+            file: Some(Arc::clone(file)),
+            offset: place.offset,
+            length: length as u32,
+            slot,
+            span,
+        })
+    }
+
+    /// `wanted` was accepted by the service of `device` as `id`.
+    pub fn submitted(&mut self, wanted: &Wanted, device: usize, id: ReadId) {
+        self.reads[wanted.slot] = Read::Out {
+            id,
+            span: wanted.span,
+            offset: wanted.offset,
+            device,
+        };
+    }
+
+    /// `wanted` was refused.
+    pub fn refused(&mut self, wanted: &Wanted) {
+        self.reads[wanted.slot] = Read::Failed { span: wanted.span };
+    }
+
+    /// The read `id` came back.
+    pub fn arrived(&mut self, id: ReadId, result: Result<FilledBuffer, ReadError>) {
+        let Some(read) = self
+            .reads
+            .iter_mut()
+            .find(|read| matches!(read, Read::Out { id: out, .. } if *out == id))
+        else {
+            return;
+        };
+        let Read::Out {
+            span,
+            offset,
+            device,
+            ..
+        } = *read
+        else {
+            return;
+        };
+        *read = match result {
+            Ok(buffer) => Read::Ready {
+                span,
+                offset,
+                device,
+                buffer,
+            },
+            Err(_) => Read::Failed { span },
+        };
+    }
+
+    /// Whether a buffer of the device service is waiting to be sent.
+    pub fn holds_buffer(&self) -> bool {
+        matches!(self.reads[0], Read::Ready { .. })
+    }
+
+    /// Whether nothing can be sent until a read comes back.
+    pub fn awaits_read(&self) -> bool {
+        matches!(self.reads[0], Read::Out { .. })
+    }
+
+    /// Gives the buffers back of a viewer that does not take them; they are read again when it does.
+    /// Returns whether there were any.
+    pub fn give_back(&mut self) -> bool {
+        let held = self.holds_buffer();
+        // A read that is out comes back later and finds no slot: it is dropped then.
+        if held {
+            self.reads = Default::default();
+        }
+        held
+    }
+
+    fn place(&self, position: u64) -> Option<Place<'_>> {
+        places(
+            &self.object,
+            ByteRange {
+                start: position,
+                end: self.end,
+            },
+        )
+        .next()
+    }
+}
+
+impl Read {
+    /// Where in the object the read ends.
+    fn end(&self) -> Option<u64> {
+        match self {
+            Self::Idle => None,
+            Self::Out { span, .. } | Self::Ready { span, .. } | Self::Failed { span } => {
+                Some(span.end)
+            }
+        }
+    }
+}
+
+/// The bytes of `buffer` from `position` of the object on; `None` if the buffer is shorter than it should be.
+fn ready_bytes(
+    span: ByteRange,
+    offset: u64,
+    buffer: &FilledBuffer,
+    position: u64,
+) -> Option<&[u8]> {
+    let from = offset.checked_sub(buffer.offset())? + (position - span.start);
+    let to = offset - buffer.offset() + span.length().min(position - span.start + QUANTUM_BYTES);
+    buffer.bytes().get(from as usize..to as usize)
+}

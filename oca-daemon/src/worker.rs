@@ -1,0 +1,378 @@
+//! The loop of one core. It owns its listening sockets, its reactor, its connections, its timers and its counters, and
+//! carries out what the connections ask for. It takes no lock, allocates nothing per request, and never touches a disk.
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use content_store::Index;
+use platform::allocation::allocations_on_this_thread;
+use platform::device::Mailbox;
+use platform::reactor::{Backend, Event, ListenerId, Reactor, ReactorLimits, ReceiveBuffer, Token};
+use platform::timer::TimerWheel;
+
+use crate::connection::{Connection, Context, Late, Patience};
+use crate::counters::WorkerCounters;
+use crate::limits::{
+    CONNECTIONS_SPARE, HEAD_BYTES, PIPELINED_BYTES, READS_PER_WORKER, RECEIVE_BUFFER_BYTES,
+    RECEIVE_BUFFERS, RECHECK,
+};
+use crate::response::{DateText, Head};
+use crate::shared::{Service, Shared};
+
+mod drive;
+mod reads;
+
+use reads::ReadTable;
+
+/// What a worker is made of.
+pub struct Setup {
+    /// How the kernel is asked.
+    pub backend: Backend,
+    /// Connections that it may have open.
+    pub connections: u32,
+    /// Its own listening sockets.
+    pub listeners: Vec<TcpListener>,
+    /// Its own counters.
+    pub counters: Arc<WorkerCounters>,
+    /// What it shares.
+    pub shared: Arc<Shared>,
+}
+
+/// One core's worker. Made and run on its own thread.
+pub struct Worker {
+    reactor: Reactor,
+    mailbox: Arc<Mailbox>,
+    connections: Box<[Option<Slot>]>,
+    /// Connections that used up their quantum and have more to send.
+    ready: VecDeque<Token>,
+    timers: TimerWheel<Token>,
+    reads: ReadTable,
+    spares: Vec<Vec<u8>>,
+    listeners: usize,
+    /// Listeners on which accepting failed.
+    resting: Vec<ListenerId>,
+    resume_at: Instant,
+    thought: Thought,
+}
+
+struct Slot {
+    token: Token,
+    connection: Connection,
+}
+
+/// What connections look at while they think.
+struct Thought {
+    now: Instant,
+    date: DateText,
+    closing: bool,
+    head: Box<Head>,
+    path: Box<[u8; HEAD_BYTES]>,
+    counters: Arc<WorkerCounters>,
+    shared: Arc<Shared>,
+    patience: Patience,
+}
+
+impl Thought {
+    fn context<'a>(&'a mut self, index: &'a Index) -> Context<'a> {
+        Context {
+            now: self.now,
+            date: &self.date,
+            index,
+            devices: &self.shared.devices,
+            counters: &self.counters,
+            closing: self.closing,
+            patience: self.patience,
+            head: &mut self.head,
+            path: &mut self.path,
+        }
+    }
+
+    /// Notes the time once per turn; the date is rendered once per second.
+    fn look_at_clock(&mut self) {
+        self.now = Instant::now();
+        let seconds = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |since| since.as_secs());
+        if seconds != self.date.seconds() {
+            self.date = DateText::new(seconds);
+        }
+    }
+}
+
+impl Worker {
+    /// A worker that accepts on its listeners. Call it on the thread that will run it.
+    ///
+    /// # Errors
+    /// What the kernel says of the reactor or of the listeners.
+    pub fn new(setup: Setup) -> io::Result<Self> {
+        let Setup {
+            backend,
+            connections,
+            listeners,
+            counters,
+            shared,
+        } = setup;
+        let limits = ReactorLimits {
+            connections: connections + CONNECTIONS_SPARE,
+            receive_buffers: RECEIVE_BUFFERS,
+            receive_buffer_bytes: RECEIVE_BUFFER_BYTES,
+        };
+        let mut reactor = Reactor::new(backend, &limits)?;
+        let waker = reactor.waker();
+        shared.register_waker(waker.clone());
+        let listener_count = listeners.len();
+        for (id, listener) in listeners.into_iter().enumerate() {
+            reactor.listen(ListenerId(id as u16), listener)?;
+        }
+        let now = Instant::now();
+        Ok(Self {
+            reactor,
+            mailbox: Mailbox::new(READS_PER_WORKER as usize, Box::new(move || waker.wake())),
+            connections: (0..connections).map(|_| None).collect(),
+            ready: VecDeque::with_capacity(connections as usize),
+            timers: TimerWheel::new(now, connections as usize),
+            reads: ReadTable::default(),
+            spares: Vec::new(),
+            listeners: listener_count,
+            resting: Vec::new(),
+            resume_at: now,
+            thought: Thought {
+                now,
+                date: DateText::new(0),
+                closing: false,
+                head: Box::default(),
+                path: Box::new([0; HEAD_BYTES]),
+                counters,
+                patience: Patience::of(&shared.config.load().serve),
+                shared,
+            },
+        })
+    }
+
+    /// Serves until the daemon stops and the last connection is gone, or `stop_bound` has passed. Returns the number of
+    /// transfers that were cut.
+    pub fn run(&mut self) -> io::Result<u64> {
+        loop {
+            self.turn()?;
+            match self.thought.shared.service() {
+                Service::Serving | Service::Draining | Service::Drained => {}
+                Service::Cut => _ = self.cut_all(),
+                Service::Stopping { until } => {
+                    self.stop_accepting();
+                    if self.thought.counters.connections.value() == 0 || self.thought.now >= until {
+                        return Ok(self.cut_all());
+                    }
+                }
+            }
+        }
+    }
+
+    fn turn(&mut self) -> io::Result<()> {
+        let timeout = match self.timers.next(self.thought.now) {
+            _ if !self.ready.is_empty() => Duration::ZERO,
+            next => next.unwrap_or(RECHECK).min(RECHECK),
+        };
+        self.thought.counters.waiting.set(1);
+        self.reactor.turn(Some(timeout))?;
+        self.thought.look_at_clock();
+        let began = self.thought.now;
+        self.note_turn(began);
+        // After the time of the turn: a reader never sees a worker that works since before it waited.
+        self.thought.counters.waiting.set(0);
+        let shared = Arc::clone(&self.thought.shared);
+        let index = shared.index.load();
+        self.thought.closing = shared.service().is_closing();
+        self.handle_events(&index);
+        self.handle_reads(&index);
+        self.handle_timers(&index);
+        self.run_ready(&index);
+        self.resume_listeners();
+        self.thought.counters.turn.record(began.elapsed());
+        Ok(())
+    }
+
+    fn note_turn(&self, now: Instant) {
+        let counters = &self.thought.counters;
+        counters.turns.add(1);
+        counters.last_turn_ms.set(
+            now.saturating_duration_since(self.thought.shared.started)
+                .as_millis() as u64,
+        );
+        counters.allocations.set(allocations_on_this_thread());
+    }
+
+    fn handle_events(&mut self, index: &Index) {
+        while let Some(event) = self.reactor.next_event() {
+            match event {
+                Event::Accepted { token, .. } => self.accepted(token),
+                Event::AcceptFailed { listener, error } => self.accept_failed(listener, &error),
+                Event::Received { token, buffer } => self.received(token, buffer, index),
+                Event::PeerClosed { token } => self.peer_closed(token, index),
+                Event::ReceiveFailed { token, .. } => self.close(token),
+                Event::Writable { token } => self.drive(token, index),
+                Event::Wake => {}
+            }
+        }
+    }
+
+    fn accepted(&mut self, token: Token) {
+        let counters = &self.thought.counters;
+        counters.accepted.add(1);
+        let refused = self.thought.shared.service().refuses();
+        let Some(slot) = self.connections.get_mut(token.index()).filter(|_| !refused) else {
+            self.reactor.close(token);
+            return;
+        };
+        let connection = Connection::new(self.thought.now, &self.thought.patience);
+        self.timers
+            .insert(token, connection.deadline(self.thought.now));
+        *slot = Some(Slot { token, connection });
+        counters.connections.add(1);
+        self.reactor.receive(token);
+    }
+
+    /// Out of descriptors or of connections: the listener rests for up to a second.
+    fn accept_failed(&mut self, listener: ListenerId, error: &io::Error) {
+        self.thought.counters.accept_errors.add(1);
+        tracing::debug!(%error, "accept failed");
+        self.resting.push(listener);
+    }
+
+    /// Listeners that rest are tried again once per second.
+    fn resume_listeners(&mut self) {
+        if self.resting.is_empty() || self.thought.now < self.resume_at {
+            return;
+        }
+        self.resume_at = self.thought.now + RECHECK;
+        for listener in self.resting.drain(..) {
+            self.reactor.resume_accept(listener);
+        }
+    }
+
+    fn received(&mut self, token: Token, buffer: ReceiveBuffer, index: &Index) {
+        let Some(slot) = slot(&mut self.connections, token) else {
+            self.reactor.release(buffer);
+            return;
+        };
+        let was_answering = slot.connection.is_answering();
+        let spares = &mut self.spares;
+        let go_on = slot.connection.received(
+            self.reactor.bytes(&buffer),
+            &mut self.thought.context(index),
+            || {
+                spares
+                    .pop()
+                    .unwrap_or_else(|| Vec::with_capacity(2 * PIPELINED_BYTES))
+            },
+        );
+        self.reactor.release(buffer);
+        if !go_on {
+            self.reactor.stop_receive(token);
+        }
+        if !was_answering {
+            self.drive(token, index);
+        }
+    }
+
+    fn peer_closed(&mut self, token: Token, index: &Index) {
+        let Some(slot) = slot(&mut self.connections, token) else {
+            return;
+        };
+        slot.connection.peer_closed();
+        if !slot.connection.is_answering() {
+            self.drive(token, index);
+        }
+    }
+
+    fn handle_reads(&mut self, index: &Index) {
+        while let Some(done) = self.mailbox.pop() {
+            let id = done.token as u32;
+            let Some(token) = self.reads.close(id) else {
+                continue;
+            };
+            let Some(slot) = slot(&mut self.connections, token) else {
+                continue;
+            };
+            let waits = slot.connection.awaits_read();
+            slot.connection.arrived(id, done.result, self.thought.now);
+            if waits {
+                self.drive(token, index);
+            }
+        }
+    }
+
+    fn handle_timers(&mut self, index: &Index) {
+        let Self {
+            timers,
+            connections,
+            thought,
+            ready,
+            ..
+        } = self;
+        timers.expire_or_renew(thought.now, |token| {
+            let slot = slot(connections, token)?;
+            if slot.connection.late(&thought.context(index)) == Late::Act {
+                ready.push_back(token);
+            }
+            Some(slot.connection.deadline(thought.now))
+        });
+    }
+
+    /// Each connection that has more to send gets one quantum.
+    fn run_ready(&mut self, index: &Index) {
+        for _ in 0..self.ready.len() {
+            let Some(token) = self.ready.pop_front() else {
+                return;
+            };
+            self.drive(token, index);
+        }
+    }
+
+    fn close(&mut self, token: Token) {
+        let Some(place) = self.connections.get_mut(token.index()) else {
+            return;
+        };
+        let Some(mut slot) = place.take_if(|slot| slot.token == token) else {
+            return;
+        };
+        let counters = &self.thought.counters;
+        counters.connections.subtract(1);
+        if slot.connection.is_cut_short() {
+            counters.aborted_by_peer.add(1);
+        }
+        slot.connection.end(counters);
+        self.reactor.close(token);
+    }
+
+    fn stop_accepting(&mut self) {
+        self.resting.clear();
+        for id in 0..std::mem::take(&mut self.listeners) {
+            self.reactor.pause_accept(ListenerId(id as u16));
+        }
+    }
+
+    fn cut_all(&mut self) -> u64 {
+        let cut = self
+            .connections
+            .iter()
+            .flatten()
+            .filter(|slot| slot.connection.is_cut_short())
+            .count();
+        for at in 0..self.connections.len() {
+            if let Some(token) = self.connections[at].as_ref().map(|slot| slot.token) {
+                self.close(token);
+            }
+        }
+        cut as u64
+    }
+}
+
+fn slot(connections: &mut [Option<Slot>], token: Token) -> Option<&mut Slot> {
+    connections
+        .get_mut(token.index())?
+        .as_mut()
+        .filter(|slot| slot.token == token)
+}

@@ -1,0 +1,268 @@
+//! Carries out the steps of one connection until it has to wait or has had its quantum.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Instant;
+
+use content_store::Index;
+use platform::device::{Mailbox, ReadRequest};
+use platform::reactor::{More, Progress, Reactor, Token};
+use platform::stored_file::StoredFile;
+
+use super::reads::ReadTable;
+use super::{Worker, slot};
+use crate::connection::Step;
+use crate::counters::WorkerCounters;
+use crate::limits::{ADMISSION_HITS, QUANTUM_BYTES};
+use crate::memory_tier::Candidate;
+use crate::shared::Shared;
+use crate::transfer::{ReadId, Source, Wanted};
+
+/// What came of one step.
+enum Then {
+    Again,
+    Wait,
+    Close,
+}
+
+impl Worker {
+    pub(super) fn drive(&mut self, token: Token, index: &Index) {
+        let mut quantum = QUANTUM_BYTES;
+        loop {
+            match self.carry_out_step(token, index, &mut quantum) {
+                Then::Again if quantum == 0 => return self.ready.push_back(token),
+                Then::Again => {}
+                Then::Wait => return,
+                Then::Close => return self.close(token),
+            }
+        }
+    }
+
+    fn carry_out_step(&mut self, token: Token, index: &Index, quantum: &mut u64) -> Then {
+        let Some(slot) = slot(&mut self.connections, token) else {
+            return Then::Wait;
+        };
+        let mut cx = self.thought.context(index);
+        match slot.connection.step(&mut cx) {
+            Step::Read(wanted) => {
+                self.read(token, &wanted);
+                Then::Again
+            }
+            Step::Send { head, body, more } => {
+                let offered = head.len() as u64 + body.as_ref().map_or(0, Source::length);
+                let sent = send(&self.reactor, token, head, body.as_ref(), more);
+                let counted = Counted::of(body.as_ref());
+                self.sent(token, index, sent, offered, counted, quantum)
+            }
+            Step::AwaitRead => Then::Wait,
+            Step::Receive => {
+                if let Some(spare) = slot.connection.take_spare() {
+                    self.spares.push(spare);
+                }
+                self.reactor.receive(token);
+                Then::Wait
+            }
+            Step::Linger => {
+                self.reactor.shutdown_write(token);
+                self.reactor.receive(token);
+                Then::Wait
+            }
+            Step::Close => Then::Close,
+        }
+    }
+
+    fn sent(
+        &mut self,
+        token: Token,
+        index: &Index,
+        sent: io::Result<Progress>,
+        offered: u64,
+        counted: Counted,
+        quantum: &mut u64,
+    ) -> Then {
+        match sent {
+            Ok(progress) => {
+                self.count(counted, progress.body as u64);
+                self.thought.now = Instant::now();
+                let Some(slot) = slot(&mut self.connections, token) else {
+                    return Then::Wait;
+                };
+                slot.connection
+                    .sent(progress.head, progress.body, &self.thought.context(index));
+                *quantum = quantum.saturating_sub(progress.body as u64);
+                // A short count means that the socket is full: asking again would only say so.
+                if ((progress.head + progress.body) as u64) < offered {
+                    self.reactor.wait_writable(token);
+                    return Then::Wait;
+                }
+                Then::Again
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.reactor.wait_writable(token);
+                Then::Wait
+            }
+            Err(_) => Then::Close,
+        }
+    }
+
+    fn count(&self, counted: Counted, bytes: u64) {
+        let devices = &self.thought.counters.devices;
+        match counted {
+            Counted::Memory(device) => devices
+                .get(device)
+                .inspect(|device| device.memory_bytes.add(bytes)),
+            Counted::Device(device) => devices
+                .get(device)
+                .inspect(|device| device.device_bytes.add(bytes)),
+            Counted::Nothing => None,
+        };
+    }
+
+    fn read(&mut self, token: Token, wanted: &Wanted) {
+        let file = wanted.file.as_ref();
+        let io = ReadIo {
+            shared: &self.thought.shared,
+            reads: &mut self.reads,
+            mailbox: &self.mailbox,
+        };
+        let id = file.and_then(|file| submit(io, token, file, wanted));
+        let Some(slot) = slot(&mut self.connections, token) else {
+            return;
+        };
+        match (file, id) {
+            (Some(file), Some(id)) => {
+                slot.connection.submitted(wanted, file.device(), id);
+                offer_to_memory(&self.thought.shared, file, wanted.offset);
+            }
+            _ => {
+                slot.connection.refused(wanted);
+                count_failed_read(&self.thought.counters, file);
+            }
+        }
+    }
+}
+
+/// Where the body bytes of a step are counted.
+#[derive(Clone, Copy)]
+enum Counted {
+    Memory(usize),
+    Device(usize),
+    Nothing,
+}
+
+impl Counted {
+    fn of(body: Option<&Source<'_>>) -> Self {
+        match body {
+            Some(Source::Memory { file, offset, .. }) => {
+                file.record_hit(*offset);
+                Self::Memory(file.device())
+            }
+            Some(Source::Buffer { device, .. }) => Self::Device(*device),
+            _ => Self::Nothing,
+        }
+    }
+}
+
+/// Head and the next bytes of the body, in as few calls as the sources allow.
+fn send(
+    reactor: &Reactor,
+    token: Token,
+    head: &[u8],
+    body: Option<&Source<'_>>,
+    more: bool,
+) -> io::Result<Progress> {
+    let more = if more { More::Yes } else { More::No };
+    match body {
+        Some(Source::Memory {
+            piece,
+            offset,
+            length,
+            ..
+        }) => reactor.sendfile(
+            token,
+            head,
+            piece.descriptor(),
+            *offset,
+            *length as usize,
+            more,
+        ),
+        Some(Source::Buffer { bytes, .. }) => {
+            send_head_and_bytes(reactor, token, head, bytes, more)
+        }
+        _ => Ok(Progress {
+            head: reactor.send(token, head, More::No)?,
+            body: 0,
+        }),
+    }
+}
+
+fn send_head_and_bytes(
+    reactor: &Reactor,
+    token: Token,
+    head: &[u8],
+    bytes: &[u8],
+    more: More,
+) -> io::Result<Progress> {
+    let sent = if head.is_empty() {
+        0
+    } else {
+        reactor.send(token, head, More::Yes)?
+    };
+    if sent < head.len() {
+        return Ok(Progress {
+            head: sent,
+            body: 0,
+        });
+    }
+    match reactor.send(token, bytes, more) {
+        Ok(body) => Ok(Progress { head: sent, body }),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock && sent > 0 => Ok(Progress {
+            head: sent,
+            body: 0,
+        }),
+        Err(error) => Err(error),
+    }
+}
+
+/// What it takes to submit a read.
+struct ReadIo<'a> {
+    shared: &'a Shared,
+    reads: &'a mut ReadTable,
+    mailbox: &'a Arc<Mailbox>,
+}
+
+pub(super) fn count_failed_read(counters: &WorkerCounters, file: Option<&Arc<StoredFile>>) {
+    if let Some(device) = file.and_then(|file| counters.devices.get(file.device())) {
+        device.failed_reads.add(1);
+    }
+}
+
+/// Gives a read to its device's service; `None` if it was refused.
+fn submit(io: ReadIo<'_>, token: Token, file: &Arc<StoredFile>, wanted: &Wanted) -> Option<ReadId> {
+    let device = io.shared.devices.get(file.device())?;
+    let id = io.reads.open(token)?;
+    let request = ReadRequest {
+        file: Arc::clone(file),
+        offset: wanted.offset,
+        length: wanted.length,
+        token: u64::from(id),
+        reply: Arc::clone(io.mailbox),
+    };
+    if device.submit(request).is_err() {
+        io.reads.close(id);
+        return None;
+    }
+    Some(id)
+}
+
+/// A piece that is wanted from its device again and again is worth a look of the memory tier.
+fn offer_to_memory(shared: &Shared, file: &Arc<StoredFile>, offset: u64) {
+    let hits = file.record_hit(offset);
+    if hits >= ADMISSION_HITS && hits.is_multiple_of(ADMISSION_HITS) {
+        // A full queue forgets the candidate: it will be wanted again.
+        let _ = shared.candidates.push(Candidate {
+            file: Arc::clone(file),
+            offset,
+        });
+    }
+}

@@ -1,0 +1,317 @@
+//! A real box in a folder: devices, catalog, configuration, and the real daemon as a process.
+#![allow(dead_code, reason = "each test file uses a part of it")]
+
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::net::SocketAddr;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use content_store::chunk_tree::ChunkTree;
+use content_store::device::{self, InitOptions};
+use content_store::{
+    Content, NewPath, Publication, Stage, Store, StoreConfig, TierConfig, TierRole,
+};
+use protocol::operator::{self, Request, Response};
+use protocol::status::{ListenerPurpose, Status};
+use tempfile::TempDir;
+
+pub(crate) mod http;
+
+/// The backends of this machine; every test of behaviour runs on each.
+pub(crate) const BACKENDS: [&str; 2] = ["uring", "epoll"];
+
+/// Waits until `condition` holds; fails with `what` after 20 s.
+pub(crate) fn eventually<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
+    let begun = Instant::now();
+    loop {
+        if let Some(value) = condition() {
+            return value;
+        }
+        assert!(
+            begun.elapsed() < Duration::from_secs(20),
+            "did not happen within 20 s: {what}"
+        );
+        std::thread::park_timeout(Duration::from_millis(10));
+    }
+}
+
+/// Bytes that look like media (they do not compress, and every place differs), the same for the same seed.
+pub(crate) fn content(seed: u64, length: usize) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+    let mut bytes = Vec::with_capacity(length + 8);
+    while bytes.len() < length {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        bytes.extend_from_slice(&state.to_le_bytes());
+    }
+    bytes.truncate(length);
+    bytes
+}
+
+/// How a box is made.
+pub(crate) struct Plan<'a> {
+    pub(crate) devices: usize,
+    pub(crate) stripe_width: u8,
+    pub(crate) backend: &'a str,
+    pub(crate) workers: u16,
+    /// Memory tier, as in the configuration.
+    pub(crate) memory: &'a str,
+}
+
+impl Default for Plan<'_> {
+    fn default() -> Self {
+        Self {
+            devices: 4,
+            stripe_width: 2,
+            backend: "auto",
+            workers: 1,
+            memory: "4 MiB",
+        }
+    }
+}
+
+/// A box.
+pub(crate) struct Site {
+    folder: TempDir,
+    devices: usize,
+    stripe_width: u8,
+}
+
+impl Site {
+    pub(crate) fn new(plan: &Plan<'_>) -> Self {
+        let folder = TempDir::new_in(scratch()).expect("a folder");
+        let site = Self {
+            folder,
+            devices: plan.devices,
+            stripe_width: plan.stripe_width,
+        };
+        fs::create_dir_all(site.path("state")).expect("state_dir");
+        for device in 0..plan.devices {
+            fs::create_dir_all(site.device(device)).expect("device folder");
+            let options = InitOptions {
+                now_s: now(),
+                tier: Some("nvme".into()),
+                shared_fs: true,
+            };
+            device::initialise(&site.device(device), &options).expect("a fresh device");
+        }
+        fs::write(site.config(), site.configuration(plan)).expect("configuration");
+        site
+    }
+
+    fn configuration(&self, plan: &Plan<'_>) -> String {
+        let devices: Vec<String> = (0..self.devices)
+            .map(|at| format!("{:?}", self.device(at)))
+            .collect();
+        format!(
+            "[appliance]\nid = \"c001.test.example\"\nstate_dir = {:?}\nrun_dir = {:?}\n\
+             [listen]\nhttp = [\"127.0.0.1:0\"]\nadmin = \"127.0.0.1:0\"\n\
+             [workers]\ncount = {}\nbackend = \"{}\"\nmemory = \"{}\"\nin_flight = \"64 MiB\"\n\
+             [[tier]]\nname = \"nvme\"\nrole = \"hot\"\nshared_fs = true\nstripe_width = {}\ndevices = [{}]\n",
+            self.path("state"),
+            self.path("run"),
+            plan.workers,
+            plan.backend,
+            plan.memory,
+            plan.stripe_width,
+            devices.join(", ")
+        )
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub(crate) fn config(&self) -> PathBuf {
+        self.path("oca.toml")
+    }
+
+    pub(crate) fn device(&self, at: usize) -> PathBuf {
+        self.path(&format!("nvme{at}"))
+    }
+
+    fn store_config(&self) -> StoreConfig {
+        StoreConfig {
+            state_dir: self.path("state"),
+            tiers: vec![TierConfig {
+                name: "nvme".into(),
+                role: TierRole::Hot,
+                stripe_unit: 1 << 20,
+                read_unit: 256 << 10,
+                stripe_width: self.stripe_width,
+                devices: (0..self.devices).map(|at| self.device(at)).collect(),
+            }],
+            program: "test".into(),
+        }
+    }
+
+    pub(crate) fn store(&self) -> Store {
+        Store::open(self.store_config()).expect("the store opens")
+    }
+
+    /// Publishes `bytes` at `path`.
+    pub(crate) fn publish(&self, path: &str, bytes: &[u8]) {
+        publish(&mut self.store(), path, bytes);
+    }
+
+    /// The numbers of the devices that hold a column of the object with these bytes.
+    pub(crate) fn devices_of(&self, bytes: &[u8]) -> Vec<usize> {
+        let object = ChunkTree::of(bytes).object();
+        let store = self.store();
+        let holds = |at: &usize| {
+            let device = device::open(&store.devices()[*at].root).expect("device");
+            device.column_path(&object).exists()
+        };
+        (0..self.devices).filter(holds).collect()
+    }
+
+    pub(crate) fn start(&self) -> Daemon {
+        Daemon::start(&self.config(), &self.path("run"))
+    }
+}
+
+/// Publishes `bytes` at `path` in an open store.
+pub(crate) fn publish(store: &mut Store, path: &str, bytes: &[u8]) {
+    let content = match store.stage(ChunkTree::of(bytes), "nvme").expect("room") {
+        Stage::Stored(object) => Content::Stored(object),
+        Stage::Write(mut staging) => {
+            staging.copy_from(bytes, |_| ()).expect("written");
+            Content::Sealed(staging.seal().expect("sealed"))
+        }
+    };
+    let path = NewPath {
+        path: path.into(),
+        content_type: "video/mp4".into(),
+        cache_control: "public, max-age=31536000, immutable".into(),
+        modified_s: 1_700_000_000,
+    };
+    store
+        .publish(vec![Publication {
+            content,
+            paths: vec![path],
+        }])
+        .expect("published");
+}
+
+/// Where tests put their devices: a real disk, where O_DIRECT works, not a tmpfs.
+fn scratch() -> PathBuf {
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
+    fs::create_dir_all(&folder).expect("scratch folder");
+    folder
+}
+
+fn now() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .expect("after 1970")
+        .as_secs()
+}
+
+/// A running daemon; killed when dropped.
+pub(crate) struct Daemon {
+    pub(crate) child: Child,
+    pub(crate) http: SocketAddr,
+    pub(crate) admin: SocketAddr,
+    run_dir: PathBuf,
+}
+
+impl Daemon {
+    fn start(config: &Path, run_dir: &Path) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_oca-daemon"))
+            .arg("--config")
+            .arg(config)
+            .stdin(Stdio::null())
+            .stderr(Stdio::inherit())
+            .spawn()
+            .expect("the daemon starts");
+        let status = eventually("the daemon answers on its socket", || {
+            if let Some(ended) = child.try_wait().expect("a child") {
+                panic!("the daemon ended: {ended}");
+            }
+            ask_status(run_dir)
+        });
+        let address = |purpose: ListenerPurpose| {
+            let listener = status
+                .listeners
+                .iter()
+                .find(|listener| listener.purpose == purpose);
+            listener.expect("a listener of each purpose").address
+        };
+        let (http, admin) = (
+            address(ListenerPurpose::Http),
+            address(ListenerPurpose::Admin),
+        );
+        Self {
+            child,
+            http,
+            admin,
+            run_dir: run_dir.to_path_buf(),
+        }
+    }
+
+    pub(crate) fn status(&self) -> Status {
+        ask_status(&self.run_dir).expect("the daemon answers")
+    }
+
+    pub(crate) fn ask(&self, request: &Request) -> Response {
+        ask(&self.run_dir, request).expect("the daemon answers")
+    }
+
+    /// The sum of the samples of `/metrics` of this name whose line holds `label`.
+    pub(crate) fn metric(&self, name: &str, label: &str) -> f64 {
+        let page = http::get(self.admin, "/metrics", &[]).expect("metrics");
+        let text = String::from_utf8(page.body).expect("text");
+        let samples = text.lines().filter(|line| {
+            let rest = line.strip_prefix(name);
+            rest.is_some_and(|rest| rest.starts_with(['{', ' ']) && rest.contains(label))
+        });
+        let values = samples.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok());
+        values.sum()
+    }
+
+    /// kill -9.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().expect("killed");
+        self.child.wait().expect("reaped");
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn ask_status(run_dir: &Path) -> Option<Status> {
+    match ask(run_dir, &Request::Status)? {
+        Response::Status(status) => Some(*status),
+        _ => None,
+    }
+}
+
+fn ask(run_dir: &Path, request: &Request) -> Option<Response> {
+    let mut stream = UnixStream::connect(run_dir.join(operator::DAEMON_SOCKET)).ok()?;
+    stream.write_all(&operator::encode(request)).ok()?;
+    let mut line = Vec::new();
+    BufReader::new(stream).read_until(b'\n', &mut line).ok()?;
+    operator::decode(&line).ok()
+}
+
+/// Fails with the first place where they differ, rather than with megabytes of output.
+pub(crate) fn assert_same(got: &[u8], expected: &[u8], what: &str) {
+    let at = got
+        .iter()
+        .zip(expected)
+        .position(|(got, expected)| got != expected);
+    assert!(
+        at.is_none() && got.len() == expected.len(),
+        "{what}: {} bytes instead of {}, first difference at {at:?}",
+        got.len(),
+        expected.len()
+    );
+}
