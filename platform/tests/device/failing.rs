@@ -112,6 +112,8 @@ fn errors_of_many_places_fail_the_device_and_of_one_place_do_not() {
             probe.pass();
             Ok(())
         }),
+        // One reader, so that what it finds is heard in that order.
+        readers: 1,
         ..disk.options()
     };
     let device = DeviceService::start(options).unwrap();

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use platform::device::{Deadlines, DeviceOptions, DeviceService, ReadError};
+use platform::device::{Deadlines, DeviceOptions, DeviceService, ReadError, Refused};
 use platform::stored_file::StoredFile;
 use proptest::prelude::*;
 
@@ -39,17 +39,25 @@ fn work(device: &DeviceService, file: &Arc<StoredFile>, dice: &mut Dice, request
         // The token is the range, so that the answer can be checked by itself.
         let token = offset << 24 | u64::from(length);
         if asked < requests && open.len() < 8 && !open.contains(&token) {
-            asked += 1;
-            if worker.ask(device, file, (offset, length), token).is_ok() {
-                open.insert(token);
+            match worker.ask(device, file, (offset, length), token) {
+                Ok(()) => {
+                    open.insert(token);
+                }
+                Err(Refused::Stopped) => asked = requests,
+                Err(_) => thread::yield_now(),
             }
-            continue;
+            asked += u64::from(open.contains(&token));
         }
-        if open.is_empty() {
+        // Most of the time with several requests out, and not asking while the device is refusing.
+        if open.is_empty() || (open.len() < 8 && dice.roll(4) > 0) {
             continue;
         }
         held.truncate(dice.roll(3) as usize);
-        let done = worker.answer();
+        let done = worker.mailbox.pop().unwrap_or_else(|| {
+            // Whoever waits for a buffer holds none, or all could wait for each other.
+            held.clear();
+            worker.answer()
+        });
         assert!(open.remove(&done.token), "one answer for each");
         match &done.result {
             Ok(_) => assert!(holds(
@@ -81,7 +89,7 @@ fn storm(seed: u64, workers: u64, readers: u8, buffers: u64, stop: bool) {
         readers,
         read_unit: 128 << 10,
         buffer_bytes: buffers * 128 * KIB,
-        queue_length: 16,
+        queue_length: 64,
         deadlines: Deadlines {
             stall: Duration::from_millis(50),
             ..disk.hasty().deadlines
@@ -94,26 +102,27 @@ fn storm(seed: u64, workers: u64, readers: u8, buffers: u64, stop: bool) {
         let working: Vec<_> = (0..workers)
             .map(|at| {
                 let (device, file) = (&device, &file);
-                scope.spawn(move || work(device, file, &mut Dice(seed ^ at << 32), 300))
+                scope.spawn(move || work(device, file, &mut Dice(seed ^ at << 32), 60))
             })
             .collect();
         scope.spawn(|| {
             let mut dice = Dice(seed);
             while !over.load(Ordering::SeqCst) {
                 faults.gate.shut();
-                thread::park_timeout(Duration::from_millis(dice.roll(250)));
+                thread::park_timeout(Duration::from_millis(dice.roll(120)));
                 faults.gate.open();
-                thread::park_timeout(Duration::from_millis(dice.roll(100)));
+                thread::park_timeout(Duration::from_millis(dice.roll(200)));
             }
         });
         if stop {
             thread::park_timeout(Duration::from_millis(seed % 300));
             device.stop();
         }
-        for worker in working {
-            worker.join().unwrap();
-        }
+        let worked: Vec<_> = working.into_iter().map(|worker| worker.join()).collect();
         over.store(true, Ordering::SeqCst);
+        worked
+            .into_iter()
+            .for_each(|outcome| assert!(outcome.is_ok()));
     });
     let snapshot = until(&device, |now| now.in_flight == 0);
     assert_eq!(snapshot.outstanding, 0);
