@@ -109,7 +109,7 @@ pub struct Control {
 
 impl Control {
     /// Reads what the operator wanted before the start, and obeys it: a drained box refuses viewers from its first moment.
-    /// To be called before the workers start; reads the state disk.
+    /// To be called when devices and catalog were looked at and before the workers start; reads the state disk.
     #[must_use]
     pub fn new(
         doors: Doors,
@@ -151,7 +151,7 @@ impl Control {
             self_tested: None,
             reload: Ok(()),
         };
-        control.step_drain();
+        control.look();
         control
     }
 
@@ -191,7 +191,8 @@ impl Control {
         let mut signals = Signals::listen()?;
         let (sender, mut commands) = mpsc::channel(OPERATOR_QUEUE);
         self.open_doors(sender)?;
-        self.look().await;
+        self.test_if_due().await;
+        self.look();
         notify::ready();
         let mut next = tokio::time::Instant::now();
         while !self.is_over() {
@@ -202,7 +203,8 @@ impl Control {
             };
             next = next.max(tokio::time::Instant::now());
             self.serve_until(next, &mut signals, &mut commands).await;
-            self.look().await;
+            self.test_if_due().await;
+            self.look();
         }
         Ok(())
     }
@@ -278,8 +280,7 @@ impl Control {
     }
 
     /// One look at everything.
-    async fn look(&mut self) {
-        self.test_if_due().await;
+    fn look(&mut self) {
         let observed = Observation::of(&self.shared);
         self.egress.note(
             observed.now,

@@ -118,10 +118,10 @@ pub fn run(config: Config, config_path: PathBuf) -> anyhow::Result<()> {
         chosen,
     ));
     budgets.announce(&shared);
-    let control = Control::new(doors, &shared, Arc::clone(&identities), config_path);
     let mut watch = CatalogWatch::open(Arc::clone(&shared), Arc::clone(&identities))?;
     identities.await_first_look(FIRST_LOOK);
     watch.look();
+    let control = Control::new(doors, &shared, identities, config_path);
     let threads = start_threads(&shared, watch)?;
     let connections = connections_per_worker(&shared.config.load(), workers, descriptors);
     let workers = start_workers(&shared, by_worker, connections)?;

@@ -73,17 +73,26 @@ impl IntentFile {
                 drain,
                 problem: None,
             },
-            Err(why) => Found {
-                drain: Some(Intent {
-                    since: now,
-                    by: "unknown".to_owned(),
-                    reason: Some("the file that says so is damaged".to_owned()),
-                }),
-                problem: Some(format!(
+            Err(why) => Self::in_doubt(
+                now,
+                format!(
                     "{}: {why}. The box is drained, to be safe: `ocactl undrain` puts it back into service",
                     self.path.display()
-                )),
-            },
+                ),
+            ),
+        }
+    }
+
+    /// The problem is the reason as well, so that `status` says it.
+    fn in_doubt(now: UnixTime, problem: String) -> Found {
+        let drain = Intent {
+            since: now,
+            by: "unknown".to_owned(),
+            reason: Some(problem.clone()),
+        };
+        Found {
+            drain: Some(drain),
+            problem: Some(problem),
         }
     }
 

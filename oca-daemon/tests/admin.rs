@@ -72,10 +72,10 @@ impl Appliance {
             chosen,
         ));
         // Workers would say so themselves.
-        shared
-            .workers
-            .iter()
-            .for_each(|worker| worker.waiting.set(1));
+        shared.workers.iter().for_each(|worker| {
+            worker.turns.add(1);
+            worker.waiting.set(1);
+        });
         let control = Control::new(doors, &shared, identities, folder.join("oca.toml"));
         let of = |purpose| {
             control

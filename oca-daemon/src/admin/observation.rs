@@ -119,10 +119,10 @@ impl Observation {
         self.workers.iter().map(|worker| of(worker)).sum()
     }
 
-    /// How long a worker's present turn has taken; zero while it waits for something to do.
+    /// How long a worker's present turn has taken; zero while it waits for something to do, and before its first turn.
     #[must_use]
     pub fn lag(&self, worker: &WorkerCounters) -> Duration {
-        if worker.waiting.value() != 0 {
+        if worker.waiting.value() != 0 || worker.turns.value() == 0 {
             return Duration::ZERO;
         }
         let last_turn = Duration::from_millis(worker.last_turn_ms.value());
