@@ -11,6 +11,7 @@ use crate::error::{Failure, Outcome};
 use crate::limits::{ANSWER_TIMEOUT, DRAIN_POLL_INTERVAL, SLOW_ANSWER_TIMEOUT};
 use crate::output::{self, Format, Report};
 use crate::status::drain_text;
+use crate::store::user_name;
 
 /// Takes the box out of service.
 pub(crate) fn begin(
@@ -28,8 +29,11 @@ pub(crate) fn begin(
         return Err(daemon.unexpected().into());
     };
     let mut status = daemon.status()?;
+    let mut said = None;
     while arguments.wait && status.state == State::Draining {
-        if format == Format::Text {
+        let running = status.drain.as_ref().map(|drain| drain.transfers);
+        // Two hours may pass: a line for each change, not for each look.
+        if format == Format::Text && said.replace(running) != Some(running) {
             eprintln!("{}", Progress::of(&status).text());
         }
         std::thread::sleep(DRAIN_POLL_INTERVAL);
@@ -100,5 +104,5 @@ fn operator() -> String {
     let name = names
         .iter()
         .find_map(|name| std::env::var(name).ok().filter(|value| !value.is_empty()));
-    name.unwrap_or_else(|| "unknown".to_owned())
+    name.unwrap_or_else(|| user_name(platform::user::effective()))
 }

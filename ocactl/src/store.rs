@@ -156,7 +156,7 @@ pub(crate) fn refuse_wrong_user(config: &Config) -> Result<(), Failure> {
 }
 
 /// The login name, else the number with the sign by which sudo knows it.
-fn user_name(user: u32) -> String {
+pub(crate) fn user_name(user: u32) -> String {
     let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
     let entry = users
         .lines()
