@@ -14,14 +14,20 @@ say() { printf '%s\n' "$*"; }
 fail() { printf '%s\n' "${0##*/}: $*" >&2; exit 1; }
 have() { command -v "$1" >/dev/null 2>&1; }
 
-# step NAME COMMAND...: runs it, says how long it took; its failure is the script's failure, told by name.
+# step NAME COMMAND...: runs it, says how long it took. The first command in it that fails ends the script, with the step's name:
+# so it must not stand in an `if` or before `||`, where bash would go on after a failure.
 step() {
-    local name=$1 begun=$SECONDS
+    local begun=$SECONDS
+    step_name=$1
     shift
-    printf '== %s\n' "$name"
-    "$@" || fail "step '$name' failed after $((SECONDS - begun)) s: $*"
-    printf '== %s: ok, %d s\n' "$name" $((SECONDS - begun))
+    printf '== %s\n' "$step_name"
+    "$@"
+    printf '== %s: ok, %d s\n' "$step_name" $((SECONDS - begun))
+    step_name=
 }
+step_name=
+set -o errtrace
+trap '[ $BASH_SUBSHELL -ne 0 ] || [ -z "$step_name" ] || printf "%s: step \"%s\" failed\n" "${0##*/}" "$step_name" >&2' ERR
 
 # as_root COMMAND...: directly, or through sudo without asking for a password.
 as_root() {
