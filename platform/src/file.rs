@@ -74,6 +74,16 @@ pub fn open_for_sending(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
+/// Opens `path` to be read through the page cache from front to back.
+///
+/// # Errors
+/// What `open(2)` says.
+pub(crate) fn open_for_reading_in_sequence(path: &Path) -> io::Result<File> {
+    let file = os::open_to_read(path, 0)?;
+    let _ = advise(&file, 0, 0, libc::POSIX_FADV_SEQUENTIAL);
+    Ok(file)
+}
+
 /// Creates `path`, which must not exist, for one sequential write past the page cache.
 ///
 /// `length_hint` bytes are reserved at once, so that a full disk is seen before the first byte is fetched; 0 reserves nothing.
