@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!            an operation > stall                  an operation > fail, probe hung,
-//!                                                  2 probes or 3 places in a row failed
+//!                                                  2 probes (the first one ever) or 3 places in a row failed
 //!   Ok ───────────────────────────▶ Suspect ───────────────────────────▶ Failed
 //!    ▲                                 │                                   │
 //!    ├──── 1 good round ───────────────┘                                   │
@@ -73,6 +73,8 @@ pub(super) struct Health {
     errors: u32,
     last_error: Option<Place>,
     probe_failures: u32,
+    /// Whether a probe ever succeeded: one failure of a device that was never well needs no second one to be believed.
+    was_well: bool,
     good_rounds: u32,
     hanging: bool,
 }
@@ -86,6 +88,7 @@ impl Health {
             errors: 0,
             last_error: None,
             probe_failures: 0,
+            was_well: false,
             good_rounds: 0,
             hanging: false,
         }
@@ -139,12 +142,13 @@ impl Health {
         if let Err(why) = round.probe {
             self.good_rounds = 0;
             self.probe_failures += 1;
-            if self.probe_failures >= PROBES_TO_FAIL {
+            if self.probe_failures >= PROBES_TO_FAIL || !self.was_well {
                 self.worsen(Verdict::Failed, || why);
             }
             return;
         }
         self.probe_failures = 0;
+        self.was_well = true;
         match round.trial {
             Some(Err(_)) => self.good_rounds = 0,
             Some(Ok(())) | None => self.good_round(),
@@ -163,7 +167,10 @@ impl Health {
             self.good_rounds + 1
         };
         if self.good_rounds >= wanted {
-            *self = Self::new(self.deadlines);
+            *self = Self {
+                was_well: true,
+                ..Self::new(self.deadlines)
+            };
         }
     }
 
@@ -255,6 +262,7 @@ mod tests {
     #[test]
     fn probes_fail_a_device_in_pairs_or_by_hanging() {
         let mut health = fresh();
+        health.round(good());
         health.round(bad());
         health.round(good());
         health.round(bad());
@@ -270,6 +278,17 @@ mod tests {
         assert_eq!(health.verdict(), Verdict::Suspect);
         health.looked(probing(5_001));
         assert_eq!(health.verdict(), Verdict::Failed);
+    }
+
+    #[test]
+    fn a_device_that_was_never_well_fails_with_its_first_probe() {
+        let mut health = fresh();
+        health.round(bad());
+        assert_eq!(health.verdict(), Verdict::Failed);
+        (0..3).for_each(|_| health.round(good()));
+        assert_eq!(health.verdict(), Verdict::Ok);
+        health.round(bad());
+        assert_eq!(health.verdict(), Verdict::Ok, "now it was well");
     }
 
     #[test]
