@@ -104,6 +104,17 @@ impl Client {
         self.buffer.is_empty() && matches!(self.stream.read(&mut [0; 1]), Ok(0))
     }
 
+    /// What has come of the body of a 206 that is not complete.
+    pub(crate) fn unfinished_body(&self) -> Option<&[u8]> {
+        let end = self
+            .buffer
+            .windows(4)
+            .position(|window| window == b"\r\n\r\n")?;
+        self.buffer
+            .starts_with(b"HTTP/1.1 206")
+            .then(|| &self.buffer[end + 4..])
+    }
+
     fn fill(&mut self) -> io::Result<()> {
         let mut part = [0; 64 * 1024];
         let length = self.stream.read(&mut part)?;

@@ -19,6 +19,7 @@ use protocol::status::{ListenerPurpose, Status};
 use tempfile::TempDir;
 
 pub(crate) mod http;
+pub(crate) mod load;
 
 /// The backends of this machine; every test of behaviour runs on each.
 pub(crate) const BACKENDS: [&str; 2] = ["uring", "epoll"];
