@@ -255,14 +255,15 @@ impl Import<'_> {
     ) -> Result<Outcome, Failure> {
         let ended = self.publish().and(ended);
         drop(self.progress);
-        let mut problem = None;
-        if let Some(generation) = self.report.generation {
-            let settled = settle(config, &mut self.store, Generation(generation))?;
-            self.report.served = settled.served;
-            problem = settled.problem;
-        }
+        // Also when nothing was new: an import that was killed after its commit has left what it replaced.
+        let generation = match self.report.generation {
+            Some(generation) => Generation(generation),
+            None => self.store.generation()?,
+        };
+        let settled = settle(config, &mut self.store, generation)?;
+        self.report.served = settled.served;
         output::print(format, &self.report)?;
-        if let Some(problem) = problem {
+        if let Some(problem) = settled.problem {
             eprintln!("ocactl: the content is published, but {problem}");
             return ended.map(|()| Outcome::Partly);
         }
