@@ -305,12 +305,14 @@ fn ask(run_dir: &Path, request: &Request) -> Option<Response> {
 
 /// Fails with the first place where they differ, rather than with megabytes of output.
 pub(crate) fn assert_same(got: &[u8], expected: &[u8], what: &str) {
+    if got == expected {
+        return;
+    }
     let at = got
         .iter()
         .zip(expected)
         .position(|(got, expected)| got != expected);
-    assert!(
-        at.is_none() && got.len() == expected.len(),
+    panic!(
         "{what}: {} bytes instead of {}, first difference at {at:?}",
         got.len(),
         expected.len()

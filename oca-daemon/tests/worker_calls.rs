@@ -1,0 +1,366 @@
+//! What the workers ask of the kernel while they serve, as `strace` sees it; and that serving allocates nothing.
+
+#![allow(clippy::unwrap_used, reason = "what fails here is a test")]
+
+mod support;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+use support::http::Client;
+use support::{BACKENDS, Daemon, Plan, Site, assert_same, content, eventually};
+
+const MIB: usize = 1 << 20;
+const OBJECT_BYTES: usize = 4 * MIB;
+const RANGE_BYTES: usize = 300_000;
+const CONNECTIONS: usize = 4;
+/// Requests under trace, over all connections.
+const TRACED: usize = 400;
+/// A head is smaller; a body is not.
+const LONGEST_HEAD: u64 = 2048;
+
+/// Sockets, waiting for them, waking and being woken: all that a worker may ask of the kernel.
+const ALLOWED: [&str; 15] = [
+    "accept4",
+    "clock_gettime",
+    "close",
+    "epoll_ctl",
+    "epoll_wait",
+    "epoll_pwait",
+    "epoll_pwait2",
+    "futex",
+    "io_uring_enter",
+    "recvfrom",
+    "sched_yield",
+    "sendfile",
+    "sendto",
+    "setsockopt",
+    "shutdown",
+];
+
+/// Allowed on an eventfd, which is how a worker is woken.
+const ON_EVENTFD: [&str; 2] = ["read", "write"];
+
+/// One call: name, arguments, result.
+#[derive(Debug)]
+struct Call {
+    name: String,
+    arguments: String,
+    result: i64,
+}
+
+/// `strace` on the worker threads of a daemon, and on no other.
+struct Trace {
+    strace: Child,
+    file: PathBuf,
+}
+
+impl Trace {
+    fn attach(site: &Site, daemon: &Daemon) -> Self {
+        let file = site.path("calls");
+        let workers = workers(daemon);
+        assert_eq!(workers.len(), 2, "the daemon has its workers");
+        let mut strace = Command::new("strace")
+            .args(["-y", "-s", "0", "-o"])
+            .arg(&file)
+            .args(workers.iter().flat_map(|tid| ["-p", tid]))
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("strace is installed");
+        let mut said = BufReader::new(strace.stderr.take().unwrap()).lines();
+        for _ in &workers {
+            let line = said.next().expect("strace attaches").unwrap();
+            assert!(line.contains("attached"), "strace says: {line}");
+        }
+        // The rest of what it says must not fill the pipe.
+        std::thread::spawn(move || said.for_each(drop));
+        Self { strace, file }
+    }
+
+    fn calls(mut self) -> Vec<Call> {
+        let pid = self.strace.id().to_string();
+        let sent = Command::new("kill").args(["-s", "INT", &pid]).status();
+        assert!(sent.unwrap().success());
+        self.strace.wait().unwrap();
+        let text = fs::read_to_string(&self.file).unwrap();
+        parse(&text)
+    }
+}
+
+impl Drop for Trace {
+    fn drop(&mut self) {
+        let _ = self.strace.kill();
+        let _ = self.strace.wait();
+    }
+}
+
+fn workers(daemon: &Daemon) -> Vec<String> {
+    let tasks = PathBuf::from(format!("/proc/{}/task", daemon.child.id()));
+    let named = |task: &PathBuf| {
+        fs::read_to_string(task.join("comm")).is_ok_and(|name| name.starts_with("oca-worker-"))
+    };
+    let tasks = fs::read_dir(tasks)
+        .unwrap()
+        .map(|task| task.unwrap().path());
+    let tid = |task: PathBuf| task.file_name().unwrap().to_str().unwrap().to_owned();
+    tasks.filter(named).map(tid).collect()
+}
+
+/// Joins what strace writes in two parts when two threads are in a call at once.
+fn parse(text: &str) -> Vec<Call> {
+    let mut begun: BTreeMap<&str, &str> = BTreeMap::new();
+    let mut calls = Vec::new();
+    for line in text.lines() {
+        let (tid, rest) = line.split_once(' ').unwrap();
+        let rest = rest.trim_start();
+        if let Some(first) = rest.strip_suffix("<unfinished ...>") {
+            begun.insert(tid, first);
+        } else if let Some(second) = rest.strip_prefix("<... ") {
+            let (_, second) = second.split_once("resumed>").unwrap();
+            calls.extend(call(&format!(
+                "{}{second}",
+                begun.remove(tid).unwrap_or("unknown(")
+            )));
+        } else {
+            calls.extend(call(rest));
+        }
+    }
+    // What was under way when strace let go counts as well, but for its result.
+    calls.extend(
+        begun
+            .values()
+            .filter_map(|first| call(&format!("{first}) = 0"))),
+    );
+    calls
+}
+
+fn call(text: &str) -> Option<Call> {
+    if text.starts_with(['+', '-']) {
+        return None; // a signal or an end
+    }
+    let (name, rest) = text.split_once('(')?;
+    let (arguments, result) = rest.rsplit_once(" = ")?;
+    let result = result.split(' ').next()?.parse().unwrap_or(0);
+    Some(Call {
+        name: name.to_owned(),
+        arguments: arguments.trim_end().trim_end_matches(')').to_owned(),
+        result,
+    })
+}
+
+fn assert_allowed(calls: &[Call]) {
+    let forbidden = |call: &&Call| {
+        let on_eventfd =
+            ON_EVENTFD.contains(&&*call.name) && call.arguments.contains("anon_inode:[eventfd]");
+        // A call that strace interrupted by attaching.
+        let restarted = call.name == "restart_syscall";
+        !ALLOWED.contains(&&*call.name) && !on_eventfd && !restarted
+    };
+    let found: BTreeSet<_> = calls
+        .iter()
+        .filter(forbidden)
+        .map(|call| format!("{}({})", call.name, call.arguments))
+        .collect();
+    assert!(found.is_empty(), "workers called {found:#?}");
+}
+
+fn bytes_by(calls: &[Call], name: &str) -> u64 {
+    let of = calls.iter().filter(|call| call.name == name);
+    of.map(|call| call.result.max(0) as u64).sum()
+}
+
+/// A kept connection that asks for ranges at `at`, one after another.
+struct Viewer {
+    client: Client,
+    at: usize,
+}
+
+struct Audience {
+    site: Site,
+    daemon: Daemon,
+    bytes: Vec<u8>,
+    viewers: Vec<Viewer>,
+}
+
+impl Audience {
+    fn new(backend: &str, memory: &str) -> Self {
+        let site = Site::new(&Plan {
+            backend,
+            memory,
+            workers: 2,
+            ..Plan::default()
+        });
+        let bytes = content(5, OBJECT_BYTES);
+        site.publish("/film", &bytes);
+        let daemon = site.start();
+        let viewers = (0..CONNECTIONS)
+            .map(|at| Viewer {
+                client: Client::connect(daemon.http).unwrap(),
+                at: at * 7919,
+            })
+            .collect();
+        Self {
+            site,
+            daemon,
+            bytes,
+            viewers,
+        }
+    }
+
+    /// Asks `requests` times on each connection, all connections at once; every byte is compared.
+    fn ask(&mut self, requests: usize, length: usize) {
+        let bytes = &self.bytes;
+        std::thread::scope(|scope| {
+            for viewer in &mut self.viewers {
+                scope.spawn(move || {
+                    for _ in 0..requests {
+                        viewer.at = (viewer.at + 1_234_567) % (bytes.len() - length);
+                        let range = viewer.at..viewer.at + length;
+                        let field = format!("Range: bytes={}-{}", range.start, range.end - 1);
+                        let response = viewer.client.get("/film", &[&field]).unwrap();
+                        assert_same(&response.body, &bytes[range], "under trace");
+                    }
+                });
+            }
+        });
+    }
+
+    fn warm(&mut self) {
+        for _ in 0..100 {
+            if self.daemon.status().memory.locked >= OBJECT_BYTES as u64 {
+                return;
+            }
+            self.ask(4, RANGE_BYTES);
+        }
+        eventually("the object is in memory", || {
+            (self.daemon.status().memory.locked >= OBJECT_BYTES as u64).then_some(())
+        });
+    }
+
+    fn sent(&self, source: &str) -> f64 {
+        let label = format!("source=\"{source}\"");
+        self.daemon.metric("oca_sent_bytes_total", &label)
+    }
+}
+
+const TRACED_BYTES: u64 = (TRACED * RANGE_BYTES) as u64;
+
+#[test]
+fn hot_ranges_are_sent_from_files_and_nothing_else_is_asked() {
+    for backend in BACKENDS {
+        let mut audience = Audience::new(backend, "64 MiB");
+        audience.warm();
+        audience.ask(2, RANGE_BYTES);
+        let (hot, cold) = (audience.sent("memory"), audience.sent("device"));
+        let trace = Trace::attach(&audience.site, &audience.daemon);
+        audience.ask(TRACED / CONNECTIONS, RANGE_BYTES);
+        let calls = trace.calls();
+        assert_eq!(audience.sent("memory") - hot, TRACED_BYTES as f64);
+        assert_eq!(audience.sent("device"), cold, "the load was hot");
+        assert_allowed(&calls);
+        assert_eq!(
+            bytes_by(&calls, "sendfile"),
+            TRACED_BYTES,
+            "bodies leave by sendfile"
+        );
+        let large = |call: &&Call| call.name == "sendto" && call.result > LONGEST_HEAD as i64;
+        assert!(calls.iter().find(large).is_none(), "a body was copied");
+        let heads = calls.iter().filter(|call| call.name == "sendto").count();
+        assert!(heads >= TRACED, "every head was seen: {heads}");
+    }
+}
+
+#[test]
+fn cold_ranges_are_sent_from_buffers_and_no_file_is_touched() {
+    for backend in BACKENDS {
+        let mut audience = Audience::new(backend, "0 B");
+        audience.ask(2, RANGE_BYTES);
+        let cold = audience.sent("device");
+        let trace = Trace::attach(&audience.site, &audience.daemon);
+        audience.ask(TRACED / CONNECTIONS, RANGE_BYTES);
+        let calls = trace.calls();
+        assert_eq!(audience.sent("device") - cold, TRACED_BYTES as f64);
+        assert_eq!(audience.sent("memory"), 0.0, "the load was cold");
+        assert_allowed(&calls);
+        assert_eq!(bytes_by(&calls, "sendfile"), 0);
+        assert!(bytes_by(&calls, "sendto") >= TRACED_BYTES);
+    }
+}
+
+/// The list has to find a file that is opened or read: strace sees calls of the shape that the parser understands.
+#[test]
+fn the_list_refuses_files() {
+    for line in [
+        "12 openat(AT_FDCWD</srv>, \"/srv/x\", O_RDONLY) = 5</srv/x>",
+        "12 read(5</srv/x>, \"\"..., 4096) = 4096",
+        "12 pread64(5</srv/x>, \"\"..., 4096, 0) = 4096",
+        "12 mmap(NULL, 4096, PROT_READ, MAP_SHARED, 5</srv/x>, 0) = 0x7f0000000000",
+        "12 munmap(0x7f0000000000, 4096) = 0",
+        "12 newfstatat(5</srv/x>, \"\", {}, AT_EMPTY_PATH) = 0",
+        "12 statx(5</srv/x>, \"\",  <unfinished ...>\n13 futex(0x1, FUTEX_WAKE) = 1\n12 <... statx resumed>{}) = 0",
+    ] {
+        let calls = parse(line);
+        assert!(!calls.is_empty(), "{line}");
+        let refused = std::panic::catch_unwind(|| assert_allowed(&calls));
+        assert!(refused.is_err(), "{line}");
+    }
+    let eventfd = parse("12 read(5<anon_inode:[eventfd]>, \"\"..., 8) = 8");
+    assert_allowed(&eventfd);
+}
+
+fn allocations(daemon: &Daemon) -> f64 {
+    daemon.metric("oca_worker_heap_allocations_total", "")
+}
+
+/// Every worker publishes its count at the beginning of a turn, also one that has nothing to do: two more turns of each show
+/// what was allocated until now.
+fn settled_allocations(audience: &Audience) -> f64 {
+    let turns = |worker: usize| {
+        let label = format!("worker=\"{worker}\"");
+        audience.daemon.metric("oca_worker_turns_total", &label)
+    };
+    for worker in 0..2 {
+        let before = turns(worker);
+        assert!(before > 0.0, "the worker has turned");
+        eventually("the worker has turned", || {
+            (turns(worker) >= before + 2.0).then_some(())
+        });
+    }
+    allocations(&audience.daemon)
+}
+
+const COUNTED: usize = 10_000;
+
+fn allocates_nothing(memory: &str, source: &str) {
+    for backend in BACKENDS {
+        let mut audience = Audience::new(backend, memory);
+        if source == "memory" {
+            audience.warm();
+        }
+        // The first requests make what is kept: tables of reads, buffers for what comes early.
+        audience.ask(200, 16_000);
+        let (sent, before) = (audience.sent(source), settled_allocations(&audience));
+        assert!(before > 0.0, "something is counted");
+        audience.ask(COUNTED / CONNECTIONS, 16_000);
+        let (sent, after) = (audience.sent(source) - sent, settled_allocations(&audience));
+        assert!(sent >= (COUNTED * 16_000) as f64, "the load was {source}");
+        assert_eq!(
+            after - before,
+            0.0,
+            "{COUNTED} {source} requests on {backend}"
+        );
+    }
+}
+
+#[test]
+fn a_hot_request_allocates_nothing() {
+    allocates_nothing("64 MiB", "memory");
+}
+
+#[test]
+fn a_cold_request_allocates_nothing() {
+    allocates_nothing("0 B", "device");
+}
