@@ -24,9 +24,17 @@ pub(crate) struct Said {
 impl Appliance {
     /// With four empty folders in two tiers.
     pub(crate) fn bare() -> Self {
-        let appliance = Self {
-            folder: tempfile::tempdir().expect("a temporary folder"),
-        };
+        Self::bare_in(tempfile::tempdir().expect("a temporary folder"))
+    }
+
+    /// With four devices, in memory if this system has such a place: for what is done a hundred times.
+    pub(crate) fn in_memory() -> Self {
+        let folder = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir());
+        Self::bare_in(folder.expect("a temporary folder")).with_devices()
+    }
+
+    fn bare_in(folder: TempDir) -> Self {
+        let appliance = Self { folder };
         for name in ["nvme0", "nvme1", "hdd0", "hdd1", "state", "run", "media"] {
             std::fs::create_dir(appliance.path(name)).expect("a new folder");
         }
@@ -36,12 +44,15 @@ impl Appliance {
 
     /// With four devices in two tiers.
     pub(crate) fn new() -> Self {
-        let appliance = Self::bare();
+        Self::bare().with_devices()
+    }
+
+    fn with_devices(self) -> Self {
         for name in ["nvme0", "nvme1", "hdd0", "hdd1"] {
-            let path = appliance.path(name);
-            appliance.run(&["device", "add", text(&path)]).done();
+            let path = self.path(name);
+            self.run(&["device", "add", text(&path)]).done();
         }
-        appliance
+        self
     }
 
     /// Writes the configuration, changed.
