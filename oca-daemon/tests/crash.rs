@@ -7,9 +7,10 @@ mod support;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use content_store::{Generation, Store};
 use support::http::{self, Client};
 use support::load::{Audience, Film, Met, random};
-use support::{BACKENDS, Plan, Site, assert_same, content, eventually, publish};
+use support::{BACKENDS, Daemon, Plan, Site, assert_same, content, eventually, publish};
 
 const MIB: usize = 1 << 20;
 const KILLS: u64 = 8;
@@ -83,33 +84,7 @@ fn content_changes_under_load_without_a_wrong_byte() {
         let audience = Audience::new(daemon.http, &Arc::new(films), 4, 300_000);
         audience.await_served(20);
         for pair in versions.windows(2) {
-            let (old, new) = (&pair[0], &pair[1]);
-            let mut reader = Client::connect(daemon.http).unwrap();
-            reader
-                .send("GET /changing HTTP/1.1\r\nHost: test\r\n\r\n")
-                .unwrap();
-            // The reader's answer has begun, and does not fit into any socket buffer.
-            eventually("the transfer runs", || {
-                (reader.stream.peek(&mut [0; 1]).unwrap() == 1).then_some(())
-            });
-            publish(&mut store, "/changing", new);
-            let published = Instant::now();
-            let expected = format!("{}", new.len());
-            eventually("new readers get the new bytes", || {
-                let head = Client::connect(daemon.http)
-                    .unwrap()
-                    .request("HEAD", "/changing", &[])
-                    .unwrap();
-                (head.field("Content-Length") == Some(&expected)).then_some(())
-            });
-            within_a_second(published);
-            // What nobody reads any more may be unlinked; this one is being read.
-            let oldest = content_store::Generation(daemon.status().catalog.oldest_in_use);
-            store.reap(oldest).unwrap();
-            let got = reader.response(false).unwrap();
-            assert_same(&got.body, old, "the reader who began before");
-            let got = reader.get("/changing", &[]).unwrap();
-            assert_same(&got.body, new, "the same reader, asking again");
+            replace_under_a_reader(&daemon, &mut store, &pair[0], &pair[1]);
         }
         store.remove(&["/changing"]).unwrap();
         let removed = Instant::now();
@@ -122,9 +97,7 @@ fn content_changes_under_load_without_a_wrong_byte() {
             (catalog.oldest_in_use == catalog.generation).then_some(())
         });
         store
-            .reap(content_store::Generation(
-                daemon.status().catalog.generation,
-            ))
+            .reap(Generation(daemon.status().catalog.generation))
             .unwrap();
         drop(store);
         for old in &versions {
@@ -134,6 +107,31 @@ fn content_changes_under_load_without_a_wrong_byte() {
         let visits = audience.end();
         assert!(visits.iter().all(|visit| visit.met == Met::Right));
     }
+}
+
+fn replace_under_a_reader(daemon: &Daemon, store: &mut Store, old: &[u8], new: &[u8]) {
+    let mut reader = Client::connect(daemon.http).unwrap();
+    reader
+        .send("GET /changing HTTP/1.1\r\nHost: test\r\n\r\n")
+        .unwrap();
+    // The reader's answer has begun, and does not fit into any socket buffer.
+    assert_eq!(reader.stream.peek(&mut [0; 1]).unwrap(), 1);
+    publish(store, "/changing", new);
+    let published = Instant::now();
+    let expected = format!("{}", new.len());
+    eventually("new readers get the new bytes", || {
+        let mut newcomer = Client::connect(daemon.http).unwrap();
+        let head = newcomer.request("HEAD", "/changing", &[]).unwrap();
+        (head.field("Content-Length") == Some(&expected)).then_some(())
+    });
+    within_a_second(published);
+    // What nobody reads any more may be unlinked; this one is being read.
+    let oldest = Generation(daemon.status().catalog.oldest_in_use);
+    store.reap(oldest).unwrap();
+    let got = reader.response(false).unwrap();
+    assert_same(&got.body, old, "the reader who began before");
+    let got = reader.get("/changing", &[]).unwrap();
+    assert_same(&got.body, new, "the same reader, asking again");
 }
 
 fn within_a_second(since: Instant) {
