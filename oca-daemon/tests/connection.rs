@@ -121,10 +121,6 @@ impl Bench {
     }
 }
 
-#[expect(
-    clippy::too_many_arguments,
-    reason = "borrows the fields of a bench one by one"
-)]
 fn context<'a>(
     index: &'a Index,
     devices: &'a [Arc<DeviceService>],
