@@ -74,14 +74,9 @@ pub fn open_for_sending(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// Opens `path` to be read through the page cache from front to back.
-///
-/// # Errors
-/// What `open(2)` says.
-pub(crate) fn open_for_reading_in_sequence(path: &Path) -> io::Result<File> {
-    let file = os::open_to_read(path, 0)?;
-    let _ = advise(&file, 0, 0, libc::POSIX_FADV_SEQUENTIAL);
-    Ok(file)
+/// Brings a range into the page cache in pages that are cheap to send. A wish: errors are left to the read that follows.
+pub(crate) fn read_in_large_folios(file: &File, offset: u64, length: usize) {
+    os::read_in_large_folios(file, offset, length);
 }
 
 /// Creates `path`, which must not exist, for one sequential write past the page cache.

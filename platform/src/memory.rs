@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use memmap2::{Mmap, MmapOptions};
 
 use crate::file::{
-    advise, lock_limit_advice, lockable_bytes, open_for_reading_in_sequence, open_for_sending,
+    advise, lock_limit_advice, lockable_bytes, open_for_sending, read_in_large_folios,
 };
 use crate::stored_file::{BLOCK_BYTES, BadBlock, BlockCheck, StoredFile};
 
@@ -150,7 +150,7 @@ pub(crate) fn lock_piece(
         Some(shared) => shared,
         None => Arc::new(open_for_sending(file.path()).map_err(LoadError::Read)?),
     };
-    read_into_cache(file, &range, &mut between)?;
+    read_into_cache(&descriptor, &range, &mut between)?;
     let map = map_locked(&descriptor, &range, total)?;
     check.check(range.start, &map)?;
     Ok(LockedPiece {
@@ -161,18 +161,22 @@ pub(crate) fn lock_piece(
     })
 }
 
-/// Reads the piece step by step, so that the faults of `mlock` find it in memory and a viewer waits for one step at most.
+/// Reads the piece step by step, so that the faults of `mlock` find it in memory and an unreadable block is an error here, not a signal.
 ///
-/// Through a descriptor of its own that says it reads in sequence: only then does Linux bring the piece in large folios (64 KiB and
-/// more instead of 4 KiB), which halves what sendfile costs for it later. Small ones that lie there already are dropped first.
+/// Before that it is brought in as few large folios as the system makes; small ones that lie there already are dropped first.
 fn read_into_cache(
-    file: &StoredFile,
+    file: &File,
     range: &Range<u64>,
     between: &mut impl FnMut() -> Result<(), LoadError>,
 ) -> Result<(), LoadError> {
+    between()?;
     let length = range.end - range.start;
-    let file = open_for_reading_in_sequence(file.path()).map_err(LoadError::Read)?;
-    let _ = advise(&file, range.start, length, libc::POSIX_FADV_DONTNEED);
+    let _ = advise(file, range.start, length, libc::POSIX_FADV_DONTNEED);
+    read_in_large_folios(
+        file,
+        range.start,
+        usize::try_from(length).expect("a piece is at most PIECE_BYTES long"),
+    );
     let mut scratch = vec![0; LOAD_STEP_BYTES];
     let mut offset = range.start;
     while offset < range.end {

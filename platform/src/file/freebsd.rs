@@ -39,6 +39,9 @@ pub(super) fn directness(file: &File) -> io::Result<Directness> {
     })
 }
 
+/// FreeBSD chooses its page sizes itself (superpages, since 8.0): nothing to ask for.
+pub(super) fn read_in_large_folios(_file: &File, _offset: u64, _length: usize) {}
+
 /// Reserves the first `length` bytes. ZFS has no such thing and answers `EINVAL`, posix_fallocate(2): nothing is reserved then.
 pub(super) fn reserve(file: &File, length: u64) -> io::Result<()> {
     if length == 0 {

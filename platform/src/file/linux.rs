@@ -7,6 +7,8 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
+use memmap2::{Advice, MmapOptions};
+
 use super::Directness;
 
 /// Which limit to raise when `mlock(2)` refuses.
@@ -36,6 +38,20 @@ pub(super) fn directness(file: &File) -> io::Result<Directness> {
         libc::TMPFS_MAGIC | RAMFS_MAGIC => Directness::Buffered,
         _ => Directness::Direct,
     })
+}
+
+/// Brings a range into the page cache in folios as large as the file system makes them, up to 2 MiB: what sendfile costs later goes by
+/// folios, and reads of a random-access descriptor bring 4 KiB ones.
+///
+/// `MADV_HUGEPAGE` makes a fault read a whole 2 MiB folio, `MADV_POPULATE_READ` (5.14) faults all of the range and answers an I/O error
+/// instead of raising SIGBUS. Both are wishes: where they are not granted, the caller's own reads do the work.
+pub(super) fn read_in_large_folios(file: &File, offset: u64, length: usize) {
+    // SAFETY: the mapping is dropped before this returns, and nothing looks at its bytes.
+    let Ok(map) = (unsafe { MmapOptions::new().offset(offset).len(length).map(file) }) else {
+        return;
+    };
+    let _ = map.advise(Advice::HugePage);
+    let _ = map.advise(Advice::PopulateRead);
 }
 
 /// linux/magic.h; libc does not name it.
