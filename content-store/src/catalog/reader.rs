@@ -1,5 +1,6 @@
 //! Reading the catalog: whole snapshots, in transactions that only copy.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -55,19 +56,33 @@ impl CatalogReader {
     }
 
     /// The environment, opened again if a rebuild has put another in its place. The old one is closed first: a process
-    /// can have only one open at a path.
+    /// can have only one open at a path. A catalog whose files are gone is said to be missing, though it could still be
+    /// read: nobody could write it any more.
     fn current(&mut self) -> Result<Arc<Environment>, CatalogProblem> {
-        if let Some(environment) = self.environment.take()
-            && !matches!(
-                environment.check_current(&self.folder),
-                Err(CatalogProblem::Replaced { .. })
-            )
-        {
-            return Ok(Arc::clone(self.environment.insert(environment)));
+        if let Some(environment) = self.environment.take() {
+            match environment.check_current(&self.folder) {
+                Ok(()) => return Ok(Arc::clone(self.environment.insert(environment))),
+                Err(CatalogProblem::Replaced { .. }) => {}
+                Err(problem) => {
+                    self.environment = Some(environment);
+                    return Err(self.missing_or(problem));
+                }
+            }
         }
         Ok(Arc::clone(
             self.environment.insert(open_existing(&self.folder)?),
         ))
+    }
+
+    fn missing_or(&self, problem: CatalogProblem) -> CatalogProblem {
+        match problem {
+            CatalogProblem::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+                CatalogProblem::Missing {
+                    path: self.folder.clone(),
+                }
+            }
+            other => other,
+        }
     }
 
     /// Everything that is published. Inside of the transaction bytes are only copied; checks and decoding come after.
