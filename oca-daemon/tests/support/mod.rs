@@ -170,6 +170,11 @@ impl Site {
         (0..self.devices).filter(holds).collect()
     }
 
+    /// What `ocactl catalog rebuild` does.
+    pub(crate) fn rebuild(&self) -> content_store::Rebuilt {
+        content_store::rebuild(&self.store_config(), now(), |_| ()).expect("rebuilt")
+    }
+
     pub(crate) fn start(&self) -> Daemon {
         Daemon::start(&self.config(), &self.path("run"))
     }
