@@ -9,10 +9,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use content_store::catalog::CatalogProblem;
 use content_store::chunk_tree::ChunkTree;
 use content_store::device::{self, InitOptions};
 use content_store::{
-    Content, NewPath, Publication, Stage, Store, StoreConfig, TierConfig, TierRole,
+    Content, NewPath, Publication, Stage, Store, StoreConfig, StoreError, TierConfig, TierRole,
 };
 use protocol::operator::{self, Request, Response};
 use protocol::status::{ListenerPurpose, Status};
@@ -151,7 +152,14 @@ impl Site {
     }
 
     pub(crate) fn store(&self) -> Store {
-        Store::open(self.store_config()).expect("the store opens")
+        // A process that another test of this program is just starting holds a copy of every lock until it is the program it
+        // is to be.
+        eventually("the writer's lock is free", || {
+            match Store::open(self.store_config()) {
+                Err(StoreError::Catalog(CatalogProblem::Locked { .. })) => None,
+                opened => Some(opened.expect("the store opens")),
+            }
+        })
     }
 
     /// Publishes `bytes` at `path`.
