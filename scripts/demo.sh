@@ -50,13 +50,28 @@ encode() {
         -b:v:0 3M -b:v:1 1500k -b:v:2 800k -c:a aac -b:a 128k \
         -f dash -single_file 1 -global_sidx 1 -hls_playlist 1 -seg_duration 4 \
         -adaptation_sets 'id=0,streams=v id=1,streams=a' "$folder/$1.mpd"
+    mend_manifest "$folder/$1.mpd"
+}
+
+# number FILE OFFSET: 32 bits, as MP4 writes the lengths of its boxes.
+number() { od -An -t u4 --endian=big -j "$2" -N 4 "$1" | tr -d ' '; }
+
+# Two things that ffmpeg writes and cannot play itself (5.1; others can): startNumber, which says nothing in a list of segments, makes
+# it skip the first one; and a `sidx` in the range of the initialization, where only `ftyp` and `moov` belong, makes it spin.
+mend_manifest() {
+    local file type
+    sed -i 's/ startNumber="1"//' "$1"
+    for file in "${1%/*}"/*.mp4; do
+        type=$(number "$file" 0)
+        sed -i -E "/<BaseURL>${file##*/}</,/<Initialization/ s/(range=\"0-)[0-9]+/\1$((type + $(number "$file" "$type") - 1))/" "$1"
+    done
 }
 
 # frames URL...: one line for every picture and every piece of sound decoded from the inputs, whatever the order of their streams.
 frames() {
     local url
     for url in "$@"; do
-        ffmpeg -nostdin -v error -i "$url" -map 0 -f framehash -hash murmur3 - | grep -v '^#' | cut -d , -f 5-
+        timeout -k 5 300 ffmpeg -nostdin -v error -i "$url" -map 0 -f framehash -hash murmur3 - | grep -v '^#' | cut -d , -f 5-
     done | sort
 }
 
