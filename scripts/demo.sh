@@ -68,10 +68,14 @@ mend_manifest() {
 }
 
 # frames URL...: one line for every picture and every piece of sound decoded from the inputs, whatever the order of their streams.
+# Streams are played one by one: of all at once from DASH, ffmpeg 5.1 drops a sound.
 frames() {
-    local url
+    local url stream streams
     for url in "$@"; do
-        timeout -k 5 300 ffmpeg -nostdin -v error -i "$url" -map 0 -f framehash -hash murmur3 - | grep -v '^#' | cut -d , -f 5-
+        streams=$(ffprobe -v error -show_entries stream=index -of csv=p=0 "$url" | sort -un)
+        for stream in $streams; do
+            timeout -k 5 300 ffmpeg -nostdin -v error -i "$url" -map "0:$stream" -f framehash -hash murmur3 - | grep -v '^#' | cut -d , -f 5-
+        done
     done | sort
 }
 
