@@ -26,6 +26,10 @@ pub const RECEIVE_BUFFER_BYTES: u32 = 4 * 1024;
 /// Pipelined input kept while a response is being sent, in bytes; receiving is stopped beyond it.
 pub const PIPELINED_BYTES: usize = HEAD_BYTES + RECEIVE_BUFFER_BYTES as usize;
 
+/// Buffers for unfinished heads that a worker keeps for the next ones. Cost: at most this times twice [`PIPELINED_BYTES`].
+/// An unfinished head itself costs what it is long.
+pub const SPARE_BUFFERS: usize = 64;
+
 /// Connections of one worker unless the configuration says otherwise. Cost: about 512 bytes each when idle.
 pub const CONNECTIONS_PER_WORKER: u32 = 32 * 1024;
 

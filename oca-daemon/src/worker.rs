@@ -16,8 +16,8 @@ use platform::timer::TimerWheel;
 use crate::connection::{Connection, Context, Late, Patience};
 use crate::counters::WorkerCounters;
 use crate::limits::{
-    CONNECTIONS_SPARE, HEAD_BYTES, PIPELINED_BYTES, READS_PER_WORKER, RECEIVE_BUFFER_BYTES,
-    RECEIVE_BUFFERS, RECHECK,
+    CONNECTIONS_SPARE, HEAD_BYTES, READS_PER_WORKER, RECEIVE_BUFFER_BYTES, RECEIVE_BUFFERS,
+    RECHECK, SPARE_BUFFERS,
 };
 use crate::response::{DateText, Head};
 use crate::shared::{Service, Shared};
@@ -135,7 +135,7 @@ impl Worker {
             ready: VecDeque::with_capacity(connections as usize),
             timers: TimerWheel::new(now, connections as usize),
             reads: ReadTable::default(),
-            spares: Vec::new(),
+            spares: Vec::with_capacity(SPARE_BUFFERS),
             listeners: listener_count,
             resting: Vec::new(),
             resume_at: now,
@@ -262,11 +262,7 @@ impl Worker {
         let go_on = slot.connection.received(
             self.reactor.bytes(&buffer),
             &mut self.thought.context(index),
-            || {
-                spares
-                    .pop()
-                    .unwrap_or_else(|| Vec::with_capacity(2 * PIPELINED_BYTES))
-            },
+            || spares.pop().unwrap_or_default(),
         );
         self.reactor.release(buffer);
         if !go_on {

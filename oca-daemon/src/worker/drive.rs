@@ -13,7 +13,7 @@ use super::reads::ReadTable;
 use super::{Worker, slot};
 use crate::connection::Step;
 use crate::counters::WorkerCounters;
-use crate::limits::{ADMISSION_HITS, QUANTUM_BYTES};
+use crate::limits::{ADMISSION_HITS, PIPELINED_BYTES, QUANTUM_BYTES, SPARE_BUFFERS};
 use crate::memory_tier::Candidate;
 use crate::shared::Shared;
 use crate::transfer::{ReadId, Source, Wanted};
@@ -57,7 +57,7 @@ impl Worker {
             Step::AwaitRead => Then::Wait,
             Step::Receive => {
                 if let Some(spare) = slot.connection.take_spare() {
-                    self.spares.push(spare);
+                    self.keep_spare(spare);
                 }
                 self.reactor.receive(token);
                 Then::Wait
@@ -116,6 +116,13 @@ impl Worker {
                 .inspect(|device| device.device_bytes.add(bytes)),
             Counted::Nothing => None,
         };
+    }
+
+    /// Keeps a few buffers for the next unfinished heads; the rest goes back to the allocator.
+    fn keep_spare(&mut self, spare: Vec<u8>) {
+        if self.spares.len() < SPARE_BUFFERS && spare.capacity() <= 2 * PIPELINED_BYTES {
+            self.spares.push(spare);
+        }
     }
 
     fn read(&mut self, token: Token, wanted: &Wanted) {
