@@ -97,6 +97,9 @@ pub const HDD_READERS: u8 = 4;
 /// A read unit above this is a large one, in bytes.
 pub const LARGE_READ_BYTES: u64 = 1024 * 1024;
 
+/// A device with less room than this counts as full: not even one verified group with its sidecar fits, in bytes.
+pub const FULL_BYTES: u64 = 2 * 1024 * 1024;
+
 /// Reads that may wait at one device. Cost: about 100 bytes each; a viewer beyond it is answered 503.
 pub const DEVICE_QUEUE: u32 = 8 * 1024;
 

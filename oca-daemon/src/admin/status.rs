@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use content_store::DeviceId;
 use platform::device::Verdict;
-use platform::file::Directness as FoundDirectness;
+use platform::file::{Directness as FoundDirectness, Space as FoundSpace};
 use protocol::status::{
     Backend, Catalog, Device, DeviceState, Directness, Memory, STATUS_FORMAT, Space, Status, Worker,
 };
@@ -15,6 +15,7 @@ use super::About;
 use super::observation::{Observation, ObservedDevice};
 use super::words;
 use crate::control::Standing;
+use crate::limits::FULL_BYTES;
 
 /// The document.
 #[must_use]
@@ -86,7 +87,7 @@ fn described(device: &ObservedDevice, objects: u64, id: Option<DeviceId>) -> Dev
         tier: device.tier.clone(),
         id: id.map(|id| id.to_string()),
         state: state(seen.verdict),
-        cause: seen.cause.clone(),
+        cause: cause(&seen.cause, seen.space),
         directness: match seen.directness {
             None => Directness::Unknown,
             Some(FoundDirectness::Direct) => Directness::Direct,
@@ -102,6 +103,20 @@ fn described(device: &ObservedDevice, objects: u64, id: Option<DeviceId>) -> Dev
         in_flight: u64::from(seen.in_flight),
         errors: seen.errors,
         checksum_failures: seen.corrupt,
+    }
+}
+
+/// Why a device is not well; or, of one that is, what keeps it from taking new content.
+fn cause(said: &str, space: Option<FoundSpace>) -> String {
+    match space.filter(|_| said.is_empty()) {
+        Some(space) if space.read_only => {
+            "mounted read-only: what it holds is served, nothing can be added".to_owned()
+        }
+        Some(space) if space.available_bytes < FULL_BYTES => format!(
+            "full, {} bytes left: what it holds is served, nothing can be added",
+            space.available_bytes
+        ),
+        _ => said.to_owned(),
     }
 }
 
@@ -138,5 +153,32 @@ fn catalog(observed: &Observation, standing: &Standing) -> Catalog {
         bytes: catalog.bytes,
         incomplete: standing.held.incomplete,
         problems: catalog.problem.iter().cloned().collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_device_that_serves_says_what_keeps_it_from_taking_more() {
+        let space = |available_bytes, read_only| {
+            Some(FoundSpace {
+                total_bytes: 1 << 30,
+                available_bytes,
+                total_inodes: 1000,
+                available_inodes: 1000,
+                read_only,
+            })
+        };
+        assert_eq!(cause("", space(1 << 29, false)), "");
+        assert_eq!(cause("", None), "");
+        assert!(cause("", space(1 << 29, true)).starts_with("mounted read-only"));
+        assert!(cause("", space(4096, false)).starts_with("full, 4096 bytes left"));
+        assert_eq!(
+            cause("no identity", space(0, true)),
+            "no identity",
+            "what ails it comes first"
+        );
     }
 }
