@@ -12,7 +12,7 @@
 //! Store::remove -> doomed -> Store::reap           unlinked once no reader uses it
 //! ```
 //!
-//! Invariants: what is on the devices suffices to rebuild the catalog ([`rebuild`]). A crash leaves the old or the new
+//! Invariants: what is on the devices suffices to rebuild the catalog ([`rebuild()`]). A crash leaves the old or the new
 //! state. One process writes; readers hold no transaction across anything slow. Decoders take any bytes. What an index
 //! hands out holds no lock and allocates nothing to be found.
 //!

@@ -1,4 +1,4 @@
-//! Response heads: an [`Answer`] in, bytes out. Pure, and without allocation: heads are written into a fixed buffer.
+//! Response heads: an answer in, bytes out. Pure, and without allocation: heads are written into a fixed buffer.
 
 use std::time::{Duration, UNIX_EPOCH};
 

@@ -16,7 +16,7 @@ use super::observation::Observation;
 use crate::control::Standing;
 use page::Page;
 
-/// The content type of [`page`]'s text.
+/// The content type of `page`'s text.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// The whole page.
