@@ -42,14 +42,14 @@ deny() {
 
 run_tests() {
     if have cargo-nextest; then
-        cargo nextest run --locked --workspace --all-features --status-level fail --final-status-level slow
+        cargo nextest run --locked --workspace --all-features --no-fail-fast --status-level fail --final-status-level slow
     else
-        cargo test -q --locked --workspace --all-features --lib --bins --tests
+        cargo test -q --locked --no-fail-fast --workspace --all-features --lib --bins --tests
     fi
     cargo test -q --locked --workspace --all-features --doc
 }
 
-documentation() { RUSTDOCFLAGS="-D warnings" cargo doc -q --locked --keep-going --workspace --all-features --no-deps --document-private-items; }
+documentation() { RUSTDOCFLAGS="-D warnings" cargo doc -q --locked --keep-going --keep-going --workspace --all-features --no-deps --document-private-items; }
 
 step "set-up" scripts/setup.sh
 step "format" cargo fmt --all -- --check

@@ -231,8 +231,8 @@ pub(super) fn ask_size(address: SocketAddr, path: &str) -> Result<u64> {
     let mut bytes = Vec::new();
     loop {
         let mut piece = [0; HEAD_MAX_BYTES];
-        let count = socket.read(&mut piece)?;
-        ensure!(count > 0, "{path}: the server has closed the connection");
+        let count = arrived(socket.read(&mut piece))?
+            .with_context(|| format!("{path}: no answer in {SILENCE:?}"))?;
         bytes.extend_from_slice(&piece[..count]);
         if let Some(head) = head::parse(&bytes)? {
             let (_, _, whole) = head

@@ -117,7 +117,13 @@ impl Client {
 
     fn fill(&mut self) -> io::Result<()> {
         let mut part = [0; 64 * 1024];
-        let length = self.stream.read(&mut part)?;
+        let length = loop {
+            match self.stream.read(&mut part) {
+                // signal(7): after a stop and SIGCONT, a read with a timeout ends so, without any handler.
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                result => break result?,
+            }
+        };
         if length == 0 {
             return Err(io::Error::new(
                 io::ErrorKind::UnexpectedEof,
