@@ -49,7 +49,7 @@ run_tests() {
     cargo test -q --locked --workspace --all-features --doc
 }
 
-documentation() { RUSTDOCFLAGS="-D warnings" cargo doc -q --locked --keep-going --keep-going --workspace --all-features --no-deps --document-private-items; }
+documentation() { RUSTDOCFLAGS="-D warnings" cargo doc -q --locked --keep-going --workspace --all-features --no-deps --document-private-items; }
 
 step "set-up" scripts/setup.sh
 step "format" cargo fmt --all -- --check
