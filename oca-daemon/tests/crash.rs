@@ -13,7 +13,8 @@ use support::load::{Audience, Film, Met, random};
 use support::{BACKENDS, Daemon, Plan, Site, assert_same, content, eventually, publish};
 
 const MIB: usize = 1 << 20;
-const KILLS: u64 = 8;
+/// On each backend: a hundred in all.
+const KILLS: u64 = 50;
 const SEED: u64 = 0x0CA0_CA0C;
 
 fn plan(backend: &str) -> Plan<'_> {
