@@ -76,6 +76,7 @@ pub fn check(config: &Config) -> Findings {
             .push("catalog: none yet; nothing was imported".to_owned()),
         Err(problem) => findings.faults.push(problem.to_string()),
     }
+    findings.notes.extend(without_effect(config));
     let budgets = Budgets::of(config);
     findings.notes.push(format!(
         "memory tier {} bytes, in flight {} bytes, of {} bytes",
@@ -118,6 +119,9 @@ pub fn run(config: Config, config_path: PathBuf) -> anyhow::Result<()> {
         chosen,
     ));
     budgets.announce(&shared);
+    for note in without_effect(&shared.config.load()) {
+        tracing::warn!("{note}");
+    }
     let mut watch = CatalogWatch::open(Arc::clone(&shared), Arc::clone(&identities))?;
     identities.await_first_look(FIRST_LOOK);
     watch.look();
@@ -131,6 +135,32 @@ pub fn run(config: Config, config_path: PathBuf) -> anyhow::Result<()> {
     let result = control.run();
     stop(&shared, workers, threads)?;
     result
+}
+
+/// What the configuration asks for and this release does not do yet: said, so that nobody relies on it.
+fn without_effect(config: &Config) -> Vec<String> {
+    let on_miss = matches!(config.serve.on_miss, config::OnMiss::Redirect(_));
+    let asked = [
+        (
+            !config.listen.https.is_empty(),
+            "listen.https: nothing is served with TLS yet",
+        ),
+        (
+            on_miss,
+            "serve.on_miss: a path that is not here is answered 404, not redirected, yet",
+        ),
+        (
+            config.serve.max_connections_per_address.is_some(),
+            "serve.max_connections_per_address: connections are not counted by address yet",
+        ),
+        (
+            !config.bgp.neighbor.is_empty(),
+            "bgp.neighbor: there is no BGP session yet",
+        ),
+    ];
+    let said = asked.into_iter().filter(|(asked, _)| *asked);
+    said.map(|(_, note)| format!("without effect: {note}"))
+        .collect()
 }
 
 fn wanted_backend(config: &Config) -> Option<Backend> {
@@ -276,3 +306,33 @@ fn stop(
 
 /// How long the threads beside the workers may take to end; one that hangs on a disk is left behind.
 const THREADS_STOP: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use protocol::paths::LINUX;
+    use std::path::Path;
+
+    fn said(more: &str) -> Vec<String> {
+        let text = format!(
+            "[appliance]\nid = \"c.s.example\"\n[listen]\nhttp = [\"127.0.0.1:0\"]\n{more}\n\
+             [[tier]]\nname = \"t\"\nrole = \"hot\"\ndevices = [\"/srv/a\"]\n"
+        );
+        let config = config::parse(&text, Path::new("oca.toml"), &LINUX).unwrap();
+        without_effect(&config)
+    }
+
+    #[test]
+    fn what_is_asked_for_and_not_done_is_said() {
+        assert_eq!(said(""), Vec::<String>::new());
+        let notes = said(
+            "[serve]\non_miss = { redirect = \"https://c.example/\" }\nmax_connections_per_address = 9",
+        );
+        assert_eq!(notes.len(), 2);
+        assert!(
+            notes[0].starts_with("without effect: serve.on_miss: "),
+            "{}",
+            notes[0]
+        );
+    }
+}
