@@ -8,7 +8,7 @@
 
 . "$(dirname "$0")/common.sh"
 
-rust_least=1.88
+rust_least=1.94
 deny_version=0.20.2
 zig_version=0.16.0
 

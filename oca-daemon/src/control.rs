@@ -19,7 +19,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use protocol::config::Config;
 use protocol::status::{Listener, ListenerPurpose, SelfTest};
 use steering::UnixTime;
@@ -138,6 +138,7 @@ impl Control {
                 shared: Arc::clone(shared),
                 about,
                 standing,
+                fill: ArcSwapOption::empty(),
             }),
             doors,
             config_path,

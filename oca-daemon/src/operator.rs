@@ -7,6 +7,7 @@ mod socket;
 
 use std::io;
 use std::sync::Arc;
+use std::time::Instant;
 
 use protocol::operator::{self, BadLine, Fault, Generation, Refusal, Request, Response};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -123,6 +124,10 @@ async fn answer(line: &[u8], admin: &Admin, commands: &mpsc::Sender<Command>) ->
             reason,
             force: _,
         }) => command(commands, Wanted::Drain { by, reason }).await,
+        Ok(Request::Fill(facts)) => {
+            admin.fill.store(Some(Arc::new((Instant::now(), *facts))));
+            Response::Noted
+        }
         Ok(Request::Undrain { by }) => command(commands, Wanted::Undrain { by }).await,
     }
 }

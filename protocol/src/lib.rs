@@ -3,14 +3,20 @@
 //! - [`config`]: the one file `oca.toml` that daemon, fill agent and `ocactl` read.
 //! - [`operator`]: requests and answers on the sockets in `run_dir`, one JSON value a line.
 //! - [`status`]: what `/status` and `ocactl status` say.
+//! - [`fill`]: the same with the fill agent.
+//! - [`manifest`], [`control`]: what an appliance and its control endpoint say to each other.
 //! - [`paths`]: where things are on each system.
 //! - [`units`]: "256 KiB", "1.2 Gbit/s", "30 s".
 //!
 //! This crate knows no socket, no clock and nothing of the other crates. Only [`config::load`] reads a file.
 
 pub mod config;
+pub mod control;
+pub mod fill;
 pub mod limits;
+pub mod manifest;
 pub mod operator;
 pub mod paths;
+pub mod root;
 pub mod status;
 pub mod units;

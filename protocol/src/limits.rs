@@ -30,6 +30,45 @@ pub const LINE_MAX_BYTES: usize = 4 * 1024 * 1024;
 /// The longest configuration file that is read: 1 MiB is a thousand times the example.
 pub const CONFIG_MAX_BYTES: u64 = 1024 * 1024;
 
+/// The longest URL path of an object, in bytes of UTF-8.
+pub const PATH_MAX_BYTES: usize = 1024;
+
+/// The largest object: its chunk tree has 128 MiB.
+pub const OBJECT_MAX_BYTES: u64 = 4 << 40;
+
+/// Copies of one object on one appliance.
+pub const COPIES_MAX: u8 = 8;
+
+/// Sources of one manifest: each costs a connection pool.
+pub const SOURCES_MAX: usize = 1024;
+
+/// The longest address of a source.
+pub const SOURCE_URL_MAX_BYTES: usize = 2048;
+
+/// The first line of a sealed document.
+pub const SEAL_MAX_BYTES: usize = 16 * 1024;
+
+/// Signatures in it: each that is of an accepted key costs one verification of all bytes.
+pub const SIGNATURES_MAX: usize = 8;
+
+/// A manifest as sent: a million objects have about 70 MB.
+pub const MANIFEST_MAX_PACKED_BYTES: u64 = 256 << 20;
+
+/// A manifest unpacked: a million objects have about 260 MB. It is read as a stream, never held as text.
+pub const MANIFEST_MAX_BYTES: u64 = 1 << 30;
+
+/// A list of tombstones unpacked.
+pub const TOMBSTONES_MAX_BYTES: u64 = 64 << 20;
+
+/// A report: an inventory of a million objects has about 70 MB.
+pub const REPORT_MAX_BYTES: usize = 128 << 20;
+
+/// An answer to a report.
+pub const ANSWER_MAX_BYTES: usize = 64 << 10;
+
+/// A chunk tree: 32 B per MiB of the largest object.
+pub const TREE_MAX_BYTES: u64 = OBJECT_MAX_BYTES / GROUP_BYTES * 32;
+
 const _: () = assert!(GROUP_BYTES.is_multiple_of(CHECK_BLOCK_BYTES));
 const _: () = assert!(READ_UNIT_MAX_BYTES.is_multiple_of(CHECK_BLOCK_BYTES));
 const _: () = assert!(STRIPE_UNIT_MAX_BYTES.is_multiple_of(READ_UNIT_MAX_BYTES));

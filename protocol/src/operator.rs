@@ -12,6 +12,7 @@
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::fill::Facts;
 use crate::limits::LINE_MAX_BYTES;
 use crate::status::{Drain, State, Status};
 
@@ -45,6 +46,8 @@ pub enum Request {
     Generation,
     /// [`Response::Reload`]: look at the catalog now; answers when the newest state is served.
     Reload,
+    /// [`Response::Noted`]: what the fill agent tells of itself, every 5 s.
+    Fill(Box<Facts>),
 }
 
 /// What the daemon answers.
@@ -64,6 +67,8 @@ pub enum Response {
     Generation(Generation),
     /// To [`Request::Reload`].
     Reload(Generation),
+    /// To [`Request::Fill`].
+    Noted,
     /// It was not done.
     Refused(Refusal),
 }

@@ -22,6 +22,10 @@ pub struct BitRate(u64);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Interval(u64);
 
+/// A share in whole percent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Percent(u64);
+
 /// A text that is not an amount. Its words say what is allowed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("\"{text}\" is not a {kind}; allowed: a number and {units}, as in \"{example}\"")]
@@ -74,6 +78,27 @@ impl Interval {
     }
 }
 
+impl Percent {
+    /// `percent` of a hundred.
+    #[must_use]
+    pub const fn of(percent: u64) -> Self {
+        Self(percent)
+    }
+
+    /// The number before `%`.
+    #[must_use]
+    pub const fn percent(self) -> u64 {
+        self.0
+    }
+
+    /// This share of an amount, rounded down.
+    #[must_use]
+    pub fn share(self, amount: u64) -> u64 {
+        let share = u128::from(amount) * u128::from(self.0) / 100;
+        u64::try_from(share).unwrap_or(u64::MAX)
+    }
+}
+
 /// What one kind of amount is called, and its units with their size, largest first.
 struct Scale {
     kind: &'static str,
@@ -123,6 +148,13 @@ const TIME: Scale = Scale {
         ("s", 1000),
         ("ms", 1),
     ],
+};
+
+const SHARE: Scale = Scale {
+    kind: "share",
+    allowed: "%",
+    example: "10 %",
+    units: &[("%", 1)],
 };
 
 impl Scale {
@@ -214,6 +246,7 @@ amount!(
     TIME,
     "a length of time with its unit, as in \"30 s\""
 );
+amount!(Percent, SHARE, "a share in percent, as in \"10 %\"");
 
 #[cfg(test)]
 mod tests {

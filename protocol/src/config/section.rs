@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::value::{Auto, OnMiss, Prefix};
-use crate::units::{BitRate, ByteSize, Interval};
+use crate::units::{BitRate, ByteSize, Interval, Percent};
 
 /// `[listen]`
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
@@ -131,6 +131,8 @@ pub struct Serve {
     pub idle_timeout: Interval,
     /// How long a viewer may take no byte of a response. Default: 30 s.
     pub send_timeout: Interval,
+    /// Transfers to other appliances that fill from this one at once; beyond it they are answered 429. Default: 64.
+    pub max_fills: u32,
 }
 
 impl Default for Serve {
@@ -143,6 +145,7 @@ impl Default for Serve {
             head_timeout: Interval::from_seconds(10),
             idle_timeout: Interval::from_seconds(60),
             send_timeout: Interval::from_seconds(30),
+            max_fills: 64,
         }
     }
 }
@@ -157,6 +160,13 @@ pub struct Control {
     pub keys: Vec<PathBuf>,
     /// File with the token that this appliance shows.
     pub token_file: Option<PathBuf>,
+    /// How often the daemon reports, unless the control endpoint asks otherwise. Default: 5 s.
+    #[serde(default = "five_seconds")]
+    pub report_interval: Interval,
+}
+
+fn five_seconds() -> Interval {
+    Interval::from_seconds(5)
 }
 
 /// `[fill]`
@@ -170,6 +180,78 @@ pub struct Fill {
     pub timezone: String,
     /// The most that is fetched at once. No default: without it nothing is fetched.
     pub rate: Option<BitRate>,
+    /// The most that is fetched for urgent objects outside the window. Default: a tenth of `rate`.
+    pub urgent_rate: Option<BitRate>,
+    /// Bytes of urgent objects a day outside the window. Default: 100 GiB.
+    #[serde(default = "hundred_gib")]
+    pub urgent_per_day: ByteSize,
+    /// The share of the held bytes that one manifest, and one day, may evict; beyond it the manifest is held. Default: 10 %.
+    #[serde(default = "ten_percent")]
+    pub max_evict_per_day: Percent,
+    /// A tier is filled up to this share of its space. Default: 95 %.
+    #[serde(default = "high_watermark")]
+    pub high_watermark: Percent,
+    /// Making room goes on until this share of the tier's space, so that it is not done for every object. Default: 92 %.
+    #[serde(default = "low_watermark")]
+    pub low_watermark: Percent,
+    /// Objects that are fetched at once. Default: 8.
+    #[serde(default = "eight")]
+    pub parallel: u16,
+    /// How long an object waits for the peer that fetches it for the cluster, before this box asks upstream itself. Default: 30 min.
+    #[serde(default = "half_an_hour")]
+    pub peer_patience: Interval,
+    /// How often the control endpoint is asked for a manifest inside the window. Default: 10 min.
+    #[serde(default = "ten_minutes")]
+    pub manifest_interval: Interval,
+    /// How often it is asked what was taken down, at any hour. Default: 20 s.
+    #[serde(default = "twenty_seconds")]
+    pub takedown_interval: Interval,
+    /// Where the agent answers `/metrics`. Default: `127.0.0.1:9581`.
+    #[serde(default = "agent_metrics")]
+    pub metrics: SocketAddr,
+    /// Whether nothing is fetched, evicted or expired while the system does not say that its clock is synchronised. Default: true.
+    #[serde(default = "yes")]
+    pub require_synchronised_clock: bool,
+}
+
+fn hundred_gib() -> ByteSize {
+    ByteSize::from_bytes(100 << 30)
+}
+
+fn ten_percent() -> Percent {
+    Percent::of(10)
+}
+
+fn high_watermark() -> Percent {
+    Percent::of(95)
+}
+
+fn low_watermark() -> Percent {
+    Percent::of(92)
+}
+
+fn eight() -> u16 {
+    8
+}
+
+fn half_an_hour() -> Interval {
+    Interval::from_seconds(30 * 60)
+}
+
+fn ten_minutes() -> Interval {
+    Interval::from_seconds(600)
+}
+
+fn twenty_seconds() -> Interval {
+    Interval::from_seconds(20)
+}
+
+fn agent_metrics() -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::LOCALHOST, 9581))
+}
+
+fn yes() -> bool {
+    true
 }
 
 fn utc() -> String {

@@ -9,7 +9,7 @@ use super::error::Problem;
 use super::file::{Written, WrittenAppliance};
 use super::locate::{Document, shown};
 use super::value::{Auto, OnMiss};
-use super::{Appliance, Config};
+use super::{Appliance, Config, Fill};
 use crate::limits::WORKERS_MAX;
 use crate::paths::Paths;
 use crate::units::Interval;
@@ -307,6 +307,36 @@ fn fill(config: &Config, findings: &mut Findings<'_, '_>) {
             "fill.rate",
             "is 0 bit/s; allowed: more, or leave it out to fetch nothing",
         );
+    }
+    fill_bounds(fill, findings);
+}
+
+fn fill_bounds(fill: &Fill, findings: &mut Findings<'_, '_>) {
+    if fill.high_watermark.percent() > 99 {
+        findings.add("fill.high_watermark", "is above 99 %; allowed: 2 % to 99 %");
+    }
+    if fill.low_watermark >= fill.high_watermark || fill.low_watermark.percent() == 0 {
+        findings.add(
+            "fill.low_watermark",
+            format!(
+                "is {}; allowed: 1 % to less than high_watermark, which is {}",
+                fill.low_watermark, fill.high_watermark
+            ),
+        );
+    }
+    if fill.max_evict_per_day.percent() > 100 {
+        findings.add("fill.max_evict_per_day", "is above 100 %");
+    }
+    if !(1..=256).contains(&fill.parallel) {
+        findings.add("fill.parallel", "is not between 1 and 256");
+    }
+    for (key, interval) in [
+        ("fill.manifest_interval", fill.manifest_interval),
+        ("fill.takedown_interval", fill.takedown_interval),
+    ] {
+        if interval.duration() < std::time::Duration::from_millis(100) {
+            findings.add(key, format!("is {interval}; allowed: 100 ms or more"));
+        }
     }
 }
 

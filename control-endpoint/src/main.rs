@@ -1,0 +1,3 @@
+//! `oca-control --config FILE serve|ingest|keygen|..`
+
+fn main() {}

@@ -1,0 +1,5 @@
+//! The fill agent: makes an appliance hold what its manifest asks for.
+//!
+//! ```text
+//! Manifest -> Plan -> Fetched -> Verified -> Published     one type each; a step cannot be skipped
+//! ```

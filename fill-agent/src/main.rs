@@ -1,0 +1,3 @@
+//! `oca-fill-agent --config FILE run|once|check`
+
+fn main() {}

@@ -1,0 +1,483 @@
+//! What `ocactl` asks the fill agent, and what the agent tells of itself.
+//!
+//! The agent listens at [`FILL_SOCKET`] in `run_dir`; lines as in [`crate::operator`], with the same version.
+//! Times are seconds since 1970-01-01 UTC, amounts bytes, rates bits per second.
+
+use serde::{Deserialize, Serialize};
+
+use crate::manifest::{Serial, SourceKind};
+use crate::operator::Refusal;
+
+/// The agent's socket in `run_dir`.
+pub const FILL_SOCKET: &str = "fill.sock";
+
+/// What an operator may ask of the agent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "request")]
+pub enum Request {
+    /// [`Response::Status`].
+    Status,
+    /// [`Response::Plan`]: what would be done now, or is being done.
+    Plan {
+        /// Most entries of each list.
+        limit: u32,
+    },
+    /// [`Response::Window`].
+    Window,
+    /// [`Response::Window`]: replaces the configured window until it is cleared.
+    SetWindow {
+        /// Who asks: the login name.
+        by: String,
+        /// As in the configuration; `None` goes back to what is configured.
+        window: Option<String>,
+        /// Name of the time zone; `None`: as configured.
+        timezone: Option<String>,
+        /// As in the configuration; `None`: as configured.
+        rate: Option<u64>,
+    },
+    /// [`Response::Window`]: opens or closes the window whatever its hours.
+    Override {
+        /// Who asks.
+        by: String,
+        /// Open or closed.
+        open: bool,
+        /// Until when; `None`: until it is cleared.
+        until: Option<u64>,
+    },
+    /// [`Response::Window`]: by its hours again.
+    ClearOverride {
+        /// Who asks.
+        by: String,
+    },
+    /// [`Response::Status`]: fetches nothing and lets go of the store, also for `ocactl content import`. Takedowns go on.
+    Pause {
+        /// Who asks.
+        by: String,
+        /// Until when; `None`: until `resume`.
+        until: Option<u64>,
+    },
+    /// [`Response::Status`].
+    Resume {
+        /// Who asks.
+        by: String,
+    },
+    /// [`Response::Status`]: lets a held manifest through.
+    Accept {
+        /// Who asks.
+        by: String,
+        /// The one that is held; another one is refused.
+        serial: Serial,
+    },
+}
+
+/// What the agent answers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "response")]
+pub enum Response {
+    /// To [`Request::Status`] and whatever changes what it shows.
+    Status(Box<Status>),
+    /// To [`Request::Plan`].
+    Plan(Box<Plan>),
+    /// To [`Request::Window`] and whatever changes it.
+    Window(Box<Window>),
+    /// It was not done.
+    Refused(Refusal),
+}
+
+/// What the agent is doing.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// When this was true.
+    pub as_of: u64,
+    /// Version of the agent.
+    pub version: String,
+    /// When it started.
+    pub started: u64,
+    /// In one word.
+    pub activity: Activity,
+    /// One sentence: what is going on, or why nothing is.
+    pub why: String,
+    /// The window in short.
+    pub window_open: bool,
+    /// When it opens or closes next; `None` if it never does, or nothing is known of the time.
+    pub window_changes: Option<u64>,
+    /// The rate in force; `None`: none is configured, so nothing is fetched.
+    pub rate: Option<u64>,
+    /// Bits per second, over the last seconds.
+    pub rate_now: u64,
+    /// When what is planned will be here at this rate; `None`: nothing is fetched, or no end can be told.
+    pub eta: Option<u64>,
+    /// Whether the system says that its clock is synchronised.
+    pub clock_synchronised: bool,
+    /// The manifest in force.
+    pub manifest: Option<ManifestFacts>,
+    /// A manifest that waits for [`Request::Accept`].
+    pub held: Option<Held>,
+    /// The last look at the control endpoint.
+    pub control: Contact,
+    /// A pause.
+    pub pause: Option<Pause>,
+    /// Of what is planned.
+    pub progress: Progress,
+    /// What is being fetched.
+    pub transfers: Vec<Transfer>,
+    /// The sources.
+    pub sources: Vec<SourceStatus>,
+    /// The devices.
+    pub devices: Vec<DeviceFill>,
+    /// What waits, and for what, in sentences: `12 objects wait for c002.fra001.example to have them`.
+    pub waiting: Vec<String>,
+    /// Objects that failed in this window, with the reason; the newest 20.
+    pub failures: Vec<Failure>,
+}
+
+/// In one word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Activity {
+    /// Bytes come.
+    Filling,
+    /// There is something to fetch, and it is waited for a source.
+    Waiting,
+    /// All that is wanted is here.
+    Complete,
+    /// Outside the window.
+    Closed,
+    /// By the operator.
+    Paused,
+    /// Something keeps it from filling: see `why`.
+    Blocked,
+}
+
+impl Activity {
+    /// All, for metrics.
+    pub const ALL: [Self; 6] = [
+        Self::Filling,
+        Self::Waiting,
+        Self::Complete,
+        Self::Closed,
+        Self::Paused,
+        Self::Blocked,
+    ];
+
+    /// The word in JSON and metrics.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Filling => "filling",
+            Self::Waiting => "waiting",
+            Self::Complete => "complete",
+            Self::Closed => "closed",
+            Self::Paused => "paused",
+            Self::Blocked => "blocked",
+        }
+    }
+}
+
+/// A manifest in short.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ManifestFacts {
+    /// Its number.
+    pub serial: Serial,
+    /// When it was built.
+    pub built_at: u64,
+    /// When it ends.
+    pub not_after: u64,
+    /// Objects (roots, not paths).
+    pub objects: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Of them, held.
+    pub objects_held: u64,
+    /// Of them, held.
+    pub bytes_held: u64,
+}
+
+/// A manifest that is not acted upon.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Held {
+    /// Its number.
+    pub serial: Serial,
+    /// Since when.
+    pub since: u64,
+    /// Why, with the numbers.
+    pub why: String,
+}
+
+/// The last look at the control endpoint.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Contact {
+    /// The last one that worked.
+    pub succeeded: Option<u64>,
+    /// The last one.
+    pub tried: Option<u64>,
+    /// What was wrong with it; empty if nothing.
+    pub problem: String,
+}
+
+/// A pause.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pause {
+    /// Since when.
+    pub since: u64,
+    /// Who asked.
+    pub by: String,
+    /// Until when.
+    pub until: Option<u64>,
+}
+
+/// Of what is planned.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progress {
+    /// Objects to fetch in this plan.
+    pub objects: u64,
+    /// Of them, published.
+    pub objects_done: u64,
+    /// Bytes to fetch.
+    pub bytes: u64,
+    /// Of them, verified.
+    pub bytes_done: u64,
+    /// Wanted, but there is no room.
+    pub objects_without_room: u64,
+    /// Their bytes.
+    pub bytes_without_room: u64,
+}
+
+/// An object that is being fetched.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Transfer {
+    /// One of its paths.
+    pub path: String,
+    /// Its size.
+    pub bytes: u64,
+    /// Verified and written.
+    pub bytes_done: u64,
+    /// Name of the source.
+    pub source: String,
+    /// What it waits for; empty if bytes come.
+    pub waits_for: String,
+}
+
+/// A source.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceStatus {
+    /// Its name.
+    pub name: String,
+    /// What it is.
+    pub kind: SourceKind,
+    /// `ok`, or why it is not asked now.
+    pub state: String,
+    /// Asked again at; `None` if it is `ok`.
+    pub retry_at: Option<u64>,
+    /// Bits per second, over the last seconds.
+    pub rate: u64,
+    /// Bytes since the agent's start.
+    pub bytes: u64,
+    /// Errors since the agent's start.
+    pub errors: u64,
+}
+
+/// A device as the agent sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceFill {
+    /// Last part of its path.
+    pub name: String,
+    /// Its tier.
+    pub tier: String,
+    /// `ok`, or what is wrong.
+    pub state: String,
+    /// Bits per second written, over the last seconds.
+    pub rate: u64,
+    /// Writes waiting or under way.
+    pub queue: u64,
+    /// Room for objects.
+    pub room: u64,
+    /// Of this size.
+    pub total: u64,
+}
+
+/// An object that could not be fetched.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// When.
+    pub at: u64,
+    /// One of its paths.
+    pub path: String,
+    /// From which source.
+    pub source: String,
+    /// What happened.
+    pub reason: String,
+}
+
+/// The window, and where it comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Window {
+    /// When this was true.
+    pub as_of: u64,
+    /// In the configuration; `None`: there is no `[fill]`.
+    pub configured: Option<Hours>,
+    /// By `ocactl fill-window set`.
+    pub set: Option<SetHours>,
+    /// By `ocactl fill-window override`.
+    pub overridden: Option<Overridden>,
+    /// What is in force.
+    pub effective: Option<Hours>,
+    /// Seconds by which it is shifted at this site.
+    pub site_offset_s: u32,
+    /// Whether it is open.
+    pub open: bool,
+    /// Why, in a sentence.
+    pub why: String,
+    /// The next changes, at most 8: when, and whether it opens.
+    pub next: Vec<Change>,
+}
+
+/// Hours and rate.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hours {
+    /// Civil time, as in `02:00-14:00`.
+    pub window: String,
+    /// Name of the zone.
+    pub timezone: String,
+    /// Bits per second.
+    pub rate: Option<u64>,
+}
+
+/// Hours set by an operator.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SetHours {
+    /// The hours, complete.
+    pub hours: Hours,
+    /// Who.
+    pub by: String,
+    /// When.
+    pub at: u64,
+}
+
+/// An override.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Overridden {
+    /// Open or closed.
+    pub open: bool,
+    /// Who.
+    pub by: String,
+    /// When.
+    pub at: u64,
+    /// Until when.
+    pub until: Option<u64>,
+}
+
+/// One opening or closing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Change {
+    /// When.
+    pub at: u64,
+    /// Opens, or closes.
+    pub opens: bool,
+    /// In the window's zone, as in `2026-03-29T03:00:00+02:00`.
+    pub local: String,
+}
+
+/// What is to be done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plan {
+    /// When it was made.
+    pub as_of: u64,
+    /// For this manifest.
+    pub serial: Option<Serial>,
+    /// To fetch, in this order; at most `limit` entries.
+    pub fetch: Vec<PlannedFetch>,
+    /// To move to another tier.
+    pub moves: Vec<PlannedMove>,
+    /// To take away, because the room is needed.
+    pub evict: Vec<PlannedEviction>,
+    /// Of all fetches, moves, evictions: objects and bytes.
+    pub totals: PlanTotals,
+    /// What keeps it from being done, in a sentence; empty if nothing does.
+    pub blocked: String,
+}
+
+/// Totals of a plan.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlanTotals {
+    /// Objects to fetch.
+    pub fetch_objects: u64,
+    /// Their bytes.
+    pub fetch_bytes: u64,
+    /// Objects to move.
+    pub move_objects: u64,
+    /// Their bytes.
+    pub move_bytes: u64,
+    /// Objects to evict.
+    pub evict_objects: u64,
+    /// Their bytes.
+    pub evict_bytes: u64,
+    /// Wanted objects without room.
+    pub no_room_objects: u64,
+    /// Their bytes.
+    pub no_room_bytes: u64,
+}
+
+/// An object to fetch.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlannedFetch {
+    /// One of its paths.
+    pub path: String,
+    /// Its size.
+    pub bytes: u64,
+    /// The tier.
+    pub tier: String,
+    /// Where it comes from first.
+    pub source: String,
+}
+
+/// An object to move.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlannedMove {
+    /// One of its paths.
+    pub path: String,
+    /// Its size.
+    pub bytes: u64,
+    /// From this tier.
+    pub from: String,
+    /// To this one.
+    pub to: String,
+}
+
+/// An object to take away.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlannedEviction {
+    /// One of its paths.
+    pub path: String,
+    /// Its size.
+    pub bytes: u64,
+    /// Its tier.
+    pub tier: String,
+}
+
+/// What the agent tells the daemon every 5 s, for reports and health.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Facts {
+    /// When this was true.
+    pub as_of: u64,
+    /// In one word.
+    pub activity: Activity,
+    /// In one sentence.
+    pub why: String,
+    /// The manifest in force.
+    pub manifest: Option<ManifestFacts>,
+    /// A manifest that is held.
+    pub held: Option<Held>,
+    /// The newest tombstones that were carried out.
+    pub tombstones: Option<Serial>,
+    /// Of the plan.
+    pub progress: Progress,
+    /// Bits per second now.
+    pub rate_now: u64,
+    /// Whether the window is open.
+    pub window_open: bool,
+    /// The last look at the control endpoint.
+    pub control: Contact,
+    /// Whether the clock is synchronised.
+    pub clock_synchronised: bool,
+}
