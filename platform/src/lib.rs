@@ -10,6 +10,7 @@
 
 pub mod allocation;
 pub mod buffer;
+pub mod clock;
 pub mod cpu;
 pub mod device;
 pub mod file;
