@@ -48,6 +48,9 @@ pub(crate) struct Arguments {
     /// Length of each file, in MiB
     #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u64).range(1..))]
     file_mib: u64,
+    /// Clients that read bodies into memory, as players do, instead of throwing them away in the kernel
+    #[arg(long)]
+    read: bool,
     /// Core of the servers; default: the first one
     #[arg(long)]
     server_core: Option<usize>,
@@ -184,7 +187,11 @@ fn sample(
         connections: shape.connections,
         range_bytes: shape.range_bytes,
         until: Until::Elapsed(elapsed),
-        check: Check::Length,
+        check: if arguments.read {
+            Check::Read
+        } else {
+            Check::Length
+        },
     };
     load::run(&load(SETTLE))?;
     let device_bytes = server.device_bytes()?;

@@ -58,8 +58,10 @@ pub(crate) enum Until {
 /// How closely bodies are looked at. Status, range and length always are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Check {
-    /// Bodies are counted.
+    /// Bodies are counted, and thrown away in the kernel.
     Length,
+    /// Bodies are counted, and read into memory as a player does.
+    Read,
     /// Bodies are compared with the files.
     Content,
 }

@@ -20,6 +20,9 @@ use super::{Check, Object, SILENCE};
 /// Bytes compared at a time.
 const COMPARE_BYTES: usize = 64 * 1024;
 
+/// Bytes read at a time.
+const READ_BYTES: usize = 64 * 1024;
+
 pub(super) struct Connection<'a> {
     socket: TcpStream,
     check: Check,
@@ -30,6 +33,8 @@ pub(super) struct Connection<'a> {
     text: Vec<u8>,
     /// Start of the response: the head and perhaps some of the body.
     start: Vec<u8>,
+    /// Where bodies are read to.
+    room: Box<[u8]>,
     /// The last response said that the server closes.
     closes: bool,
 }
@@ -67,6 +72,7 @@ impl<'a> Connection<'a> {
             begun: Instant::now(),
             text: Vec::new(),
             start: Vec::with_capacity(HEAD_MAX_BYTES),
+            room: vec![0; if check == Check::Read { READ_BYTES } else { 0 }].into(),
             closes: false,
         })
     }
@@ -148,6 +154,10 @@ impl<'a> Connection<'a> {
         let left = usize::try_from(wanted.length - received).unwrap_or(usize::MAX);
         let count = match self.check {
             Check::Length => arrived(discard(self.socket.as_fd(), left))?,
+            Check::Read => {
+                let room = left.min(self.room.len());
+                arrived(self.socket.read(&mut self.room[..room]))?
+            }
             Check::Content => {
                 let mut piece = [0; COMPARE_BYTES];
                 let count = arrived(self.socket.read(&mut piece[..left.min(COMPARE_BYTES)]))?;
