@@ -21,6 +21,10 @@ use crate::ids::{DeviceId, ETag, Generation, ObjectId};
 use crate::store::DeviceSlot;
 use crate::stripe::StripeLayout;
 
+mod served;
+
+pub use served::Served;
+
 /// A configured device, at the place in the list that is its number everywhere in the daemon.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct IndexDevice {
@@ -65,8 +69,14 @@ pub struct Entry {
 }
 
 /// An object with its columns.
+///
+/// `repr(C)`: what every response writes, `served` and the counts of the `Arc` around all this, lies together in memory.
 #[derive(Debug)]
+#[repr(C)]
 pub struct Object {
+    /// What viewers got of it. An object that is placed anew begins at nothing; what was counted of the one before is
+    /// found in that one.
+    pub served: Served,
     /// Its name.
     pub id: ObjectId,
     /// Bytes.
@@ -298,6 +308,7 @@ impl Places {
             object: id, size, ..
         } = *record;
         Some(Arc::new(Object {
+            served: Served::default(),
             id,
             size,
             etag: id.etag(),
