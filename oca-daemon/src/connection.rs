@@ -18,11 +18,13 @@ use platform::device::{DeviceService, FilledBuffer, ReadError};
 use protocol::config::Serve;
 
 use crate::counters::WorkerCounters;
+use crate::demand::Demand;
+use crate::fills::Fills;
 use crate::limits::{BUFFER_HOLD, HEAD_BYTES, LINGER, LINGER_BYTES, PIPELINED_BYTES, RECHECK};
 use crate::lookup;
 use crate::precondition::{Outcome, evaluate};
 use crate::range::ByteRange;
-use crate::request::{self, Method, Parsed, Reject, Request};
+use crate::request::{self, Method, Parsed, Reject, Request, decode_path};
 use crate::response::{After, DateText, Head, Plain, PlainBody};
 use crate::transfer::{ReadId, Source, Transfer, Wanted};
 
@@ -42,6 +44,10 @@ pub struct Context<'a> {
     pub devices: &'a [Arc<DeviceService>],
     /// Where to count.
     pub counters: &'a WorkerCounters,
+    /// Where to note what viewers want, if anybody is told.
+    pub demand: Option<&'a Demand>,
+    /// The places for transfers that fill other appliances.
+    pub fills: &'a Arc<Fills>,
     /// Set when connections should end after their present answer (drain, stop).
     pub closing: bool,
     /// How long connections may take.
@@ -210,23 +216,26 @@ impl Connection {
     }
 
     fn begin(&mut self, answer: Answer, cx: &Context<'_>) {
-        self.enter(Phase::Answering(answer), cx.counters);
+        self.enter(Phase::Answering(answer), cx.counters, cx.demand);
         self.deadline = cx.now + cx.patience.send;
     }
 
-    /// Every change of phase goes through here, so that the transfers that run are counted right.
-    fn enter(&mut self, phase: Phase, counters: &WorkerCounters) {
-        match (self.is_answering(), matches!(phase, Phase::Answering(_))) {
-            (false, true) => counters.transfers.add(1),
-            (true, false) => counters.transfers.subtract(1),
-            _ => {}
+    /// Every change of phase goes through here, so that the transfers that run, and what they sent, are counted right.
+    fn enter(&mut self, phase: Phase, counters: &WorkerCounters, demand: Option<&Demand>) {
+        match (&self.phase, matches!(phase, Phase::Answering(_))) {
+            (Phase::Answering(answer), false) => {
+                counters.transfers.subtract(1);
+                answer.note(demand);
+            }
+            (Phase::Answering(_), true) | (_, false) => {}
+            (_, true) => counters.transfers.add(1),
         }
         self.phase = phase;
     }
 
     /// The connection is over, whatever it was doing.
-    pub fn end(&mut self, counters: &WorkerCounters) {
-        self.enter(Phase::Closed, counters);
+    pub fn end(&mut self, counters: &WorkerCounters, demand: Option<&Demand>) {
+        self.enter(Phase::Closed, counters, demand);
     }
 
     /// The peer will send no more. A half-closed peer still gets its answer.
@@ -312,12 +321,12 @@ impl Connection {
             } else {
                 lingering()
             };
-            self.enter(next, cx.counters);
+            self.enter(next, cx.counters, cx.demand);
             self.deadline = cx.now + LINGER;
             self.pending = Vec::new();
             return;
         }
-        self.enter(Phase::AwaitingHead, cx.counters);
+        self.enter(Phase::AwaitingHead, cx.counters, cx.demand);
         self.deadline = cx.now
             + if self.pending.is_empty() {
                 cx.patience.idle
@@ -371,7 +380,7 @@ impl Connection {
 
     fn time_out(&mut self, cx: &Context<'_>) {
         cx.counters.timed_out.add(1);
-        self.end(cx.counters);
+        self.end(cx.counters, cx.demand);
     }
 
     /// When [`Connection::late`] should be asked at the latest. Deadlines may come nearer with the next request; looking
@@ -415,6 +424,7 @@ fn answer(request: &Request<'_>, cx: &mut Context<'_>) -> Answer {
         return Answer::plain(Plain::Options, after, body, cx.now);
     }
     let Some(entry) = lookup::find(cx.index, request.path, cx.path) else {
+        note_miss(request, cx);
         return Answer::plain(Plain::Error(404), after, body, cx.now);
     };
     let outcome = evaluate(request, &lookup::representation(entry));
@@ -430,7 +440,20 @@ fn answer(request: &Request<'_>, cx: &mut Context<'_>) -> Answer {
         return Answer::plain(Plain::Error(503), after, body, cx.now);
     }
     let range = range.filter(|range| request.method == Method::Get && range.end > range.start);
-    Answer::object(Arc::clone(entry), outcome, range, after, cx.now)
+    let answer = Answer::object(Arc::clone(entry), outcome, range, after, cx.now);
+    match (request.fill && range.is_some()).then(|| cx.fills.admit()) {
+        None => answer,
+        Some(Some(place)) => answer.for_fill(place),
+        Some(None) => Answer::plain(Plain::Error(429), after, body, cx.now),
+    }
+}
+
+/// An appliance that fills asks for what may come yet: only what viewers miss is told.
+fn note_miss(request: &Request<'_>, cx: &mut Context<'_>) {
+    let demand = cx.demand.filter(|_| !request.fill);
+    if let (Some(demand), Some(path)) = (demand, decode_path(request.path, cx.path)) {
+        demand.missed(path);
+    }
 }
 
 fn after(request: &Request<'_>, closing: bool) -> After {

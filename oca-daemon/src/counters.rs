@@ -67,8 +67,8 @@ impl Latency {
 }
 
 /// The statuses that the daemon answers with; the label set of `oca_http_requests_total`.
-pub const STATUSES: [u16; 15] = [
-    200, 204, 206, 304, 400, 404, 405, 408, 412, 416, 417, 431, 501, 503, 505,
+pub const STATUSES: [u16; 16] = [
+    200, 204, 206, 304, 400, 404, 405, 408, 412, 416, 417, 429, 431, 501, 503, 505,
 ];
 
 /// Bytes and reads of one device as this worker sent them.
@@ -98,6 +98,8 @@ pub struct WorkerCounters {
     pub answers: [Counter; STATUSES.len()],
     /// Body bytes handed to the kernel.
     pub body_bytes: Counter,
+    /// Of them, sent to other appliances that fill from this one.
+    pub fill_bytes: Counter,
     /// Transfers that ended before their last byte: the peer went away.
     pub aborted_by_peer: Counter,
     /// Transfers that ended before their last byte: a device failed in the middle.

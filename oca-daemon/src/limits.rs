@@ -56,8 +56,17 @@ pub const LINGER: Duration = Duration::from_secs(2);
 /// Bytes drained from such a connection before it is closed all the same.
 pub const LINGER_BYTES: u64 = 256 * 1024;
 
-/// Seconds that a 503 asks the client to wait.
+/// Seconds that a 503, or the 429 of a fill, asks the client to wait.
 pub const RETRY_AFTER_SECONDS: u32 = 2;
+
+/// Objects that were served and that the report has not looked at yet. Cost: 16 bytes each; the bytes of more wait at the object.
+pub const SERVED_QUEUE: usize = 16 * 1024;
+
+/// Bytes of a path that is counted when it is missed: no object has a longer one.
+pub const MISSED_PATH_BYTES: usize = protocol::limits::PATH_MAX_BYTES;
+
+/// Missed paths that the report has not looked at yet. Cost: [`MISSED_PATH_BYTES`] each; more are left out.
+pub const MISSED_QUEUE: usize = 512;
 
 /// The memory tier's share of the machine's memory unless configured: one half.
 pub const MEMORY_TIER_SHARE: u64 = 2;
@@ -105,6 +114,7 @@ pub const DEVICE_QUEUE: u32 = 8 * 1024;
 
 const _: () = assert!(HEAD_BYTES >= RECEIVE_BUFFER_BYTES as usize);
 const _: () = assert!(READS_PER_TRANSFER >= 2);
+const _: () = assert!(MISSED_PATH_BYTES <= u16::MAX as usize);
 
 /// Connections to one admin address at once; more wait in the kernel's queue. Cost: a descriptor and about 20 KiB each.
 pub const ADMIN_CONNECTIONS: usize = 64;

@@ -3,6 +3,8 @@
 //! Bodies are never read: a request that announces one is answered and its connection closed, so that no byte of a body
 //! is ever taken for another request (RFC 9112 section 11.2).
 
+use protocol::control::FILL_HEADER;
+
 use crate::limits::{HEAD_BYTES, HEAD_FIELDS};
 
 /// The methods that we know.
@@ -27,6 +29,8 @@ pub struct Request<'a> {
     pub range: Option<&'a [u8]>,
     /// The preconditions.
     pub conditions: Conditions<'a>,
+    /// Whether another appliance asks, to fill itself.
+    pub fill: bool,
     /// Whether the connection may serve another request after this one.
     pub keep_alive: bool,
     /// Whether the request came as HTTP/1.0, which is told `Connection: keep-alive` explicitly.
@@ -130,6 +134,7 @@ fn interpret<'a>(head: &httparse::Request<'_, 'a>) -> Result<Request<'a>, Reject
         path: path_of(target, method)?,
         range: fields.range.value(),
         conditions: fields.conditions,
+        fill: fields.fill,
         keep_alive: fields.keep_alive,
         http_1_0,
     })
@@ -202,6 +207,7 @@ struct Fields<'a> {
     range: Single<'a>,
     host: Single<'a>,
     conditions: Conditions<'a>,
+    fill: bool,
     keep_alive: bool,
     has_body: bool,
 }
@@ -230,6 +236,7 @@ impl<'a> Fields<'a> {
             5 if name.eq_ignore_ascii_case("range") => self.range.add(value),
             6 if name.eq_ignore_ascii_case("expect") => return expectation(value),
             8 if name.eq_ignore_ascii_case("if-match") => self.conditions.if_match = Some(value),
+            8 if name.eq_ignore_ascii_case(FILL_HEADER) => self.fill = true,
             8 if name.eq_ignore_ascii_case("if-range") => self.conditions.if_range = Some(value),
             10 if name.eq_ignore_ascii_case("connection") => self.connection(value),
             13 if name.eq_ignore_ascii_case("if-none-match") => {

@@ -187,7 +187,7 @@ impl Head {
         self.number_field("Content-Length", reason.len() as u64 + 1);
         match status {
             405 => self.put(b"Allow: GET, HEAD, OPTIONS\r\n"),
-            503 => self.number_field("Retry-After", u64::from(RETRY_AFTER_SECONDS)),
+            429 | 503 => self.number_field("Retry-After", u64::from(RETRY_AFTER_SECONDS)),
             _ => {}
         }
         self.end(after);
@@ -232,6 +232,7 @@ fn reason(status: u16) -> &'static str {
         412 => "Precondition Failed",
         416 => "Range Not Satisfiable",
         417 => "Expectation Failed",
+        429 => "Too Many Requests",
         431 => "Request Header Fields Too Large",
         501 => "Not Implemented",
         503 => "Service Unavailable",

@@ -14,6 +14,8 @@ use protocol::config::Config;
 
 use crate::catalog_watch::CatalogStatus;
 use crate::counters::WorkerCounters;
+use crate::demand::Demand;
+use crate::fills::Fills;
 use crate::limits::ADMISSION_QUEUE;
 use crate::memory_tier::{Candidate, MemoryStatus};
 
@@ -59,6 +61,10 @@ pub struct Shared {
     pub devices: Box<[Arc<DeviceService>]>,
     /// Counters of each worker, written by it alone.
     pub workers: Box<[Arc<WorkerCounters>]>,
+    /// Transfers to appliances that fill from this one.
+    pub fills: Arc<Fills>,
+    /// What viewers want, for the report; `None` if there is no control endpoint to report to.
+    pub demand: Option<Demand>,
     /// Pieces that viewers want; taken by [`crate::memory_tier`].
     pub candidates: ArrayQueue<Candidate>,
     /// What the memory tier holds, written by it alone.
@@ -94,6 +100,8 @@ impl Shared {
             .map(|_| Arc::new(WorkerCounters::new(devices.len())))
             .collect();
         Self {
+            fills: Arc::new(Fills::new(config.serve.max_fills)),
+            demand: config.control.is_some().then(Demand::default),
             config: ArcSwap::new(config),
             started: Instant::now(),
             index: ArcSwap::new(index),

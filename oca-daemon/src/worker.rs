@@ -83,6 +83,8 @@ impl Thought {
             index,
             devices: &self.shared.devices,
             counters: &self.counters,
+            demand: self.shared.demand.as_ref(),
+            fills: &self.shared.fills,
             closing: self.closing,
             patience: self.patience,
             head: &mut self.head,
@@ -339,7 +341,8 @@ impl Worker {
         if slot.connection.is_cut_short() {
             counters.aborted_by_peer.add(1);
         }
-        slot.connection.end(counters);
+        let demand = self.thought.shared.demand.as_ref();
+        slot.connection.end(counters, demand);
         self.reactor.close(token);
     }
 

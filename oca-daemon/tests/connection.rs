@@ -10,6 +10,8 @@ use content_store::catalog::CatalogReader;
 use content_store::{Index, IndexDevice};
 use oca_daemon::connection::{Connection, Context, Late, Patience, Step};
 use oca_daemon::counters::WorkerCounters;
+use oca_daemon::demand::Demand;
+use oca_daemon::fills::Fills;
 use oca_daemon::response::{DateText, Head};
 use oca_daemon::transfer::Source;
 use platform::device::{DeviceOptions, DeviceService, Mailbox, ReadRequest};
@@ -18,13 +20,37 @@ use support::{Plan, Site, assert_same, content};
 
 const SIZE: usize = 2_500_000;
 
+/// Where things are counted.
+struct Tally {
+    counters: WorkerCounters,
+    demand: Demand,
+    fills: Arc<Fills>,
+}
+
+impl Tally {
+    /// Bytes that were noted as served, by object's size.
+    fn served(&self) -> Vec<(u64, u64)> {
+        let mut served = Vec::new();
+        self.demand
+            .take_served(|object, bytes| served.push((object.size, bytes)));
+        served.sort_unstable();
+        served
+    }
+
+    fn missed(&self) -> Vec<String> {
+        let mut missed = Vec::new();
+        self.demand.take_missed(|path| missed.push(path.to_owned()));
+        missed
+    }
+}
+
 /// What a worker has, without a socket.
 struct Bench {
     _site: Site,
     index: Index,
     devices: Vec<Arc<DeviceService>>,
     mailbox: Arc<Mailbox>,
-    counters: WorkerCounters,
+    tally: Tally,
     head: Head,
     path: Box<[u8; oca_daemon::limits::HEAD_BYTES]>,
     now: Instant,
@@ -54,7 +80,11 @@ impl Bench {
         drop(store);
         Self {
             index: Index::build(snapshot, &places, None).index,
-            counters: WorkerCounters::new(devices.len()),
+            tally: Tally {
+                counters: WorkerCounters::new(devices.len()),
+                demand: Demand::default(),
+                fills: Arc::new(Fills::new(1)),
+            },
             devices,
             mailbox: Mailbox::new(64, Box::new(|| ())),
             head: Head::default(),
@@ -74,7 +104,7 @@ impl Bench {
             let mut cx = context(
                 &self.index,
                 &self.devices,
-                &self.counters,
+                &self.tally,
                 &mut self.head,
                 &mut self.path,
                 self.now,
@@ -124,7 +154,7 @@ impl Bench {
 fn context<'a>(
     index: &'a Index,
     devices: &'a [Arc<DeviceService>],
-    counters: &'a WorkerCounters,
+    tally: &'a Tally,
     head: &'a mut Head,
     path: &'a mut [u8; oca_daemon::limits::HEAD_BYTES],
     now: Instant,
@@ -137,7 +167,9 @@ fn context<'a>(
         date: &DATE,
         index,
         devices,
-        counters,
+        counters: &tally.counters,
+        demand: Some(&tally.demand),
+        fills: &tally.fills,
         closing,
         patience: patience(),
         head,
@@ -242,10 +274,63 @@ fn a_pipeline_is_answered_in_order_and_exactly() {
     assert_eq!(answers[2].1, b"0123456789");
     assert_same(&answers[5].1, &bytes[SIZE - 5..], "the last bytes");
     assert_eq!(
-        bench.counters.transfers.value(),
+        bench.tally.counters.transfers.value(),
         0,
         "no transfer is left over"
     );
+    assert_eq!(
+        bench.tally.served(),
+        [(10, 10), (SIZE as u64, 1_000_005)],
+        "what viewers got, and no more"
+    );
+    assert_eq!(bench.tally.missed(), ["/none"]);
+}
+
+/// What fills another appliance is not what viewers want; and its place is given back whenever it ends.
+#[test]
+fn a_fill_holds_a_place_and_is_no_popularity() {
+    let mut bench = Bench::new();
+    let head = |path: &str| {
+        format!("GET {path} HTTP/1.1\r\nHost: h\r\nOca-Fill: c002.test.example\r\n\r\n")
+    };
+    let just_head = head("/a").replace("GET", "HEAD");
+    let pipeline = head("/a") + &just_head + &head("/none") + &head("/small");
+    let answers = bodies_of(&bench.exchange(pipeline.as_bytes(), &mut greedy));
+    let statuses: Vec<u16> = answers.iter().map(|(status, _)| *status).collect();
+    assert_eq!(statuses, [200, 200, 404, 200]);
+    assert_same(&answers[0].1, &content(1, SIZE), "the whole");
+    assert_eq!(
+        bench.tally.counters.fill_bytes.value(),
+        bench.tally.counters.body_bytes.value()
+    );
+    assert!(bench.tally.served().is_empty() && bench.tally.missed().is_empty());
+
+    let place = bench
+        .tally
+        .fills
+        .admit()
+        .expect("all places were given back");
+    let refused = bench.exchange(head("/a").as_bytes(), &mut greedy);
+    let refused = String::from_utf8(refused).expect("text");
+    assert!(
+        refused.starts_with("HTTP/1.1 429 ") && refused.contains("\r\nRetry-After: "),
+        "{refused}"
+    );
+    drop(place);
+    let mut cx = context(
+        &bench.index,
+        &bench.devices,
+        &bench.tally,
+        &mut bench.head,
+        &mut bench.path,
+        bench.now,
+        false,
+    );
+    let mut connection = Connection::new(bench.now, &patience());
+    connection.received(head("/a").as_bytes(), &mut cx, Vec::new);
+    assert_eq!(bench.tally.fills.running(), 1);
+    connection.end(&bench.tally.counters, Some(&bench.tally.demand));
+    assert_eq!(bench.tally.fills.running(), 0, "cut in the middle");
 }
 
 #[test]
@@ -273,7 +358,7 @@ fn any_input_ends_in_answers_and_a_close() {
         let mut bench = bench.borrow_mut();
         let sent = bench.exchange(&input, &mut |most| most.min(cut));
         prop_assert!(sent.is_empty() || sent.starts_with(b"HTTP/1.1 "));
-        prop_assert_eq!(bench.counters.transfers.value(), 0);
+        prop_assert_eq!(bench.tally.counters.transfers.value(), 0);
     });
 }
 
@@ -300,7 +385,7 @@ fn a_slow_head_is_answered_408_and_an_idle_connection_just_closed() {
         let mut cx = context(
             &bench.index,
             &bench.devices,
-            &bench.counters,
+            &bench.tally,
             &mut bench.head,
             &mut bench.path,
             now,
@@ -321,7 +406,7 @@ fn a_slow_head_is_answered_408_and_an_idle_connection_just_closed() {
     let mut cx = context(
         &bench.index,
         &bench.devices,
-        &bench.counters,
+        &bench.tally,
         &mut bench.head,
         &mut bench.path,
         start,
@@ -334,7 +419,7 @@ fn a_slow_head_is_answered_408_and_an_idle_connection_just_closed() {
     let mut cx = context(
         &bench.index,
         &bench.devices,
-        &bench.counters,
+        &bench.tally,
         &mut bench.head,
         &mut bench.path,
         now,

@@ -191,6 +191,8 @@ impl Audience {
             backend,
             memory,
             workers: 2,
+            // What is served is noted for the report; nobody takes it.
+            control: "http://127.0.0.1:9/",
             ..Plan::default()
         });
         let bytes = content(5, OBJECT_BYTES);

@@ -11,6 +11,7 @@ use steering::UnixTime;
 
 use crate::catalog_watch::CatalogStatus;
 use crate::counters::WorkerCounters;
+use crate::fills::Fills;
 use crate::limits::WORKER_STUCK;
 use crate::memory_tier::MemoryStatus;
 use crate::shared::Shared;
@@ -29,6 +30,8 @@ pub struct Observation {
     pub backend: String,
     /// Counters of each worker.
     pub workers: Vec<Arc<WorkerCounters>>,
+    /// Transfers to appliances that fill from this one.
+    pub fills: Arc<Fills>,
     /// The devices in the order of the configuration.
     pub devices: Vec<ObservedDevice>,
     /// The memory tier.
@@ -90,6 +93,7 @@ impl Observation {
             started: shared.started,
             backend: shared.chosen.backend.to_string(),
             workers: shared.workers.to_vec(),
+            fills: Arc::clone(&shared.fills),
             devices: devices(&config, shared),
             memory: Arc::clone(&shared.memory),
             memory_problem: shared

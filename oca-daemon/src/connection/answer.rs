@@ -7,6 +7,8 @@ use content_store::Entry;
 use platform::device::DeviceService;
 
 use super::{Context, Step};
+use crate::demand::Demand;
+use crate::fills::Place;
 use crate::limits::READ_UNIT_UNKNOWN;
 use crate::lookup;
 use crate::precondition::Outcome;
@@ -20,6 +22,10 @@ pub(super) struct Answer {
     pub(super) started: Instant,
     pub(super) after: After,
     pub(super) body: Option<Transfer>,
+    /// The body's bytes that the kernel took.
+    body_sent: u64,
+    /// Held by an answer that fills another appliance.
+    fill: Option<Place>,
     what: What,
     head: HeadProgress,
 }
@@ -45,6 +51,8 @@ impl Answer {
             started: now,
             after,
             body: None,
+            body_sent: 0,
+            fill: None,
             what: What::Plain(plain, body),
             head: HeadProgress::Unsent,
         }
@@ -62,8 +70,27 @@ impl Answer {
             started: now,
             after,
             body,
+            body_sent: 0,
+            fill: None,
             what: What::Object(entry, outcome),
             head: HeadProgress::Unsent,
+        }
+    }
+
+    /// The same for another appliance, which holds `place` until the answer ends.
+    pub(super) fn for_fill(self, place: Place) -> Self {
+        Self {
+            fill: Some(place),
+            ..self
+        }
+    }
+
+    /// The answer has ended: notes what a viewer got.
+    pub(super) fn note(&self, demand: Option<&Demand>) {
+        if let (Some(demand), None, What::Object(entry, _), 1..) =
+            (demand, &self.fill, &self.what, self.body_sent)
+        {
+            demand.served(&entry.object, self.body_sent);
         }
     }
 
@@ -143,7 +170,11 @@ impl Answer {
         }
         if let Some(transfer) = self.body.as_mut().filter(|_| body > 0) {
             transfer.sent(body);
+            self.body_sent += body;
             cx.counters.body_bytes.add(body);
+            if self.fill.is_some() {
+                cx.counters.fill_bytes.add(body);
+            }
         }
     }
 

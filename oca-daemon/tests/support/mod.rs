@@ -62,6 +62,8 @@ pub(crate) struct Plan<'a> {
     pub(crate) workers: u16,
     /// Memory tier, as in the configuration.
     pub(crate) memory: &'a str,
+    /// Base URL of the control endpoint; empty: there is none.
+    pub(crate) control: &'a str,
 }
 
 impl Default for Plan<'_> {
@@ -72,6 +74,7 @@ impl Default for Plan<'_> {
             backend: "auto",
             workers: 1,
             memory: "4 MiB",
+            control: "",
         }
     }
 }
@@ -101,7 +104,13 @@ impl Site {
             };
             device::initialise(&site.device(device), &options).expect("a fresh device");
         }
-        fs::write(site.config(), site.configuration(plan)).expect("configuration");
+        let mut configuration = site.configuration(plan);
+        if !plan.control.is_empty() {
+            fs::write(site.path("control.pub"), "not read by the daemon").expect("a key");
+            fs::write(site.path("token"), "secret-1\n").expect("a token");
+            configuration += &site.control(plan.control);
+        }
+        fs::write(site.config(), configuration).expect("configuration");
         site
     }
 
@@ -121,6 +130,15 @@ impl Site {
             plan.memory,
             plan.stripe_width,
             devices.join(", ")
+        )
+    }
+
+    fn control(&self, url: &str) -> String {
+        format!(
+            "[control]\nurl = {url:?}\nkeys = [{:?}]\ntoken_file = {:?}\nreport_interval = \"1 s\"\n\
+             [fill]\nwindow = \"02:00-14:00\"\n",
+            self.path("control.pub"),
+            self.path("token"),
         )
     }
 

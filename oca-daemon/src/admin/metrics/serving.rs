@@ -49,7 +49,26 @@ pub(super) fn add(page: &mut Page, observed: &Observation) {
             ),
         ],
     );
+    add_fills(page, observed);
     add_connections(page, observed);
+}
+
+fn add_fills(page: &mut Page, observed: &Observation) {
+    page.gauge(
+        "oca_fill_transfers",
+        "Transfers to other appliances that fill from this one; at most serve.max_fills.",
+        f64::from(observed.fills.running()),
+    );
+    page.counter(
+        "oca_fill_sent_bytes_total",
+        "Body bytes sent to other appliances that fill from this one.",
+        observed.total(|worker| worker.fill_bytes.value()),
+    );
+    page.counter(
+        "oca_fill_refused_total",
+        "Requests of other appliances that were answered 429, because serve.max_fills transfers ran.",
+        observed.fills.refused(),
+    );
 }
 
 fn add_connections(page: &mut Page, observed: &Observation) {
