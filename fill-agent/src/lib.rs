@@ -3,3 +3,10 @@
 //! ```text
 //! Manifest -> Plan -> Fetched -> Verified -> Published     one type each; a step cannot be skipped
 //! ```
+
+pub mod guard;
+pub mod limits;
+pub mod planner;
+pub mod rate;
+pub mod retry;
+pub mod window;

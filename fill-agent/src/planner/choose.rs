@@ -1,0 +1,79 @@
+//! Which wanted object belongs in which tier, if all came at once.
+//!
+//! Tier by tier, hot before capacity: whoever may be in this tier is taken in the order of rank as long as it fits; who does not
+//! fit competes for the next tier. What is held in this tier or in an earlier one counts as in place, and ranks higher for it. So a
+//! plan that was carried out chooses the same again: what was chosen ranks higher than before, the rest lower.
+
+use super::wants::{Rank, Wants, tier_order};
+use super::{Situation, Tier};
+
+/// For each wanted object its tier, or none.
+pub(super) struct Choice {
+    pub(super) tiers: Vec<Option<usize>>,
+}
+
+pub(super) fn choose(situation: &Situation<'_>, wants: &Wants) -> Choice {
+    let mut choice = Choice {
+        tiers: vec![None; wants.objects.len()],
+    };
+    let order: Vec<usize> = tier_order(situation.tiers).collect();
+    let place = |tier: usize| order.iter().position(|other| *other == tier);
+    for (position, tier) in order.iter().copied().enumerate() {
+        let mut candidates: Vec<(Rank, usize)> = Vec::new();
+        for (index, want) in wants.objects.iter().enumerate() {
+            let lies = want.tier.and_then(place);
+            let may = place(want.first_tier) <= Some(position) || lies == Some(position);
+            if may && choice.tiers[index].is_none() {
+                let in_place = lies.is_some_and(|lies| lies <= position);
+                let rank = if in_place {
+                    want.rank().in_place()
+                } else {
+                    want.rank()
+                };
+                candidates.push((rank, index));
+            }
+        }
+        candidates.sort_unstable();
+        let mut room = capacity(situation, tier, position > 0);
+        for (_, index) in candidates {
+            let size = i128::from(wants.objects[index].size);
+            if size <= room {
+                room -= size;
+                choice.tiers[index] = Some(tier);
+            }
+        }
+    }
+    choice
+}
+
+/// Bytes that wanted objects may have in a tier: up to the high watermark, beside what is not ours. A tier below another one keeps
+/// half of what is between the watermarks free of them: two full tiers could not exchange objects otherwise.
+fn capacity(situation: &Situation<'_>, tier: usize, below: bool) -> i128 {
+    let objects = situation.held.iter().filter(|held| held.tier == tier);
+    let held: i128 = objects.map(|held| i128::from(held.size)).sum();
+    let swing = if below { slack(situation, tier) / 2 } else { 0 };
+    held + free(situation, tier) - swing
+}
+
+/// Bytes that may come before the high watermark is reached; negative above it.
+pub(super) fn free(situation: &Situation<'_>, tier: usize) -> i128 {
+    let Tier { devices, .. } = &situation.tiers[tier];
+    let sum = |bytes: fn(&super::Device) -> u64| -> i128 {
+        devices.iter().map(|device| i128::from(bytes(device))).sum()
+    };
+    let total = sum(|device| device.total_bytes);
+    let above = total * i128::from(100 - situation.high_watermark.percent().min(100)) / 100;
+    sum(|device| device.room_bytes) - above
+}
+
+/// Bytes between the watermarks.
+pub(super) fn slack(situation: &Situation<'_>, tier: usize) -> i128 {
+    let devices = &situation.tiers[tier].devices;
+    let total: i128 = devices
+        .iter()
+        .map(|device| i128::from(device.total_bytes))
+        .sum();
+    let high = situation.high_watermark.percent();
+    let percent = high.saturating_sub(situation.low_watermark.percent());
+    total * i128::from(percent) / 100
+}
