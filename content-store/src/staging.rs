@@ -13,7 +13,7 @@ use platform::file::{self, DirectWriter};
 use crate::chunk_tree::ChunkTree;
 use crate::device::Device;
 use crate::error::StoreError;
-use crate::ids::ObjectId;
+use crate::ids::{DeviceId, ObjectId};
 use crate::limits::{CRC_BLOCK_BYTES, GROUP_BYTES};
 use crate::store::{Step, StepHook};
 use crate::stripe::StripeLayout;
@@ -125,6 +125,13 @@ impl Staging {
     /// Bytes written so far: the offset of the next group.
     pub fn written(&self) -> u64 {
         self.written
+    }
+
+    /// The device that the next group goes to; after the last group, the last one's.
+    pub fn next_device(&self) -> DeviceId {
+        let next = self.written.min(self.tree.size().saturating_sub(1));
+        let (column, _) = self.layout.locate(next);
+        self.columns[column].device.id()
     }
 
     /// Verifies and writes the next group: 1 MiB, less at the object's end.
