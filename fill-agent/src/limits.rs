@@ -43,5 +43,54 @@ pub const DISPLACE_PERCENT: u64 = 125;
 /// Changes of a plan's moves are tried again as long as one succeeds, this often at most: each try is linear in what waits.
 pub const MOVE_ROUNDS: usize = 16;
 
+// Sources.
+
+/// Fields in the head of an answer.
+pub const HEADERS_MAX: usize = 100;
+
+/// Addresses of one name that are tried.
+pub const ADDRESSES_MAX: usize = 4;
+
+/// Redirects that are followed for one request.
+pub const REDIRECTS_MAX: usize = 3;
+
+/// Connections that wait for their next request, and for how long. Servers close theirs after 5 s to 75 s; one that is closed costs a
+/// second try.
+pub const IDLE_CONNECTIONS_MAX: usize = 64;
+/// See [`IDLE_CONNECTIONS_MAX`].
+pub const IDLE_CONNECTION_AGE: Duration = Duration::from_secs(30);
+
+/// For a connection to one address, TLS included.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// From a request to the end of the head of its answer. An upstream appliance may have to wait for a disk.
+pub const HEAD_TIMEOUT: Duration = Duration::from_secs(20);
+/// Without any byte of a body.
+pub const IDLE_TIMEOUT: Duration = Duration::from_secs(20);
+/// A source that gives less than [`SPEED_MIN_BYTES_PER_S`] over so much waiting for it is left.
+pub const SPEED_WINDOW: Duration = Duration::from_secs(30);
+/// The slowest transfer that is kept: many of them share a long line.
+pub const SPEED_MIN_BYTES_PER_S: u64 = 16 << 10;
+
+/// Objects that a peer has not got yet are asked for again at most this often, all together.
+pub const MISS_SPACING: Duration = Duration::from_millis(20);
+
+// Fetches.
+
+/// One request asks for so much of an object.
+pub const RANGE_BYTES: u64 = 8 << 20;
+/// Ranges of one object that are asked for at once: with `fill.parallel` objects, so much memory each.
+pub const LOOK_AHEAD_RANGES: usize = 2;
+/// Rounds through all sources, none of which gives an object, until it is given up for this plan.
+pub const ROUNDS_MAX: u32 = 3;
+/// An object that is half written waits with its files open for a source that is busy for so long.
+pub const BUSY_IN_PLACE: Duration = Duration::from_secs(15);
+/// How long one write, or one sync, may take before its device counts as failed.
+pub const WRITE_DEADLINE: Duration = Duration::from_secs(30);
+/// An object whose device does not answer comes back after this.
+pub const DEVICE_PAUSE: Duration = Duration::from_secs(30);
+/// Failures that status shows.
+pub const FAILURES_SHOWN: usize = 20;
+
 const _: () = assert!(RATE_CREDIT.as_millis() as u64 + 1000 / PIECES_PER_SECOND < 500);
 const _: () = assert!(DISPLACE_PERCENT > 100);
+const _: () = assert!(RANGE_BYTES.is_multiple_of(content_store::limits::GROUP_BYTES));

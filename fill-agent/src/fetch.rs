@@ -1,0 +1,110 @@
+//! Fetching: the objects of a plan, from the sources, verified, into staging.
+//!
+//! ```text
+//! Job --schedule--> turn: source, tree, Store::stage --feed--> Staging full --seal--> Fetched
+//! ```
+//! An object is asked of its peer, then of upstream appliances, then of origins; every group is verified before it is written, and
+//! nothing that was verified is fetched again: the next source goes on where the last one ended. What an error means is decided in
+//! [`turn`]. An object that waits for a source occupies no place among the objects that are fetched.
+
+mod feed;
+mod progress;
+mod ranges;
+mod schedule;
+mod turn;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use content_store::chunk_tree::ChunkTree;
+use content_store::{Content, Stage, StoreError};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::lanes::{Lanes, Late};
+use crate::source::{SourceError, Sources, Wanted};
+
+pub use progress::Progress;
+
+/// One object to fetch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Job {
+    /// What to ask for: root, size, and one of its paths.
+    pub wanted: Wanted,
+    /// Name of the tier where it shall lie.
+    pub tier: String,
+    /// Index of the peer that holds it or fetches it for the cluster.
+    pub via: Option<u16>,
+}
+
+/// What became of a job.
+pub enum Outcome {
+    /// All its bytes are here: to be published.
+    Fetched {
+        /// The job.
+        job: Job,
+        /// The bytes.
+        content: Content,
+    },
+    /// It could not be fetched, and trying again soon changes nothing.
+    Failed {
+        /// The job.
+        job: Job,
+        /// Why.
+        failure: Failure,
+    },
+}
+
+/// Why an object could not be fetched.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// No source gives it. The last one's answer.
+    #[error("{source_name}: {error}")]
+    Sources {
+        /// Name of the source.
+        source_name: String,
+        /// What it did.
+        error: SourceError,
+    },
+    /// The store does not take it.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A device does not answer.
+    #[error("device {}: {}", .0.device, .0.cause)]
+    Device(#[from] Late),
+}
+
+/// `Store::stage`, on a thread that may block.
+pub type StageObject = Arc<dyn Fn(ChunkTree, &str) -> Result<Stage, StoreError> + Send + Sync>;
+
+/// Fetches what a plan lists.
+#[derive(Clone)]
+pub struct Fill {
+    /// Where bytes come from.
+    pub sources: Sources,
+    /// Where they go.
+    pub stage: StageObject,
+    /// The threads that write.
+    pub lanes: Arc<Lanes>,
+    /// What is going on, for status.
+    pub progress: Arc<Progress>,
+    /// Objects that are fetched at once: `fill.parallel`.
+    pub parallel: usize,
+    /// How long objects wait for a peer that gives none: `fill.peer_patience`.
+    pub peer_patience: Duration,
+}
+
+impl Fill {
+    /// Fetches the jobs in their order and sends what becomes of each. Ends when all have an outcome; or at once when it is
+    /// cancelled, and then what was verified stays in staging.
+    pub async fn run(
+        &self,
+        jobs: Vec<Job>,
+        outcomes: mpsc::Sender<Outcome>,
+        cancelled: CancellationToken,
+    ) {
+        let schedule = schedule::Schedule::new(self, jobs, outcomes);
+        cancelled.run_until_cancelled(schedule.run()).await;
+        self.progress.clear();
+    }
+}

@@ -1,0 +1,317 @@
+//! One turn of one object: as far as it comes without waiting for a source. Here it is decided what an error means.
+//!
+//! | | peer | upstream | origin |
+//! |---|---|---|---|
+//! | has not got it | waited for, within its patience | left | left |
+//! | busy | waited for, within its patience | waited for, within its patience | later |
+//! | cannot be reached, too slow, cut | waited for, within its patience | later | later |
+//! | lies, changed, refuses, redirects | left | left | left |
+//!
+//! *Left*: not asked again in this round. *Later*: the next source is asked; if none gives it, the object comes back for this one.
+//! When all are left the round is over: the next one begins after a pause, and after [`ROUNDS_MAX`] the object is given up until
+//! the next plan.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use content_store::{Content, Stage, Staging};
+use protocol::manifest::SourceKind;
+
+use super::feed::{Fed, feed};
+use super::progress::Transfer;
+use super::{Failure, Fill, Job};
+use crate::lanes::STORE;
+use crate::limits::{BUSY_IN_PLACE, DEVICE_PAUSE, ROUNDS_MAX};
+use crate::retry::{Fault, Permit, backoff};
+use crate::source::{Source, SourceError};
+use crate::tree;
+
+/// What one object went through so far.
+#[derive(Debug, Default)]
+pub(super) struct Tries {
+    /// Pauses since bytes came.
+    pauses: u32,
+    /// Rounds through all sources.
+    rounds: u32,
+    /// Names of the sources that were left in this round.
+    left: Vec<String>,
+}
+
+/// Where a turn ended.
+pub(super) enum End {
+    /// All bytes are here.
+    Done(Content),
+    /// To go on then.
+    Wait {
+        until: Instant,
+        /// What for, as the end of a sentence.
+        what: String,
+    },
+    /// Not in this plan.
+    GivenUp(Failure),
+}
+
+/// Why a source does not give the rest of an object now.
+enum Stop {
+    /// It is not to be asked before then.
+    Blocked(Instant),
+    Error(SourceError),
+}
+
+/// What follows from it.
+enum Verdict {
+    Wait(Instant),
+    Later(Instant),
+    Left,
+}
+
+pub(super) struct Turn<'a> {
+    fill: &'a Fill,
+    job: &'a Job,
+    tries: &'a mut Tries,
+    transfer: &'a Transfer,
+    /// Open between two sources.
+    staging: Option<Staging>,
+}
+
+impl<'a> Turn<'a> {
+    pub(super) fn new(
+        fill: &'a Fill,
+        job: &'a Job,
+        tries: &'a mut Tries,
+        transfer: &'a Transfer,
+    ) -> Self {
+        Self {
+            fill,
+            job,
+            tries,
+            transfer,
+            staging: None,
+        }
+    }
+
+    pub(super) async fn run(mut self) -> End {
+        let mut soonest: Option<(Instant, String)> = None;
+        let mut last = None;
+        for source in self.fill.sources.order(self.job.via) {
+            if self.tries.left.iter().any(|name| name == source.name()) {
+                continue;
+            }
+            self.transfer.from(source.name());
+            let stop = match self.exhaust(&source).await {
+                Ok(end) => return end,
+                Err(stop) => stop,
+            };
+            let what = waits_for(&source, &stop);
+            match self.verdict(&source, &stop) {
+                Verdict::Wait(until) => return End::Wait { until, what },
+                Verdict::Later(until) => {
+                    if soonest.as_ref().is_none_or(|(soonest, _)| until < *soonest) {
+                        soonest = Some((until, what));
+                    }
+                }
+                Verdict::Left => self.tries.left.push(source.name().into()),
+            }
+            if let Stop::Error(error) = stop {
+                last = Some((source, error));
+            }
+        }
+        match soonest {
+            Some((until, what)) => End::Wait { until, what },
+            None => self.round_over(last),
+        }
+    }
+
+    /// Asks one source for all that is missing.
+    async fn exhaust(&mut self, source: &Arc<Source>) -> Result<End, Stop> {
+        loop {
+            if let Permit::Until(until) = source.health.permit(Instant::now()) {
+                return Err(Stop::Blocked(until));
+            }
+            let error = match self.ask(source).await {
+                Ok(end) => return Ok(end),
+                Err(error) => error,
+            };
+            source.failed(&error);
+            self.note(source, &error);
+            match error {
+                // Not worth closing what is half written.
+                SourceError::Busy { pause, .. }
+                    if self.staging.is_some() && pause <= BUSY_IN_PLACE =>
+                {
+                    self.transfer.waits_for("the source, which is busy");
+                    tokio::time::sleep(pause).await;
+                }
+                error => return Err(Stop::Error(error)),
+            }
+        }
+    }
+
+    async fn ask(&mut self, source: &Arc<Source>) -> Result<End, SourceError> {
+        let staging = match self.staging.take() {
+            Some(staging) => staging,
+            None => {
+                // A peer may not have it yet: asked before anything is made ready for its bytes.
+                if source.kind() == SourceKind::Peer {
+                    source.holds(&self.job.wanted).await?;
+                }
+                match self.stage().await {
+                    Ok(staging) => staging,
+                    Err(end) => return Ok(end),
+                }
+            }
+        };
+        let before = staging.written();
+        self.transfer.done(before);
+        let (staging, error) =
+            match feed(self.fill, source, &self.job.wanted, self.transfer, staging).await {
+                Fed::Whole(staging) => return Ok(self.seal(staging).await),
+                Fed::Left(staging, error) => (staging, error),
+                Fed::Stopped(failure) => return Ok(stopped(failure)),
+            };
+        if staging.written() > before {
+            self.tries.pauses = 0;
+        }
+        self.staging = Some(staging);
+        Err(error)
+    }
+
+    /// Makes ready for the bytes: the chunk tree, and a place in the store.
+    async fn stage(&mut self) -> Result<Staging, End> {
+        self.transfer.waits_for("its chunk tree");
+        let control = self.fill.sources.control().clone();
+        let tree = match tree::tree(&control, &self.job.wanted).await {
+            Ok(tree) => tree,
+            Err(error) => return Err(self.no_tree(&control, &error)),
+        };
+        self.transfer.waits_for("a place in the store");
+        let (stage, tier) = (self.fill.stage.clone(), self.job.tier.clone());
+        let staged = self
+            .fill
+            .lanes
+            .run(STORE, 0, move || stage(tree, &tier))
+            .await;
+        match staged {
+            Ok(Ok(Stage::Write(staging))) => Ok(staging),
+            Ok(Ok(Stage::Stored(object))) => Err(End::Done(Content::Stored(object))),
+            Ok(Err(error)) => Err(End::GivenUp(error.into())),
+            Err(late) => Err(stopped(late.into())),
+        }
+    }
+
+    fn no_tree(&mut self, control: &Source, error: &SourceError) -> End {
+        control.failed(error);
+        self.note(control, error);
+        End::Wait {
+            until: self.after_pause(control),
+            what: format!("a chunk tree of {}: {error}", control.name()),
+        }
+    }
+
+    async fn seal(&self, staging: Staging) -> End {
+        self.transfer.waits_for("the disk");
+        let device = staging.next_device();
+        match self.fill.lanes.run(device, 0, || staging.seal()).await {
+            Ok(Ok(sealed)) => End::Done(Content::Sealed(sealed)),
+            Ok(Err(error)) => End::GivenUp(error.into()),
+            Err(late) => stopped(late.into()),
+        }
+    }
+
+    fn verdict(&mut self, source: &Source, stop: &Stop) -> Verdict {
+        let now = Instant::now();
+        let patient = || source.health.is_waited_for(now, self.fill.peer_patience);
+        let (until, busy) = match stop {
+            Stop::Blocked(until) => (*until, source.health.is_busy(now)),
+            Stop::Error(error) => match error.fault() {
+                Fault::Missing if matches!(error, SourceError::Miss(_)) => {
+                    return match source.kind() == SourceKind::Peer && patient() {
+                        true => Verdict::Wait(source.health.turn(self.after_pause(source))),
+                        false => Verdict::Left,
+                    };
+                }
+                Fault::Busy(pause) => (now + pause, true),
+                Fault::Unreachable => (self.after_pause(source), false),
+                Fault::Missing | Fault::Refused | Fault::Lie => return Verdict::Left,
+            },
+        };
+        let waited_for = match source.kind() {
+            SourceKind::Peer => patient(),
+            SourceKind::Upstream => busy && patient(),
+            SourceKind::Origin => false,
+        };
+        match waited_for {
+            true => Verdict::Wait(until),
+            false => Verdict::Later(until),
+        }
+    }
+
+    /// When to ask a source again: after a pause, and when it may be asked.
+    fn after_pause(&mut self, source: &Source) -> Instant {
+        let now = Instant::now();
+        let pause = backoff(self.tries.pauses, rand::random());
+        self.tries.pauses = self.tries.pauses.saturating_add(1);
+        let blocked = source.health.blocked(now).map_or(now, |(until, _)| until);
+        blocked.max(now + pause)
+    }
+
+    fn round_over(&mut self, last: Option<(Arc<Source>, SourceError)>) -> End {
+        self.tries.rounds += 1;
+        self.tries.left.clear();
+        match last {
+            Some((source, error)) if self.tries.rounds >= ROUNDS_MAX => {
+                let source_name = source.name().into();
+                End::GivenUp(Failure::Sources { source_name, error })
+            }
+            _ => {
+                let pause = backoff(self.tries.rounds + ROUND_PAUSE_DOUBLINGS, rand::random());
+                End::Wait {
+                    until: Instant::now() + pause,
+                    what: "another try, as no source gives it".into(),
+                }
+            }
+        }
+    }
+
+    /// Tells the operator of what is more than waiting.
+    fn note(&self, source: &Source, error: &SourceError) {
+        let is_peer = source.kind() == SourceKind::Peer;
+        let is_waiting = match error {
+            SourceError::Busy { .. } => true,
+            SourceError::Miss(_) => is_peer,
+            _ => false,
+        };
+        if !is_waiting {
+            let path = &self.job.wanted.path;
+            tracing::info!(source = source.name(), %path, %error, "a source failed");
+            self.fill.progress.failed(self.job, source.name(), error);
+        }
+    }
+}
+
+/// A device that does not answer is waited for; any other failure of the store is for the next plan.
+fn stopped(failure: Failure) -> End {
+    match failure {
+        Failure::Device(late) => End::Wait {
+            until: Instant::now() + DEVICE_PAUSE,
+            what: format!("device {}: {}", late.device, late.cause),
+        },
+        failure => End::GivenUp(failure),
+    }
+}
+
+fn waits_for(source: &Source, stop: &Stop) -> String {
+    let name = source.name();
+    match stop {
+        Stop::Error(SourceError::Miss(_)) => format!("{name}, which has not got it yet"),
+        Stop::Error(SourceError::Busy { .. }) => format!("{name}, which is busy"),
+        Stop::Error(error) => format!("{name}: {error}"),
+        Stop::Blocked(_) => match source.health.problem() {
+            Some(problem) => format!("{name}: {problem}"),
+            None => name.into(),
+        },
+    }
+}
+
+/// The pause after a round is drawn from eight times the first pause of a source.
+const ROUND_PAUSE_DOUBLINGS: u32 = 2;
