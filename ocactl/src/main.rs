@@ -14,7 +14,6 @@ mod drain;
 mod error;
 mod generate;
 mod limits;
-mod media_type;
 mod output;
 mod progress;
 mod status;

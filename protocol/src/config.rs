@@ -126,6 +126,33 @@ pub fn parse(text: &str, name: &Path, paths: &Paths) -> Result<Config, ConfigErr
     check(text, name, paths, |_, _| ())
 }
 
+/// Reads another TOML file in the same manner, for a program with a file of its own. `findings` says what is wrong beyond the
+/// form: the key (dots between tables, numbers for members of lists) and a message with what is allowed.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_as<T: serde::de::DeserializeOwned>(
+    path: &Path,
+    findings: impl FnOnce(&T) -> Vec<(String, String)>,
+) -> Result<T, ConfigError> {
+    let text = read(path).map_err(|message| ConfigError::of_file(path, message))?;
+    let fail = |problem| ConfigError::new(path, vec![problem]);
+    let document = Document::parse(&text).map_err(|error| fail(not_toml(&text, &error)))?;
+    let written: T =
+        toml::from_str(&text).map_err(|error| fail(misread(&document, &text, &error)))?;
+    let problem = |(key, message): (String, String)| Problem {
+        line: Some(document.line_of(&key)),
+        key: locate::shown(&key),
+        message,
+    };
+    let problems: Vec<Problem> = findings(&written).into_iter().map(problem).collect();
+    if problems.is_empty() {
+        Ok(written)
+    } else {
+        Err(ConfigError::new(path, problems))
+    }
+}
+
 /// `further` looks at a configuration that is right in itself.
 fn check(
     text: &str,

@@ -5,6 +5,7 @@
 //! - [`status`]: what `/status` and `ocactl status` say.
 //! - [`fill`]: the same with the fill agent.
 //! - [`manifest`], [`control`]: what an appliance and its control endpoint say to each other.
+//! - [`media_type`]: what players are told about a file, by its name.
 //! - [`paths`]: where things are on each system.
 //! - [`units`]: "256 KiB", "1.2 Gbit/s", "30 s".
 //!
@@ -15,6 +16,7 @@ pub mod control;
 pub mod fill;
 pub mod limits;
 pub mod manifest;
+pub mod media_type;
 pub mod operator;
 pub mod paths;
 pub mod root;

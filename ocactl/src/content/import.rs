@@ -13,6 +13,7 @@ use content_store::{
     Content, Fault, Generation, NewPath, ObjectId, PathEntry, Publication, Stage, Store, StoreError,
 };
 use protocol::config::{Config, Tier, TierRole};
+use protocol::media_type;
 use serde::Serialize;
 
 use super::settle;
@@ -21,7 +22,6 @@ use super::walk::{self, Candidate, Skipped};
 use crate::device::named_tier;
 use crate::error::{Failure, Outcome};
 use crate::limits::{BATCH_OBJECTS, BATCH_TIME};
-use crate::media_type;
 use crate::output::{self, Format, Report, bytes, count};
 use crate::progress::Progress;
 use crate::store;

@@ -2,11 +2,11 @@
 
 /// What the response head says about an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct MediaType {
+pub struct MediaType {
     /// `Content-Type`.
-    pub(crate) content_type: &'static str,
+    pub content_type: &'static str,
     /// `Cache-Control`.
-    pub(crate) cache_control: &'static str,
+    pub cache_control: &'static str,
 }
 
 /// A segment never changes (RFC 8246).
@@ -71,7 +71,8 @@ const TABLE: &[(&str, &str, &str)] = &[
 ];
 
 /// What players are told about a file of this name.
-pub(crate) fn of(name: &str) -> MediaType {
+#[must_use]
+pub fn of(name: &str) -> MediaType {
     let extension = name
         .rsplit('/')
         .next()
