@@ -91,6 +91,7 @@ fn device(name: &str, state: DeviceState) -> Device {
         name: name.into(),
         path: format!("/srv/oca/{name}"),
         tier: "hdd".into(),
+        role: Some(protocol::config::TierRole::Capacity),
         id: None,
         state,
         cause: String::new(),

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::TierRole;
 use crate::root::Root;
 
-pub use check::Invalid;
+pub use check::{Invalid, check_path};
 pub use seal::BadSeal;
 
 /// The version of the document. A new field leaves it; a changed meaning raises it.

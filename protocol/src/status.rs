@@ -7,6 +7,8 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::config::TierRole;
+
 /// The meaning of the fields below.
 pub const STATUS_FORMAT: u32 = 1;
 
@@ -212,6 +214,9 @@ pub struct Device {
     pub path: String,
     /// Name of the tier.
     pub tier: String,
+    /// Its role; `None`: from a release that did not say.
+    #[serde(default)]
+    pub role: Option<TierRole>,
     /// From its identity file, in hex; `None` if it cannot be read.
     pub id: Option<String>,
     /// The daemon's verdict.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use platform::device::DeviceSnapshot;
 use platform::process::Usage;
-use protocol::config::Config;
+use protocol::config::{Config, TierRole};
 use steering::UnixTime;
 
 use crate::catalog_watch::CatalogStatus;
@@ -52,6 +52,8 @@ pub struct ObservedDevice {
     pub path: String,
     /// The tier's name.
     pub tier: String,
+    /// The tier's role.
+    pub role: TierRole,
     /// Bytes of one of its buffers.
     pub read_unit: u64,
     /// What its service says.
@@ -156,6 +158,7 @@ fn devices(config: &Config, shared: &Shared) -> Vec<ObservedDevice> {
             name,
             path: path.display().to_string(),
             tier: tier.name.clone(),
+            role: tier.role,
             read_unit: tier.read_unit.bytes(),
             snapshot: service.snapshot(),
         });

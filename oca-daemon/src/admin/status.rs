@@ -85,6 +85,7 @@ fn described(device: &ObservedDevice, objects: u64, id: Option<DeviceId>) -> Dev
         name: device.name.clone(),
         path: device.path.clone(),
         tier: device.tier.clone(),
+        role: Some(device.role),
         id: id.map(|id| id.to_string()),
         state: state(seen.verdict),
         cause: cause(&seen.cause, seen.space),

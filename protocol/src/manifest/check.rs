@@ -141,7 +141,11 @@ pub(super) fn check_tombstones(tombstones: &[Tombstone]) -> Result<(), Invalid> 
         .try_for_each(|tombstone| check_path(&tombstone.path))
 }
 
-fn check_path(path: &str) -> Result<(), Invalid> {
+/// Checks that a path may stand in a manifest.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn check_path(path: &str) -> Result<(), Invalid> {
     let problem = if !path.starts_with('/') {
         "does not begin with /"
     } else if path.len() > PATH_MAX_BYTES {
