@@ -1,0 +1,310 @@
+//! The file `oca-control.toml`. Unknown keys are errors; an error names file, line, key and what is allowed.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use jiff::civil::Time;
+use jiff::tz::TimeZone;
+use protocol::config::ConfigError;
+use protocol::limits::SIGNATURES_MAX;
+use protocol::manifest::Source;
+use protocol::paths::Paths;
+use protocol::units::Interval;
+use serde::Deserialize;
+
+/// The file's place when the command line names none.
+#[must_use]
+pub fn default_file() -> PathBuf {
+    Paths::here().config().with_file_name("oca-control.toml")
+}
+
+/// A configuration that was checked.
+#[derive(Debug)]
+pub struct Config {
+    /// Where HTTP is answered.
+    pub listen: Vec<SocketAddr>,
+    /// Database, sealed manifests, copied objects.
+    pub state_dir: PathBuf,
+    /// Private keys (PEM); all sign.
+    pub signing_keys: Vec<PathBuf>,
+    /// When manifests are built each day, civil time.
+    pub build_at: Time,
+    /// In this zone.
+    pub timezone: TimeZone,
+    /// How long a manifest is acted upon.
+    pub manifest_lifetime_s: u64,
+    /// Fills served at once; more are answered 429.
+    pub max_fills: usize,
+    /// The token of who may change objects over HTTP; `None`: nobody.
+    pub operator_token_file: Option<PathBuf>,
+    /// Further sources that manifests name.
+    pub origins: Vec<Source>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    #[serde(default = "listen")]
+    listen: Vec<SocketAddr>,
+    #[serde(default = "state_dir")]
+    state_dir: PathBuf,
+    signing_keys: Vec<PathBuf>,
+    #[serde(default = "build_at")]
+    build_at: String,
+    #[serde(default = "timezone")]
+    timezone: String,
+    #[serde(default = "manifest_lifetime")]
+    manifest_lifetime: Interval,
+    #[serde(default = "max_fills")]
+    max_fills: u32,
+    #[serde(default)]
+    operator_token_file: Option<PathBuf>,
+    #[serde(default, rename = "origin")]
+    origins: Vec<Origin>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "kind", deny_unknown_fields)]
+enum Origin {
+    Http {
+        name: String,
+        url: String,
+    },
+    S3 {
+        name: String,
+        endpoint: String,
+        region: String,
+        bucket: String,
+        #[serde(default)]
+        prefix: String,
+    },
+}
+
+fn listen() -> Vec<SocketAddr> {
+    vec![SocketAddr::from(([127, 0, 0, 1], 9590))]
+}
+
+fn state_dir() -> PathBuf {
+    PathBuf::from(format!("{}-control", Paths::here().state_dir))
+}
+
+fn build_at() -> String {
+    "00:30".to_owned()
+}
+
+fn timezone() -> String {
+    "UTC".to_owned()
+}
+
+fn manifest_lifetime() -> Interval {
+    Interval::from_seconds(48 * 3600)
+}
+
+fn max_fills() -> u32 {
+    64
+}
+
+/// Reads and checks the file.
+///
+/// # Errors
+/// Everything that is wrong with it, with lines.
+pub fn load(file: &Path) -> Result<Config, ConfigError> {
+    let written = protocol::config::load_as(file, findings)?;
+    Ok(Config {
+        listen: written.listen,
+        state_dir: written.state_dir,
+        signing_keys: written.signing_keys,
+        build_at: time(&written.build_at).expect("`findings` has parsed it"),
+        timezone: TimeZone::get(&written.timezone).expect("`findings` has found it"),
+        manifest_lifetime_s: written.manifest_lifetime.duration().as_secs(),
+        max_fills: written.max_fills as usize,
+        operator_token_file: written.operator_token_file,
+        origins: written.origins.into_iter().map(Source::from).collect(),
+    })
+}
+
+/// Exactly `HH:MM`.
+fn time(text: &str) -> Option<Time> {
+    (text.len() == 5)
+        .then(|| Time::strptime("%H:%M", text).ok())
+        .flatten()
+}
+
+fn findings(written: &Written) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    let mut wrong = |key: &str, message: String| found.push((key.to_owned(), message));
+    if written.listen.is_empty() {
+        wrong("listen", "is empty; allowed: at least one address".into());
+    }
+    if written.signing_keys.is_empty() || written.signing_keys.len() > SIGNATURES_MAX {
+        wrong(
+            "signing_keys",
+            format!(
+                "has {} files; allowed: 1 to {SIGNATURES_MAX}; `oca-control keygen` writes one",
+                written.signing_keys.len()
+            ),
+        );
+    }
+    if time(&written.build_at).is_none() {
+        wrong(
+            "build_at",
+            format!(
+                "\"{}\" is no time of day; allowed: \"00:00\" to \"23:59\"",
+                written.build_at
+            ),
+        );
+    }
+    if TimeZone::get(&written.timezone).is_err() {
+        wrong(
+            "timezone",
+            format!(
+                "\"{}\" is not known; allowed: a name as in \"Europe/Berlin\" or \"UTC\"",
+                written.timezone
+            ),
+        );
+    }
+    let lifetime_s = written.manifest_lifetime.duration().as_secs();
+    if !(60..=366 * 86_400).contains(&lifetime_s) {
+        wrong(
+            "manifest_lifetime",
+            format!(
+                "is {}; allowed: \"1 min\" to \"366 d\"",
+                written.manifest_lifetime
+            ),
+        );
+    }
+    if !(1..=65_536).contains(&written.max_fills) {
+        wrong(
+            "max_fills",
+            format!("is {}; allowed: 1 to 65536", written.max_fills),
+        );
+    }
+    for (index, origin) in written.origins.iter().enumerate() {
+        if let Some((key, message)) = wrong_origin(origin, &written.origins[..index]) {
+            wrong(&format!("origin.{index}.{key}"), message.into());
+        }
+    }
+    found
+}
+
+fn wrong_origin(origin: &Origin, before: &[Origin]) -> Option<(&'static str, &'static str)> {
+    let (Origin::Http { name, .. } | Origin::S3 { name, .. }) = origin;
+    let (key, url) = match origin {
+        Origin::Http { url, .. } => ("url", url),
+        Origin::S3 { endpoint, .. } => ("endpoint", endpoint),
+    };
+    let same = |other: &Origin| matches!(other, Origin::Http { name: n, .. } | Origin::S3 { name: n, .. } if n == name);
+    if name.is_empty() || name.len() > 253 || name == "control" || before.iter().any(same) {
+        return Some((
+            "name",
+            "is empty, too long, \"control\", or there twice; allowed: another name of 1 to 253 bytes",
+        ));
+    }
+    if !(url.starts_with("http://") || url.starts_with("https://")) {
+        return Some((
+            key,
+            "allowed: an address that begins with http:// or https://",
+        ));
+    }
+    match origin {
+        Origin::S3 { prefix, .. } if !prefix.is_empty() && !prefix.ends_with('/') => {
+            Some(("prefix", "allowed: nothing, or a text that ends with /"))
+        }
+        _ => None,
+    }
+}
+
+impl From<Origin> for Source {
+    fn from(origin: Origin) -> Self {
+        match origin {
+            Origin::Http { name, url } => Self::Http { name, url },
+            Origin::S3 {
+                name,
+                endpoint,
+                region,
+                bucket,
+                prefix,
+            } => Self::S3 {
+                name,
+                endpoint,
+                region,
+                bucket,
+                prefix,
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Config, String> {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), text).unwrap();
+        load(file.path()).map_err(|error| {
+            let name = file.path().display().to_string();
+            error.to_string().replace(&name, "FILE")
+        })
+    }
+
+    #[test]
+    fn the_example_is_right_and_shows_the_defaults() {
+        let example = include_str!("../../docs/examples/oca-control.toml");
+        let config = read(example).unwrap();
+        let least = read("signing_keys = [\"/etc/oca/control-1.key\"]").unwrap();
+        assert_eq!(config.listen, least.listen);
+        assert_eq!(config.build_at, least.build_at);
+        assert_eq!(config.manifest_lifetime_s, least.manifest_lifetime_s);
+        assert_eq!(config.max_fills, least.max_fills);
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_with_line_and_key() {
+        let keys = "signing_keys = [\"k\"]\n";
+        for (text, said) in [
+            ("", "FILE:1: signing_keys: is missing; it has no default"),
+            (
+                "signing_keys = []",
+                "FILE:1: signing_keys: has 0 files; allowed: 1 to 8; `oca-control keygen` writes one",
+            ),
+            (
+                "max_fils = 3\nsigning_keys = [\"k\"]",
+                "FILE:1: max_fils: unknown key",
+            ),
+            (
+                &format!("{keys}max_fills = 0"),
+                "FILE:2: max_fills: is 0; allowed: 1 to 65536",
+            ),
+            (
+                &format!("{keys}build_at = \"24:00\""),
+                "FILE:2: build_at: \"24:00\" is no time of day",
+            ),
+            (
+                &format!("{keys}timezone = \"Europe/Brelin\""),
+                "FILE:2: timezone: \"Europe/Brelin\" is not known",
+            ),
+            (
+                &format!("{keys}manifest_lifetime = \"2 s\""),
+                "FILE:2: manifest_lifetime: is 2 s; allowed",
+            ),
+            (
+                &format!("{keys}listen = [\"9590\"]"),
+                "FILE:2: listen: is not an address with a port; allowed: ADDRESS:PORT",
+            ),
+            (
+                &format!("{keys}[[origin]]\nkind = \"http\"\nname = \"a\"\nurl = \"ftp://x\""),
+                "FILE:5: origin.url: allowed",
+            ),
+            (
+                &format!(
+                    "{keys}[[origin]]\nkind = \"http\"\nname = \"a\"\nurl = \"http://x\"\nport = 1"
+                ),
+                "unknown key \"port\"",
+            ),
+        ] {
+            let error = read(text).unwrap_err();
+            assert!(error.contains(said), "{error:?} should contain {said:?}");
+        }
+    }
+}

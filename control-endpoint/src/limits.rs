@@ -1,0 +1,89 @@
+//! Every bound of this crate, with what it costs.
+
+use std::time::Duration;
+
+/// Connections to the database: one writes, the others read beside it.
+pub const DATABASE_CONNECTIONS: u32 = 4;
+
+/// How long a writer waits for another: an inventory of a million objects takes some seconds.
+pub const DATABASE_PATIENCE: Duration = Duration::from_secs(60);
+
+/// Files registered by one commit; a killed ingest hashes at most these anew.
+pub const BATCH_FILES: usize = 500;
+
+/// A commit is due after this long, however few files there are.
+pub const BATCH_TIME: Duration = Duration::from_secs(5);
+
+/// How deep folders may lie in each other.
+pub const FOLDER_DEPTH_MAX: usize = 64;
+
+/// One read from a file on its way to an appliance: two of them are in memory per fill.
+pub const PIECE_BYTES: usize = 256 * 1024;
+
+/// A client that takes none of its bytes for this long is cut, so that it does not keep others out.
+pub const STALL_TIME: Duration = Duration::from_secs(60);
+
+/// The whole body of a report must have come by then.
+pub const REPORT_TIME: Duration = Duration::from_secs(120);
+
+/// Reports read at once: each may hold [`REPORT_MAX_BYTES`](protocol::limits::REPORT_MAX_BYTES) twice.
+pub const REPORTS_AT_ONCE: usize = 4;
+
+/// When an appliance is asked to come again with its fill, in seconds.
+pub const RETRY_AFTER_S: u64 = 5;
+
+/// When the next report is wanted, in seconds.
+pub const REPORT_INTERVAL_S: u32 = 10;
+
+/// An appliance that has not reported for this long is not counted upon by its cluster.
+pub const ALIVE_S: u64 = 120;
+
+/// A report of an appliance is shown as it was this long; nothing is deleted by age but this.
+pub const TOMBSTONE_KEPT_S: u64 = 366 * 86_400;
+
+/// An object stays urgent for a day: by then a window has passed.
+pub const URGENT_S: u64 = 86_400;
+
+/// Popularity halves in this time.
+pub const HALF_LIFE_S: u64 = 7 * 86_400;
+
+/// Quiet time after something urgent, so that one build answers many changes.
+pub const DEBOUNCE: Duration = Duration::from_secs(2);
+
+/// The longest that something urgent waits for quiet.
+pub const DEBOUNCE_MAX: Duration = Duration::from_secs(20);
+
+/// How often the database is asked whether something urgent was published by another process.
+pub const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// Between two attempts to renew manifests that near their end.
+pub const RENEW_AGAIN_S: u64 = 600;
+
+/// Rows of one answer that lists objects.
+pub const LIST_MAX: u32 = 1000;
+
+/// Most of what is stored of a report: an appliance with 256 devices has about 200 KiB.
+pub const REPORT_KEPT_BYTES: usize = 4 << 20;
+
+/// An epoch beyond this is no epoch: no endpoint was restored that often.
+pub const EPOCH_MAX: u64 = 1 << 32;
+
+/// Percent of the reported size of devices that are filled: the rest stays below the appliance's high watermark.
+pub const ROOM_PERCENT: u64 = 90;
+
+/// How long running answers may take when the program is stopped.
+pub const STOP_TIME: Duration = Duration::from_secs(10);
+
+/// Peers named in one manifest: each costs the agent a connection pool. The rest is left for upstreams and origins.
+pub const PEERS_MAX: usize = 960;
+
+/// Addresses kept of one appliance.
+pub const URLS_MAX: usize = 8;
+
+/// Upstreams of one appliance.
+pub const UPSTREAMS_MAX: usize = 16;
+
+/// `[[origin]]` entries.
+pub const ORIGINS_MAX: usize = 32;
+
+const _: () = assert!(PEERS_MAX + UPSTREAMS_MAX + ORIGINS_MAX < protocol::limits::SOURCES_MAX);

@@ -1,0 +1,166 @@
+//! `oca_control_*`: what is counted here, and what the database says at the time of the scrape.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use prometheus::core::Collector;
+use prometheus::{Encoder, Gauge, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder};
+
+use crate::building::is_alive;
+use crate::database::{Database, now, uint};
+
+/// Registry and counters.
+pub struct Metrics {
+    registry: Registry,
+    pub(crate) sent: IntCounterVec,
+    refusals: IntCounterVec,
+    reports: IntCounterVec,
+    manifests: IntCounterVec,
+    build_seconds: Gauge,
+    epochs_raised: IntCounterVec,
+    stock: Stock,
+}
+
+/// What is set at the time of the scrape.
+struct Stock {
+    free_fills: IntGaugeVec,
+    registered: IntGaugeVec,
+    appliances: IntGaugeVec,
+    first_end: IntGaugeVec,
+    tombstones: IntGaugeVec,
+}
+
+const SENT: [&str; 4] = ["manifest", "tombstones", "tree", "bytes"];
+const REFUSALS: [&str; 4] = ["unauthorized", "forbidden", "busy", "changed"];
+const OUTCOMES: [&str; 5] = ["new", "same", "refused", "overtaken", "failed"];
+const REGISTERED: [&str; 4] = ["paths", "objects", "bytes", "broken"];
+const LIVENESS: [&str; 2] = ["alive", "silent"];
+
+#[rustfmt::skip]
+impl Default for Metrics {
+    fn default() -> Self {
+        let registry = Registry::new();
+        let seconds = Gauge::new("oca_control_build_seconds", "Duration of the last build of all manifests.");
+        Self {
+            sent: counters(&registry, "oca_control_sent_bytes_total", "Bytes handed to clients, by what they are.", ("what", &SENT)),
+            refusals: counters(&registry, "oca_control_refusals_total", "Requests that were refused, by reason.", ("reason", &REFUSALS)),
+            reports: counters(&registry, "oca_control_reports_total", "Reports taken.", NO_LABEL),
+            manifests: counters(&registry, "oca_control_manifests_total", "Manifests that were to be built, by what became of them.", ("outcome", &OUTCOMES)),
+            build_seconds: register(&registry, seconds.expect("the name is a constant")),
+            epochs_raised: counters(&registry, "oca_control_epochs_raised_total", "Times an appliance knew a newer serial than this database.", NO_LABEL),
+            stock: Stock::new(&registry),
+            registry,
+        }
+    }
+}
+
+#[rustfmt::skip]
+impl Stock {
+    fn new(registry: &Registry) -> Self {
+        Self {
+            free_fills: gauges(registry, "oca_control_free_fills", "Fills that would be admitted now.", NO_LABEL),
+            registered: gauges(registry, "oca_control_registered", "What is registered; broken: objects whose file has changed.", ("what", &REGISTERED)),
+            appliances: gauges(registry, "oca_control_appliances", "Registered appliances, by whether they report and are well.", ("liveness", &LIVENESS)),
+            first_end: gauges(registry, "oca_control_first_manifest_end_seconds", "When the first manifest ends, since 1970-01-01 UTC; 0: there is none.", NO_LABEL),
+            tombstones: gauges(registry, "oca_control_tombstones_number", "Number of the list of tombstones.", NO_LABEL),
+        }
+    }
+
+    async fn take(&self, database: &Database, free_fills: usize) -> Result<()> {
+        let set = |gauges: &IntGaugeVec, label: &[&str], value: u64| {
+            gauges.with_label_values(label).set(i64::try_from(value).unwrap_or(i64::MAX));
+        };
+        for (what, value) in REGISTERED.iter().zip(database.counts().await?) {
+            set(&self.registered, &[what], value);
+        }
+        let registered = database.appliances().await?;
+        let reports = database.reports().await?;
+        let reported = registered.iter().filter_map(|appliance| reports.get(&appliance.id));
+        let alive = reported.filter(|kept| is_alive(kept, now())).count();
+        set(&self.appliances, &["alive"], alive as u64);
+        set(&self.appliances, &["silent"], (registered.len() - alive) as u64);
+        set(&self.first_end, &[], database.first_end().await?.unwrap_or(0));
+        set(&self.tombstones, &[], uint(database.endpoint().await?.tombstones));
+        set(&self.free_fills, &[], free_fills as u64);
+        Ok(())
+    }
+}
+
+/// A label and all its values: each has a line from the first scrape on.
+type Label<'l> = (&'l str, &'l [&'l str]);
+
+const NO_LABEL: Label<'_> = ("", &[]);
+
+fn counters(registry: &Registry, name: &str, help: &str, label: Label<'_>) -> IntCounterVec {
+    let counters = IntCounterVec::new(Opts::new(name, help), names(&label));
+    let counters = register(registry, counters.expect("the name is a constant"));
+    for value in values(&label) {
+        counters.with_label_values(value);
+    }
+    counters
+}
+
+fn gauges(registry: &Registry, name: &str, help: &str, label: Label<'_>) -> IntGaugeVec {
+    let gauges = IntGaugeVec::new(Opts::new(name, help), names(&label));
+    let gauges = register(registry, gauges.expect("the name is a constant"));
+    for value in values(&label) {
+        gauges.with_label_values(value);
+    }
+    gauges
+}
+
+fn names<'l>(label: &'l Label<'l>) -> &'l [&'l str] {
+    if label.0.is_empty() {
+        &[]
+    } else {
+        std::slice::from_ref(&label.0)
+    }
+}
+
+fn values<'l>(label: &'l Label<'l>) -> impl Iterator<Item = &'l [&'l str]> {
+    let without = label.0.is_empty().then_some(&[][..]);
+    label.1.iter().map(std::slice::from_ref).chain(without)
+}
+
+fn register<C: Collector + Clone + 'static>(registry: &Registry, collector: C) -> C {
+    let registered = registry.register(Box::new(collector.clone()));
+    registered.expect("every name is there once");
+    collector
+}
+
+impl Metrics {
+    pub(crate) fn sent(&self, what: &'static str, bytes: u64) {
+        self.sent.with_label_values(&[what]).inc_by(bytes);
+    }
+
+    pub(crate) fn refused(&self, reason: &'static str) {
+        self.refusals.with_label_values(&[reason]).inc();
+    }
+
+    pub(crate) fn report(&self) {
+        self.reports.with_label_values::<&str>(&[]).inc();
+    }
+
+    pub(crate) fn built(&self, outcome: &'static str) {
+        self.manifests.with_label_values(&[outcome]).inc();
+    }
+
+    pub(crate) fn build_seconds(&self, elapsed: Duration) {
+        self.build_seconds.set(elapsed.as_secs_f64());
+    }
+
+    pub(crate) fn epoch_raised(&self) {
+        self.epochs_raised.with_label_values::<&str>(&[]).inc();
+    }
+
+    /// The text of a scrape.
+    ///
+    /// # Errors
+    /// Of the database.
+    pub(crate) async fn text(&self, database: &Database, free_fills: usize) -> Result<String> {
+        self.stock.take(database, free_fills).await?;
+        let mut text = Vec::new();
+        TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
+        Ok(String::from_utf8(text)?)
+    }
+}

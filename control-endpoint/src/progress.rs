@@ -1,0 +1,56 @@
+//! How far a long command is: a bar on a terminal, nothing elsewhere. What is said meanwhile does not break the bar.
+
+use std::io::{self, IsTerminal};
+use std::path::Path;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+/// Counts bytes.
+pub(crate) struct Progress {
+    bar: ProgressBar,
+}
+
+impl Progress {
+    /// For so many bytes to read in all.
+    pub(crate) fn new(bytes: u64) -> Self {
+        let target = if io::stderr().is_terminal() {
+            ProgressDrawTarget::stderr()
+        } else {
+            ProgressDrawTarget::hidden()
+        };
+        let bar = ProgressBar::with_draw_target(Some(bytes), target);
+        let style = ProgressStyle::with_template(
+            "{bar:30} {percent:>3} %  {binary_bytes_per_sec}  {eta} left  {wide_msg}",
+        );
+        bar.set_style(style.expect("the template is a constant"));
+        Self { bar }
+    }
+
+    /// Begins with a file.
+    pub(crate) fn name(&self, file: &Path) {
+        let name = file.file_name().unwrap_or_default().display();
+        self.bar.set_message(name.to_string());
+    }
+
+    /// From now on; gives a function that takes what was done since then.
+    pub(crate) fn counter(&self) -> impl Fn(u64) + '_ {
+        let start = self.bar.position();
+        move |done| self.bar.set_position(start + done)
+    }
+
+    /// Nothing more will come of a file: what it was to count for is counted.
+    pub(crate) fn jump_to(&self, position: u64) {
+        self.bar.set_position(position);
+    }
+
+    /// Says something on standard error.
+    pub(crate) fn say(&self, words: &str) {
+        self.bar.suspend(|| eprintln!("oca-control: {words}"));
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
+}

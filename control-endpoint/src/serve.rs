@@ -1,0 +1,204 @@
+//! `oca-control serve`: HTTP for appliances and operators, and manifests in time.
+//!
+//! ```text
+//! request ─► authority (whose token) ─► one file for each kind of thing ─► answer, or Refusal (JSON `Problem`)
+//! schedule: build_at, something urgent, manifests that near their end ─► building
+//! ```
+
+mod appliances;
+mod authority;
+
+mod objects;
+mod origin;
+mod refusal;
+mod report;
+mod schedule;
+mod sealed;
+
+use std::fs::{self, File};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, State};
+use axum::http::header::CONTENT_TYPE;
+use axum::response::IntoResponse;
+use axum::routing::{get, post, put};
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, watch};
+
+use crate::building::Terms;
+use crate::config::Config;
+use crate::database::Database;
+use crate::database::manifests::write_durably;
+use crate::limits::{REPORTS_AT_ONCE, STOP_TIME};
+use crate::metrics::Metrics;
+
+use refusal::Refusal;
+
+/// Name of the file in `state_dir` that has the addresses listened on, one a line, while `serve` runs.
+pub const ADDRESS_FILE: &str = "address";
+
+/// What every request may use.
+pub(crate) struct App {
+    database: Database,
+    terms: Terms,
+    metrics: Metrics,
+    /// BLAKE3 of the operator's token.
+    operator: Option<[u8; 32]>,
+    fills: Arc<Semaphore>,
+    reports: Semaphore,
+    tombstones: sealed::Cache,
+}
+
+type Shared = State<Arc<App>>;
+
+/// Serves until SIGTERM or SIGINT.
+///
+/// # Errors
+/// When it cannot begin: keys, token file, database, addresses.
+pub async fn run(config: Config) -> Result<()> {
+    let _alone = lock(&config.state_dir)?;
+    // Of one that was killed: whoever waits for the file shall not read that.
+    _ = fs::remove_file(config.state_dir.join(ADDRESS_FILE));
+    let app = Arc::new(App {
+        terms: Terms::of(&config)?,
+        operator: authority::operator(config.operator_token_file.as_deref())?,
+        database: Database::open(&config.state_dir).await?,
+        metrics: Metrics::default(),
+        fills: Arc::new(Semaphore::new(config.max_fills)),
+        reports: Semaphore::new(REPORTS_AT_ONCE),
+        tombstones: sealed::Cache::default(),
+    });
+    let listeners = listen(&config.listen).await?;
+    announce(&config.state_dir, &listeners)?;
+    let (stop, stopped) = watch::channel(false);
+    let schedule = tokio::spawn(schedule::run(
+        app.clone(),
+        config.build_at,
+        config.timezone.clone(),
+        stopped.clone(),
+    ));
+    let mut servers = tokio::task::JoinSet::new();
+    for listener in listeners {
+        let mut stopped = stopped.clone();
+        let service = router(app.clone()).into_make_service();
+        servers.spawn(async move {
+            axum::serve(listener, service)
+                .with_graceful_shutdown(
+                    async move { _ = stopped.wait_for(|stopped| *stopped).await },
+                )
+                .await
+        });
+    }
+    _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+    tokio::select! {
+        signal = signal() => tracing::info!("{signal}: stopping; running answers have {} s", STOP_TIME.as_secs()),
+        ended = servers.join_next() => tracing::error!("a listener has ended: {ended:?}"),
+    }
+    stop.send_replace(true);
+    let all = async { while servers.join_next().await.is_some() {} };
+    if tokio::time::timeout(STOP_TIME, all).await.is_err() {
+        tracing::warn!("answers still running are cut");
+    }
+    // A build that runs goes on in the next process: nothing of it is in force before it is on the disk.
+    schedule.abort();
+    _ = fs::remove_file(config.state_dir.join(ADDRESS_FILE));
+    _ = tokio::time::timeout(Duration::from_secs(5), app.database.clone().close()).await;
+    Ok(())
+}
+
+/// Held as long as `serve` runs; the kernel lets go of it when the process ends, however it ends.
+///
+/// # Errors
+/// When another one runs.
+pub fn lock(state_dir: &Path) -> Result<File> {
+    let file = state_dir.join("serve.lock");
+    fs::create_dir_all(state_dir)
+        .with_context(|| format!("cannot make {}", state_dir.display()))?;
+    let lock = File::create(&file).with_context(|| format!("cannot write {}", file.display()))?;
+    lock.try_lock().with_context(|| {
+        format!(
+            "`oca-control serve` runs already with state_dir {}",
+            state_dir.display()
+        )
+    })?;
+    Ok(lock)
+}
+
+async fn listen(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>> {
+    let mut listeners = Vec::new();
+    for address in addresses {
+        let listener = TcpListener::bind(address).await;
+        listeners.push(listener.with_context(|| format!("listen: cannot listen on {address}"))?);
+    }
+    Ok(listeners)
+}
+
+/// Tells other programs where and that it listens; port 0 in the configuration is the real port here.
+fn announce(state_dir: &Path, listeners: &[TcpListener]) -> Result<()> {
+    let mut text = String::new();
+    for listener in listeners {
+        let address = listener
+            .local_addr()
+            .context("a listener without an address")?;
+        tracing::info!("listening on {address}");
+        text.push_str(&format!("{address}\n"));
+    }
+    write_durably(&state_dir.join(ADDRESS_FILE), text.as_bytes())
+}
+
+async fn signal() -> &'static str {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (mut term, mut interrupt) = match (
+        signal(SignalKind::terminate()),
+        signal(SignalKind::interrupt()),
+    ) {
+        (Ok(term), Ok(interrupt)) => (term, interrupt),
+        _ => return std::future::pending().await,
+    };
+    tokio::select! {
+        _ = term.recv() => "SIGTERM",
+        _ = interrupt.recv() => "SIGINT",
+    }
+}
+
+fn router(app: Arc<App>) -> Router {
+    Router::new()
+        .route("/v1/appliances", get(appliances::list))
+        .route("/v1/appliances/{id}/manifest", get(sealed::manifest))
+        .route("/v1/appliances/{id}/tombstones", get(sealed::tombstones))
+        .route("/v1/appliances/{id}/report", post(report::take))
+        .route("/v1/bytes/{root}", get(origin::bytes))
+        .route("/v1/trees/{root}", get(origin::tree))
+        .route("/v1/objects", get(objects::list))
+        .route(
+            "/v1/objects/{*path}",
+            put(objects::publish).delete(objects::take_down),
+        )
+        .route("/metrics", get(metrics))
+        .route("/healthz", get(healthz))
+        .fallback(async || {
+            Refusal::not_found("nothing is here; see the list of requests in docs/control.md")
+        })
+        .method_not_allowed_fallback(async || Refusal::method())
+        // Bodies are bounded where they are read.
+        .layer(DefaultBodyLimit::disable())
+        .with_state(app)
+}
+
+async fn healthz(State(app): Shared) -> Result<&'static str, Refusal> {
+    app.database.endpoint().await?;
+    Ok("ok\n")
+}
+
+async fn metrics(State(app): Shared) -> Result<impl IntoResponse, Refusal> {
+    let text = app
+        .metrics
+        .text(&app.database, app.fills.available_permits())
+        .await?;
+    Ok(([(CONTENT_TYPE, "text/plain; version=0.0.4")], text))
+}

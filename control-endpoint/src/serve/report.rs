@@ -1,0 +1,118 @@
+//! Reports of appliances.
+
+use std::io::Read;
+use std::time::Duration;
+
+use anyhow::Context;
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::http::header::CONTENT_ENCODING;
+use axum::http::{HeaderMap, StatusCode};
+use bytes::Bytes;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use protocol::control::{Answer, REPORT_VERSION, Report};
+use protocol::limits::REPORT_MAX_BYTES;
+
+use super::Shared;
+use super::refusal::Refusal;
+use crate::limits::{REPORT_INTERVAL_S, REPORT_TIME};
+
+pub(super) async fn take(
+    State(app): Shared,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<Answer>, Refusal> {
+    app.require_appliance(&headers, &id).await?;
+    let is_packed = packed(&headers)?;
+    let _place = app
+        .reports
+        .acquire()
+        .await
+        .context("the semaphore of reports is never closed")?;
+    let body = read(body, REPORT_TIME).await?;
+    let report = tokio::task::spawn_blocking(move || decode(&body, is_packed));
+    let report = report.await.context("reading a report")??;
+    if report.appliance != id {
+        return Err(Refusal::bad(format!(
+            "the report is of {:.80}, and was sent as one of {id}",
+            report.appliance
+        )));
+    }
+    app.metrics.report();
+    let taken = app.database.take_report(report).await?;
+    if let Some(epoch) = taken.raised {
+        tracing::error!(
+            "{id} has accepted a serial that was never given here: this database is older than the fleet knows it. \
+             The epoch is now {epoch}, and all manifests are built anew. Use `oca-control restore`, not a copy of the file"
+        );
+        app.metrics.epoch_raised();
+    }
+    let newest = app.database.manifest(&id).await?;
+    Ok(Json(Answer {
+        version: REPORT_VERSION,
+        known: taken.known,
+        next_s: REPORT_INTERVAL_S,
+        manifest: newest.map(|built| built.serial),
+    }))
+}
+
+fn packed(headers: &HeaderMap) -> Result<bool, Refusal> {
+    match headers.get(CONTENT_ENCODING).map(|value| value.as_bytes()) {
+        None | Some(b"identity") => Ok(false),
+        Some(b"zstd") => Ok(true),
+        Some(_) => Err(Refusal::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "Content-Encoding: allowed are zstd and identity",
+        )),
+    }
+}
+
+fn too_large() -> Refusal {
+    Refusal::new(
+        StatusCode::PAYLOAD_TOO_LARGE,
+        format!("a report has at most {REPORT_MAX_BYTES} bytes"),
+    )
+}
+
+async fn read(body: Body, within: Duration) -> Result<Bytes, Refusal> {
+    let whole = Limited::new(body, REPORT_MAX_BYTES).collect();
+    match tokio::time::timeout(within, whole).await {
+        Err(_) => Err(Refusal::new(
+            StatusCode::REQUEST_TIMEOUT,
+            format!("the report took longer than {} s", within.as_secs()),
+        )),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
+        Ok(Err(error)) => Err(Refusal::bad(format!("the report broke off: {error}"))),
+        Ok(Ok(whole)) => Ok(whole.to_bytes()),
+    }
+}
+
+fn decode(body: &[u8], is_packed: bool) -> Result<Report, Refusal> {
+    let mut unpacked = Vec::new();
+    let json = if is_packed {
+        let malformed = |error: std::io::Error| Refusal::bad(format!("not zstd: {error}"));
+        let decoder = zstd::Decoder::with_buffer(body).map_err(malformed)?;
+        // One byte more than allowed tells a report that is too large from one that fits exactly.
+        decoder
+            .take(REPORT_MAX_BYTES as u64 + 1)
+            .read_to_end(&mut unpacked)
+            .map_err(malformed)?;
+        &unpacked
+    } else {
+        body
+    };
+    if json.len() > REPORT_MAX_BYTES {
+        return Err(too_large());
+    }
+    let report: Report = serde_json::from_slice(json)
+        .map_err(|error| Refusal::bad(format!("not a report: {error}")))?;
+    if report.version != REPORT_VERSION {
+        return Err(Refusal::bad(format!(
+            "a report of version {}; this program reads version {REPORT_VERSION}",
+            report.version
+        )));
+    }
+    Ok(report)
+}
