@@ -1,5 +1,7 @@
 //! Every reason for filling or not, with the sentence that the operator reads.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::time::Duration;
 
 use fill_agent::window::{Circumstances, Decision, Hours, Reason, Setting, decide};

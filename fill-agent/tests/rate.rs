@@ -1,5 +1,7 @@
 //! The cap on the line, on a clock that the test turns.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::collections::VecDeque;
 use std::future::Future;
 use std::sync::Arc;

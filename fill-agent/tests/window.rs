@@ -1,5 +1,7 @@
 //! The window on ordinary days and on the days when clocks change.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::time::Duration;
 
 use fill_agent::window::{BadHours, Change, Hours, State, site_offset, spread};
