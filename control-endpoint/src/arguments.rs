@@ -30,6 +30,8 @@ Exit codes: 0 done, 1 failed or refused, 2 wrong usage or configuration.";
 pub(crate) enum Command {
     /// Answer appliances and operators, and build manifests in time.
     Serve,
+    /// Check the configuration, the keys and the token file, and end.
+    Check,
     /// Write a new pair of keys: DIR/control-1.key and .pub, or FILE and its .pub. Nothing is overwritten.
     Keygen {
         /// A folder, or the private key's file.

@@ -211,3 +211,6 @@ pub fn usable_urls(reported: &[String]) -> Vec<String> {
         .cloned()
         .collect()
 }
+
+#[cfg(test)]
+mod tests;

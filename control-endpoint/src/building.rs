@@ -145,12 +145,11 @@ async fn settle(
     let before = database.manifest(&appliance).await?;
     let now = now();
     let (objects, bytes) = totals(&manifest);
-    if let Some(before) = &before {
-        let is_there = database.manifest_file(&appliance, before.serial).exists();
-        let epoch = database.endpoint().await?.epoch;
-        let of_today = before.serial.epoch == crate::database::uint(epoch) && is_there;
-        if of_today && before.content == content && now + terms.lifetime_s / 2 < before.not_after {
-            return Ok(Outcome::Same(before.serial));
+    if let Some(in_force) = database.manifest_in_force(&appliance).await? {
+        let is_there = database.manifest_file(&appliance, in_force.serial).exists();
+        let is_young = now + terms.lifetime_s / 2 < in_force.not_after;
+        if is_there && is_young && in_force.content == content {
+            return Ok(Outcome::Same(in_force.serial));
         }
     }
     if !order.allow_shrink

@@ -81,7 +81,7 @@ async fn obey(config: &Config, database: &Database, command: Command) -> Result<
             println!("written {}", file.display());
             Ok(Outcome::Done)
         }
-        Command::Serve | Command::Keygen { .. } | Command::Restore { .. } => {
+        Command::Serve | Command::Check | Command::Keygen { .. } | Command::Restore { .. } => {
             unreachable!("these do not use an open database")
         }
     }

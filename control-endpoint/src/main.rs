@@ -61,6 +61,11 @@ fn run(arguments: Arguments) -> Result<Outcome> {
         return Ok(Outcome::Done);
     }
     let config = config::load(&arguments.config)?;
+    if let Command::Check = arguments.command {
+        serve::check(&config)?;
+        println!("ok");
+        return Ok(Outcome::Done);
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;

@@ -111,6 +111,16 @@ pub async fn run(config: Config) -> Result<()> {
     Ok(())
 }
 
+/// Reads what the configuration names.
+///
+/// # Errors
+/// What is missing, or is not what it should be.
+pub fn check(config: &Config) -> Result<()> {
+    Terms::of(config)?;
+    authority::operator(config.operator_token_file.as_deref())?;
+    Ok(())
+}
+
 /// Held as long as `serve` runs; the kernel lets go of it when the process ends, however it ends.
 ///
 /// # Errors

@@ -52,6 +52,16 @@ impl Database {
         }))
     }
 
+    /// The same, unless it is of an older epoch: appliances would refuse it, and another one is about to be built.
+    ///
+    /// # Errors
+    /// Of the database.
+    pub async fn manifest_in_force(&self, appliance: &str) -> Result<Option<Built>> {
+        let epoch = uint(self.endpoint().await?.epoch);
+        let newest = self.manifest(appliance).await?;
+        Ok(newest.filter(|built| built.serial.epoch == epoch))
+    }
+
     /// Where the sealed bytes of a manifest are.
     #[must_use]
     pub fn manifest_file(&self, appliance: &str, serial: Serial) -> PathBuf {

@@ -57,7 +57,7 @@ pub(super) async fn list(
             objects_held: held.get(&appliance.id).copied().unwrap_or(0),
             manifest: app
                 .database
-                .manifest(&appliance.id)
+                .manifest_in_force(&appliance.id)
                 .await?
                 .map(|built| built.serial),
             causes: report

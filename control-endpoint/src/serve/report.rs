@@ -49,7 +49,7 @@ pub(super) async fn take(
         );
         app.metrics.epoch_raised();
     }
-    let newest = app.database.manifest(&id).await?;
+    let newest = app.database.manifest_in_force(&id).await?;
     Ok(Json(Answer {
         version: REPORT_VERSION,
         known: taken.known,

@@ -29,7 +29,7 @@ pub(super) async fn manifest(
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
     app.require_appliance(&headers, &id).await?;
-    let Some(built) = app.database.manifest(&id).await? else {
+    let Some(built) = app.database.manifest_in_force(&id).await? else {
         return Err(Refusal::not_found(
             "no manifest was built for this appliance yet; `oca-control build` builds one",
         ));

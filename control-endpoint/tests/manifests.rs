@@ -1,0 +1,293 @@
+//! Manifests and tombstones, from files to what an appliance opens.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod support;
+
+use std::fs;
+
+use protocol::manifest::keys::PublicKey;
+use protocol::manifest::{Manifest, Serial, Source, seal};
+use reqwest::header::{ETAG, IF_NONE_MATCH};
+use reqwest::{Method, StatusCode};
+use support::{Endpoint, errors, key_file, until};
+
+const ID: &str = "c1.x";
+const MANIFEST: &str = "/v1/appliances/c1.x/manifest";
+
+#[tokio::test]
+async fn what_is_ingested_is_wanted() {
+    let mut endpoint = Endpoint::new();
+    let root = endpoint.ingest("film.mp4", b"film");
+    endpoint.ingest("list.m3u8", b"list");
+    let token = endpoint.appliance(ID);
+    endpoint.done(&["build"]);
+    endpoint.serve();
+    let manifest = endpoint.manifest(ID, &token).await.unwrap();
+    assert_eq!(manifest.sources, [Source::Control]);
+    let film = manifest
+        .objects
+        .iter()
+        .find(|wanted| &*wanted.path == "/film.mp4")
+        .unwrap();
+    assert_eq!(
+        (film.root.to_string(), film.size, film.demand),
+        (root, 4, 4)
+    );
+    assert_eq!(&*film.content_type, "video/mp4");
+    assert_eq!(
+        film.cache_control.as_deref(),
+        Some("public, max-age=31536000, immutable")
+    );
+    assert!(endpoint.stop());
+}
+
+#[tokio::test]
+async fn the_first_build_is_not_waited_for() {
+    let mut endpoint = Endpoint::new();
+    let token = endpoint.appliance(ID);
+    endpoint.serve();
+    // Nothing to build from: refused, and nothing is served.
+    until("a refused build", async || {
+        endpoint.log().contains("no objects").then_some(())
+    })
+    .await;
+    assert_eq!(
+        endpoint.get(MANIFEST, &token).await.status(),
+        StatusCode::NOT_FOUND
+    );
+    let file = endpoint.path("media").join("now.mp4");
+    fs::write(&file, "now").unwrap();
+    endpoint.done(&["ingest", file.to_str().unwrap(), "--urgent"]);
+    let manifest = until("a manifest", || endpoint.manifest(ID, &token)).await;
+    assert!(manifest.objects[0].urgent);
+}
+
+#[tokio::test]
+async fn a_serial_that_is_known_is_not_sent_again_and_only_changes_make_new_ones() {
+    let mut endpoint = Endpoint::new();
+    endpoint.ingest("a.mp4", b"a");
+    let token = endpoint.appliance(ID);
+    endpoint.done(&["build"]);
+    assert!(
+        endpoint
+            .done(&["build"])
+            .contains("nothing has changed since manifest 1.1")
+    );
+    endpoint.ingest("b.mp4", b"b");
+    assert!(
+        endpoint
+            .done(&["build"])
+            .contains("manifest 1.2: 2 objects")
+    );
+    endpoint.serve();
+    let response = endpoint.get(MANIFEST, &token).await;
+    assert_eq!(response.headers()[ETAG], "\"1.2\"");
+    let request = endpoint.request(Method::GET, MANIFEST, &token);
+    let response = request
+        .header(IF_NONE_MATCH, "\"1.1\", \"1.2\"")
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(response.status(), StatusCode::NOT_MODIFIED);
+}
+
+#[tokio::test]
+async fn manifests_are_given_to_the_appliance_alone() {
+    let mut endpoint = Endpoint::new();
+    endpoint.ingest("a.mp4", b"a");
+    let (token, other) = (endpoint.appliance(ID), endpoint.appliance("c2.x"));
+    endpoint.done(&["build"]);
+    endpoint.serve();
+    for (token, status) in [
+        (&*token, StatusCode::OK),
+        (&*other, StatusCode::FORBIDDEN),
+        ("", StatusCode::UNAUTHORIZED),
+        ("guessed", StatusCode::UNAUTHORIZED),
+        (support::OPERATOR, StatusCode::UNAUTHORIZED),
+    ] {
+        for path in [MANIFEST, "/v1/appliances/c1.x/tombstones"] {
+            assert_eq!(
+                endpoint.get(path, token).await.status(),
+                status,
+                "{path} {token}"
+            );
+        }
+    }
+    let renewed = endpoint.done(&["appliance", "token", ID]);
+    assert_eq!(
+        endpoint.get(MANIFEST, &token).await.status(),
+        StatusCode::UNAUTHORIZED
+    );
+    assert_eq!(
+        endpoint.get(MANIFEST, &renewed).await.status(),
+        StatusCode::OK
+    );
+    endpoint.done(&["appliance", "rm", ID]);
+    assert_eq!(
+        endpoint.get(MANIFEST, &renewed).await.status(),
+        StatusCode::UNAUTHORIZED
+    );
+}
+
+#[tokio::test]
+async fn old_and_new_keys_sign_while_they_are_replaced() {
+    let mut endpoint = Endpoint::new();
+    let (old, new) = (
+        key_file(&endpoint.path(""), 1),
+        key_file(&endpoint.path(""), 2),
+    );
+    let config = fs::read_to_string(endpoint.path("oca-control.toml")).unwrap();
+    let line = format!("signing_keys = [{old:?}, {new:?}]");
+    let lines: Vec<&str> = config
+        .lines()
+        .map(|text| {
+            if text.starts_with("signing_keys") {
+                &line
+            } else {
+                text
+            }
+        })
+        .collect();
+    fs::write(endpoint.path("oca-control.toml"), lines.join("\n")).unwrap();
+    endpoint.ingest("a.mp4", b"a");
+    let token = endpoint.appliance(ID);
+    endpoint.done(&["build"]);
+    endpoint.serve();
+    let sealed = endpoint.get(MANIFEST, &token).await.bytes().await.unwrap();
+    for seed in [1, 2] {
+        let key: PublicKey = protocol::manifest::keys::PrivateKey::from_seed(&[seed; 32]).public();
+        seal::open::<Manifest>(&sealed, &[key], ID).unwrap();
+    }
+    assert!(seal::open::<Manifest>(&sealed, &[endpoint.key()], ID).is_err());
+}
+
+#[tokio::test]
+async fn a_takedown_is_known_at_once_and_can_be_taken_back() {
+    let mut endpoint = Endpoint::new();
+    let root = endpoint.ingest("a.mp4", b"a");
+    endpoint.ingest("b.mp4", b"b");
+    let token = endpoint.appliance(ID);
+    endpoint.done(&["build"]);
+    endpoint.serve();
+    let empty = endpoint.tombstones(ID, &token).await;
+    assert_eq!(
+        (empty.serial, empty.tombstones.len()),
+        (
+            Serial {
+                epoch: 1,
+                number: 0
+            },
+            0
+        )
+    );
+    endpoint.done(&["rm", "/a.mp4"]);
+    let list = endpoint.tombstones(ID, &token).await;
+    assert_eq!(
+        list.serial,
+        Serial {
+            epoch: 1,
+            number: 1
+        }
+    );
+    assert_eq!(
+        (
+            &*list.tombstones[0].path,
+            list.tombstones[0].root.to_string()
+        ),
+        ("/a.mp4", root.clone())
+    );
+    // The bytes are gone, and the next manifest does without.
+    assert_eq!(
+        endpoint
+            .get(&format!("/v1/bytes/{root}"), &token)
+            .await
+            .status(),
+        StatusCode::NOT_FOUND
+    );
+    let manifest = until("a manifest without it", async || {
+        endpoint
+            .manifest(ID, &token)
+            .await
+            .filter(|manifest| manifest.objects.len() == 1)
+    });
+    assert_eq!(manifest.await.tombstones, list.tombstones);
+    let output = endpoint.run(&["rm", "/a.mp4"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(errors(&output).contains("nothing is published at /a.mp4"));
+    // Published again, it is wanted again.
+    endpoint.ingest("a.mp4", b"a");
+    let list = endpoint.tombstones(ID, &token).await;
+    assert_eq!((list.serial.number, list.tombstones.len()), (2, 0));
+}
+
+#[tokio::test]
+async fn an_implausible_manifest_is_refused_unless_it_is_meant() {
+    let mut endpoint = Endpoint::new();
+    for name in ["a", "b", "c", "d", "e"] {
+        endpoint.ingest(&format!("{name}.mp4"), name.as_bytes());
+    }
+    let token = endpoint.appliance(ID);
+    endpoint.done(&["build"]);
+    endpoint.done(&["rm", "/a.mp4", "/b.mp4", "/c.mp4"]);
+    let refused = endpoint.run(&["build"]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(
+        errors(&refused).contains("it would have 2 objects; the one in force, 1.1, has 5"),
+        "{}",
+        errors(&refused)
+    );
+    endpoint.serve();
+    assert_eq!(
+        endpoint.manifest(ID, &token).await.unwrap().objects.len(),
+        5,
+        "the old one stays"
+    );
+    assert_eq!(
+        endpoint.tombstones(ID, &token).await.tombstones.len(),
+        3,
+        "takedowns go on"
+    );
+    endpoint.done(&["rm", "/d.mp4", "/e.mp4"]);
+    assert_eq!(endpoint.run(&["build"]).status.code(), Some(1), "empty");
+    assert!(
+        endpoint
+            .done(&["build", "--allow-shrink"])
+            .contains(": 0 objects")
+    );
+    assert_eq!(
+        endpoint.manifest(ID, &token).await.unwrap().objects.len(),
+        0
+    );
+}
+
+#[tokio::test]
+async fn one_that_nears_its_end_is_renewed() {
+    // A quarter of the lifetime is left from the beginning of the wait on.
+    let mut endpoint = Endpoint::with("manifest_lifetime = \"60 s\"");
+    endpoint.ingest("a.mp4", b"a");
+    let token = endpoint.appliance(ID);
+    endpoint.done(&["build"]);
+    age(&endpoint, 50).await;
+    endpoint.serve();
+    let manifest = until("a renewal", async || {
+        endpoint
+            .manifest(ID, &token)
+            .await
+            .filter(|manifest| manifest.serial.number > 1)
+    });
+    let manifest = manifest.await;
+    assert_eq!(manifest.not_after, manifest.built_at + 60);
+}
+
+/// As if all had been built so many seconds earlier.
+async fn age(endpoint: &Endpoint, seconds: i64) {
+    let database = control_endpoint::database::Database::open(&endpoint.state())
+        .await
+        .unwrap();
+    let older =
+        sqlx::query("UPDATE manifest SET built_at = built_at - ?1, not_after = not_after - ?1")
+            .bind(seconds);
+    older.execute(&database.pool).await.unwrap();
+    database.close().await;
+}
