@@ -40,8 +40,11 @@ pub const PROBE_MAX: Duration = Duration::from_secs(120);
 /// of a little more demand is not worth its bytes on the line.
 pub const DISPLACE_PERCENT: u64 = 125;
 
-/// Changes of a plan's moves are tried again as long as one succeeds, this often at most: each try is linear in what waits.
-pub const MOVE_ROUNDS: usize = 16;
+/// Rounds in which a plan is tried, as long as a round achieves something: each is linear in what waits. Two are the rule.
+pub const PLAN_ROUNDS: usize = 64;
+
+/// Objects that belong in a lower tier and find no room there, before it is not tried further for the sake of one object.
+pub const SINK_TRIES: usize = 16;
 
 // Sources.
 

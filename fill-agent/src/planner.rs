@@ -20,6 +20,7 @@
 //! It places one copy of an object, whatever `copies` says, and knows tiers, not devices: the store has the last word on placement.
 
 mod choose;
+mod space;
 mod steps;
 mod wants;
 
@@ -175,8 +176,6 @@ pub struct Fetch {
     pub tier: usize,
     /// To be fetched outside the window as well.
     pub urgent: bool,
-    /// It is held, but not whole.
-    pub repair: bool,
     /// What is set: see [`Plan::entries`].
     pub entries: Entries,
 }

@@ -4,8 +4,10 @@
 //! fit competes for the next tier. What is held in this tier or in an earlier one counts as in place, and ranks higher for it. So a
 //! plan that was carried out chooses the same again: what was chosen ranks higher than before, the rest lower.
 
+use protocol::units::Percent;
+
+use super::Situation;
 use super::wants::{Rank, Wants, tier_order};
-use super::{Situation, Tier};
 
 /// For each wanted object its tier, or none.
 pub(super) struct Choice {
@@ -57,23 +59,27 @@ fn capacity(situation: &Situation<'_>, tier: usize, below: bool) -> i128 {
 
 /// Bytes that may come before the high watermark is reached; negative above it.
 pub(super) fn free(situation: &Situation<'_>, tier: usize) -> i128 {
-    let Tier { devices, .. } = &situation.tiers[tier];
-    let sum = |bytes: fn(&super::Device) -> u64| -> i128 {
-        devices.iter().map(|device| i128::from(bytes(device))).sum()
-    };
-    let total = sum(|device| device.total_bytes);
-    let above = total * i128::from(100 - situation.high_watermark.percent().min(100)) / 100;
-    sum(|device| device.room_bytes) - above
+    let devices = &situation.tiers[tier].devices;
+    let room: i128 = devices
+        .iter()
+        .map(|device| i128::from(device.room_bytes))
+        .sum();
+    let above =
+        share(situation, tier, Percent::of(100)) - share(situation, tier, situation.high_watermark);
+    room - above
 }
 
 /// Bytes between the watermarks.
 pub(super) fn slack(situation: &Situation<'_>, tier: usize) -> i128 {
+    share(situation, tier, situation.high_watermark)
+        - share(situation, tier, situation.low_watermark)
+}
+
+fn share(situation: &Situation<'_>, tier: usize, percent: Percent) -> i128 {
     let devices = &situation.tiers[tier].devices;
     let total: i128 = devices
         .iter()
         .map(|device| i128::from(device.total_bytes))
         .sum();
-    let high = situation.high_watermark.percent();
-    let percent = high.saturating_sub(situation.low_watermark.percent());
-    total * i128::from(percent) / 100
+    total * i128::from(percent.percent()) / 100
 }

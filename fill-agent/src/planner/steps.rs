@@ -5,104 +5,31 @@
 
 use std::collections::VecDeque;
 
-use super::choose::{Choice, free, slack};
+use super::choose::Choice;
+use super::space::{Sinking, Space, sinks, spaces};
 use super::wants::{Rank, Want, Wants};
 use super::{Allowance, Entries, Evict, Fetch, Held, HeldPath, Move, Plan, Publish, Situation};
-use crate::limits::MOVE_ROUNDS;
+use crate::limits::{PLAN_ROUNDS, SINK_TRIES};
 
 pub(super) fn steps(situation: &Situation<'_>, wants: Wants, choice: &Choice) -> Plan {
-    let mut plan = Plan::default();
-    let mut tiers = tiers(situation, &wants, choice);
     let mut trial = Trial {
-        plan: &mut plan,
         situation,
-        tiers: &mut tiers,
-        evicted: vec![false; situation.held.len()],
+        tiers: spaces(situation, &wants, choice),
         budget: Budget::new(situation.allowance),
+        evicted: vec![false; situation.held.len()],
+        plan: Plan::default(),
     };
-    trial.go_below_the_high_watermark();
-    trial.moves_and_fetches(&wants, choice);
-    let evicted = trial.evicted;
-    finish(&mut plan, situation, wants, choice, &evicted);
+    trial.go_below_the_high_watermarks();
+    trial.come(&wants, choice);
+    let Trial {
+        mut plan, evicted, ..
+    } = trial;
+    plan.entries = wants.entries;
+    finish(&mut plan, situation, &wants.objects, choice, &evicted);
     plan
 }
 
-/// A tier in the trial.
-struct Space {
-    /// Bytes up to the high watermark.
-    free: i128,
-    /// Bytes between the watermarks.
-    slack: i128,
-    /// What may go at no loss, the least valuable first: not whole, or not wanted.
-    spare: VecDeque<usize>,
-    /// What is wanted and not chosen, the lowest first.
-    losers: VecDeque<usize>,
-    /// Bytes of both.
-    evictable: i128,
-    /// What belongs in a later tier, the lowest first: held index and tier.
-    sinking: VecDeque<(usize, usize)>,
-}
-
-fn tiers(situation: &Situation<'_>, wants: &Wants, choice: &Choice) -> Vec<Space> {
-    let mut spare: Vec<usize> = wants.unwanted.clone();
-    let mut losers: Vec<(Rank, usize)> = Vec::new();
-    let mut sinking: Vec<(Rank, usize, usize)> = Vec::new();
-    for (want, chosen) in wants.objects.iter().zip(&choice.tiers) {
-        let Some(held) = want.held else { continue };
-        match (want.tier, *chosen) {
-            (None, _) => spare.push(held),
-            (Some(_), None) => losers.push((want.rank(), held)),
-            (Some(from), Some(to)) if sinks(situation, from, to) => {
-                sinking.push((want.rank(), held, to));
-            }
-            (Some(_), Some(_)) => {}
-        }
-    }
-    spare.sort_unstable_by_key(|index| value(&situation.held[*index]));
-    losers.sort_unstable_by(|a, b| b.cmp(a));
-    sinking.sort_unstable_by(|a, b| b.cmp(a));
-    let in_tier = |tier: usize| move |index: &usize| situation.held[*index].tier == tier;
-    (0..situation.tiers.len())
-        .map(|tier| {
-            let here = in_tier(tier);
-            let spare: VecDeque<usize> = spare.iter().copied().filter(here).collect();
-            let losers: VecDeque<usize> = losers
-                .iter()
-                .map(|(_, index)| *index)
-                .filter(here)
-                .collect();
-            let size = |index: &usize| i128::from(situation.held[*index].size);
-            Space {
-                free: free(situation, tier),
-                slack: slack(situation, tier),
-                evictable: spare.iter().chain(&losers).map(size).sum(),
-                spare,
-                losers,
-                sinking: sinking
-                    .iter()
-                    .map(|(_, index, to)| (*index, *to))
-                    .filter(|(index, _)| here(index))
-                    .collect(),
-            }
-        })
-        .collect()
-}
-
-/// The least valuable first: what cannot be served, then by demand per byte.
-fn value(held: &Held<'_>) -> (bool, std::cmp::Reverse<Rank>) {
-    let servable = held.whole && !held.paths.is_empty();
-    (
-        servable,
-        std::cmp::Reverse(Rank::new(held.demand, held.size, held.root)),
-    )
-}
-
-/// Whether `to` comes after `from` on the way that objects fall.
-fn sinks(situation: &Situation<'_>, from: usize, to: usize) -> bool {
-    let mut order = super::wants::tier_order(situation.tiers);
-    from != to && order.find(|tier| *tier == from || *tier == to) == Some(from)
-}
-
+/// What may be fetched.
 struct Budget {
     bytes: u64,
     urgent_only: bool,
@@ -124,9 +51,8 @@ impl Budget {
 
     /// The first object may be larger than the allowance: its beginning is kept, and the next window goes on.
     fn allows(&self, want: &Want) -> bool {
-        let kind = want.urgent || !self.urgent_only;
-        let amount = want.size <= self.bytes || (self.nothing_yet && self.bytes > 0);
-        kind && amount
+        let fits = want.size <= self.bytes || (self.nothing_yet && self.bytes > 0);
+        fits && (want.urgent || !self.urgent_only)
     }
 
     fn spend(&mut self, size: u64) {
@@ -135,142 +61,173 @@ impl Budget {
     }
 }
 
-struct Trial<'a, 'p> {
-    plan: &'p mut Plan,
+/// The plan in the making, and the tiers as if it were done.
+struct Trial<'a> {
     situation: &'a Situation<'a>,
-    tiers: &'p mut Vec<Space>,
-    evicted: Vec<bool>,
+    tiers: Vec<Space>,
     budget: Budget,
+    evicted: Vec<bool>,
+    plan: Plan,
 }
 
-impl Trial<'_, '_> {
-    fn go_below_the_high_watermark(&mut self) {
+/// Something that is to come into a tier.
+struct Coming<'a> {
+    want: &'a Want,
+    rank: Rank,
+    to: usize,
+}
+
+impl Trial<'_> {
+    fn go_below_the_high_watermarks(&mut self) {
         for tier in 0..self.tiers.len() {
             if self.tiers[tier].free < 0 {
+                self.sink_until(tier, |space, _| space.free + space.spare_bytes >= 0);
                 self.evict_until(tier, 0);
             }
         }
     }
 
-    /// Rounds, because room that one step makes may be what an earlier one lacked.
-    fn moves_and_fetches(&mut self, wants: &Wants, choice: &Choice) {
-        let chosen = || {
-            wants
-                .objects
-                .iter()
-                .zip(&choice.tiers)
-                .filter_map(|(want, tier)| Some((want, (*tier)?)))
-        };
-        let mut rising: Vec<(&Want, usize, usize)> = chosen()
-            .filter_map(|(want, to)| Some((want, want.tier?, to)))
-            .filter(|(_, from, to)| from != to && !sinks(self.situation, *from, *to))
-            .collect();
-        rising.sort_by_key(|(want, ..)| want.rank());
-        let mut missing: Vec<(&Want, usize)> =
-            chosen().filter(|(want, _)| want.tier.is_none()).collect();
-        missing.sort_by_key(|(want, _)| (!want.urgent, want.rank()));
+    /// Moves up and fetches, by rank. In rounds, because a step may make the room that an earlier one lacked.
+    fn come(&mut self, wants: &Wants, choice: &Choice) {
+        let (mut rising, mut missing) = (Vec::new(), Vec::new());
+        for (want, chosen) in wants.objects.iter().zip(&choice.tiers) {
+            let Some(to) = *chosen else { continue };
+            let rank = want.rank();
+            let coming = Coming { want, rank, to };
+            match want.tier {
+                None => missing.push(coming),
+                Some(from) if from == to || sinks(self.situation, from, to) => {}
+                Some(_) => rising.push(coming),
+            }
+        }
         if self.budget.urgent_only {
             rising.clear();
         }
-        for _ in 0..MOVE_ROUNDS {
-            let before = (rising.len(), missing.len());
-            rising.retain(|(want, from, to)| !self.rises(want, *from, *to));
-            missing.retain(|(want, to)| !self.fetches(want, *to));
-            if before == (rising.len(), missing.len()) {
+        rising.sort_unstable_by_key(|coming| coming.rank);
+        missing.sort_unstable_by_key(|coming| (!coming.want.urgent, coming.rank));
+        let order: Vec<Fetch> = self.rounds(&mut rising, &mut missing);
+        self.plan.fetch = order;
+        self.plan.later = Plan::amount(missing.iter().map(|coming| coming.want.size));
+    }
+
+    /// Takes out what comes; returns the fetches in their order.
+    fn rounds(
+        &mut self,
+        rising: &mut Vec<Coming<'_>>,
+        missing: &mut Vec<Coming<'_>>,
+    ) -> Vec<Fetch> {
+        let mut fetched = Vec::new();
+        for _ in 0..PLAN_ROUNDS {
+            let before = rising.len() + missing.len();
+            rising.retain(|coming| !self.rises(coming));
+            let comes = missing.extract_if(.., |coming| self.fetches(coming));
+            fetched.extend(comes);
+            if before == rising.len() + missing.len() {
                 break;
             }
         }
-        self.plan.later = Plan::amount(missing.iter().map(|(want, _)| want.size));
+        fetched.sort_unstable_by_key(|coming| (!coming.want.urgent, coming.rank));
+        let fetches = fetched.iter().map(|coming| fetch(coming.want, coming.to));
+        fetches.collect()
     }
 
-    fn rises(&mut self, want: &Want, from: usize, to: usize) -> bool {
-        let moves = self.make_room(to, want.size);
-        if let (true, Some(held)) = (moves, want.held) {
-            self.move_to(held, from, to);
+    fn rises(&mut self, coming: &Coming<'_>) -> bool {
+        let Some(held) = coming.want.held else {
+            return false;
+        };
+        let moves = self.make_room(coming.to, coming.want.size, coming.rank);
+        if moves {
+            self.move_to(held, coming.to);
         }
         moves
     }
 
-    fn fetches(&mut self, want: &Want, tier: usize) -> bool {
-        if !self.budget.allows(want) || !self.make_room(tier, want.size) {
-            return false;
+    fn fetches(&mut self, coming: &Coming<'_>) -> bool {
+        let Coming { want, rank, to } = *coming;
+        let comes = self.budget.allows(want) && self.make_room(to, want.size, rank);
+        if comes {
+            self.budget.spend(want.size);
+            self.tiers[to].free -= i128::from(want.size);
         }
-        self.budget.spend(want.size);
-        self.tiers[tier].free -= i128::from(want.size);
-        self.plan.fetch.push(fetch(want, tier));
-        true
+        comes
     }
 
-    /// Makes room for `size` bytes if it can: what is spare or lost goes first, then what belongs in a later tier.
-    fn make_room(&mut self, tier: usize, size: u64) -> bool {
+    /// Makes room for `size` bytes of that rank, if it can: first by what may be evicted, then by what belongs in a later tier.
+    fn make_room(&mut self, tier: usize, size: u64, rank: Rank) -> bool {
         let size = i128::from(size);
         if self.tiers[tier].free >= size {
             return true;
         }
-        if self.tiers[tier].free + self.tiers[tier].evictable < size && !self.budget.urgent_only {
-            self.sink(tier, size);
-        }
-        let enough = self.tiers[tier].free + self.tiers[tier].evictable >= size;
-        if enough {
+        let comes = self.sink_until(tier, |space, situation| {
+            space.could_free(situation, size, rank)
+        });
+        if comes {
             self.evict_until(tier, size);
         }
-        enough
+        comes
     }
 
-    /// Moves down what belongs in a later tier, until `size` bytes could come.
-    fn sink(&mut self, tier: usize, size: i128) {
+    /// Moves down what belongs in a later tier until it is enough; says whether it is.
+    fn sink_until(&mut self, tier: usize, enough: impl Fn(&Space, &Situation<'_>) -> bool) -> bool {
         let mut stay = VecDeque::new();
-        while self.tiers[tier].free + self.tiers[tier].evictable < size
-            && let Some((held, to)) = self.tiers[tier].sinking.pop_front()
+        while !enough(&self.tiers[tier], self.situation)
+            && !self.budget.urgent_only
+            && stay.len() < SINK_TRIES
+            && let Some(sinking) = self.tiers[tier].sinking.pop_front()
         {
-            if self.make_room(to, self.situation.held[held].size) {
-                self.move_to(held, tier, to);
-            } else {
-                stay.push_back((held, to));
+            if !self.sink(sinking) {
+                stay.push_back(sinking);
             }
         }
         stay.append(&mut self.tiers[tier].sinking);
         self.tiers[tier].sinking = stay;
+        enough(&self.tiers[tier], self.situation)
     }
 
-    fn move_to(&mut self, held: usize, from: usize, to: usize) {
-        let Held { root, size, .. } = self.situation.held[held];
-        self.tiers[from].free += i128::from(size);
+    fn sink(&mut self, sinking: Sinking) -> bool {
+        let Sinking { rank, held, to } = sinking;
+        let moves = self.make_room(to, self.situation.held[held].size, rank);
+        if moves {
+            self.move_to(held, to);
+        }
+        moves
+    }
+
+    fn move_to(&mut self, held: usize, to: usize) {
+        let Held {
+            root, size, tier, ..
+        } = self.situation.held[held];
+        self.tiers[tier].free += i128::from(size);
         self.tiers[to].free -= i128::from(size);
         self.plan.moves.push(Move {
             root,
             size,
-            from,
+            from: tier,
             to,
         });
     }
 
-    /// Evicts until `size` bytes are free, then goes on with what is spare until the low watermark.
+    /// Evicts until `size` bytes are free, and goes on with what is spare until the low watermark.
     fn evict_until(&mut self, tier: usize, size: i128) {
         while self.tiers[tier].free < size
-            && let Some(held) = self.tiers[tier].next_victim()
+            && let Some(held) = self.tiers[tier].take_victim(self.situation)
         {
-            self.evict(tier, held);
+            self.evict(held);
         }
         while self.tiers[tier].free < size + self.tiers[tier].slack
-            && let Some(held) = self.tiers[tier].spare.pop_front()
+            && let Some(held) = self.tiers[tier].take_spare(self.situation)
         {
-            self.evict(tier, held);
+            self.evict(held);
         }
     }
 
-    fn evict(&mut self, tier: usize, held: usize) {
-        let Held { root, size, .. } = self.situation.held[held];
+    fn evict(&mut self, held: usize) {
+        let Held {
+            root, size, tier, ..
+        } = self.situation.held[held];
         self.evicted[held] = true;
         self.tiers[tier].free += i128::from(size);
-        self.tiers[tier].evictable -= i128::from(size);
         self.plan.evict.push(Evict { root, size, tier });
-    }
-}
-
-impl Space {
-    fn next_victim(&mut self) -> Option<usize> {
-        self.spare.pop_front().or_else(|| self.losers.pop_front())
     }
 }
 
@@ -280,59 +237,50 @@ fn fetch(want: &Want, tier: usize) -> Fetch {
         size: want.size,
         tier,
         urgent: want.urgent,
-        repair: want.held.is_some(),
         entries: Entries(want.entries.clone()),
     }
 }
 
-/// What the trial does not touch: what has no room, what is there, and paths to set.
+/// What needs no trial: what has no room, what is here, and its paths.
 fn finish(
     plan: &mut Plan,
     situation: &Situation<'_>,
-    wants: Wants,
+    wants: &[Want],
     choice: &Choice,
     evicted: &[bool],
 ) {
-    let rank: std::collections::HashMap<_, _> = wants
-        .objects
-        .iter()
-        .map(|want| (want.root, want.rank()))
-        .collect();
-    plan.fetch
-        .sort_by_key(|fetch| (!fetch.urgent, rank.get(&fetch.root).copied()));
-    plan.entries = wants.entries;
-    for (want, chosen) in wants.objects.iter().zip(&choice.tiers) {
-        match (want.tier, want.held) {
-            (Some(_), Some(held)) => {
+    let mut without_room: Vec<&Want> = Vec::new();
+    for (want, chosen) in wants.iter().zip(&choice.tiers) {
+        match want.held.filter(|_| want.tier.is_some()) {
+            Some(held) => {
                 plan.held_wanted = plan.held_wanted.plus(want.size);
                 if !evicted[held] {
                     publish(plan, situation, want, &situation.held[held]);
                 }
             }
-            _ if chosen.is_none() => plan.without_room.push(fetch(want, 0)),
-            _ => {}
+            None if chosen.is_none() => without_room.push(want),
+            None => {}
         }
     }
-    plan.without_room
-        .sort_by_key(|fetch| rank.get(&fetch.root).copied());
+    without_room.sort_unstable_by_key(|want| want.rank());
+    let fetches = without_room.iter().map(|want| fetch(want, want.first_tier));
+    plan.without_room = fetches.collect();
 }
 
 /// Adds the paths that do not lead to the object yet, or say something else of it.
 fn publish(plan: &mut Plan, situation: &Situation<'_>, want: &Want, held: &Held<'_>) {
     let start = plan.entries.len() as u32;
-    for index in want.entries.start..want.entries.end {
+    for index in want.entries.clone() {
         let entry = plan.entries[index as usize];
         let wanted = &situation.wanted[entry as usize];
-        let same = |held: &HeldPath<'_>| {
-            held.path == &*wanted.path
-                && held.content_type == &*wanted.content_type
-                && held.modified == wanted.modified
-                && wanted
-                    .cache_control
-                    .as_deref()
-                    .is_none_or(|value| value == held.cache_control)
+        let cache_control = wanted.cache_control.as_deref();
+        let set = |path: &HeldPath<'_>| {
+            path.path == &*wanted.path
+                && path.content_type == &*wanted.content_type
+                && path.modified == wanted.modified
+                && cache_control.is_none_or(|value| value == path.cache_control)
         };
-        if !held.paths.iter().any(same) {
+        if !held.paths.iter().any(set) {
             plan.entries.push(entry);
         }
     }

@@ -1,0 +1,7 @@
+//! The planner, by examples and by what must hold for every plan.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod examples;
+mod properties;
+mod world;

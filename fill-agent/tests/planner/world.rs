@@ -1,0 +1,276 @@
+//! A box that can be planned for, and on which a plan can be carried out.
+
+use std::collections::BTreeMap;
+
+use fill_agent::planner::{Allowance, Device, Held, HeldPath, Plan, Situation, Tier, plan};
+use protocol::config::TierRole;
+use protocol::manifest::{Tombstone, Wanted};
+use protocol::root::Root;
+use protocol::units::Percent;
+
+#[derive(Debug, Clone)]
+pub(crate) struct World {
+    pub(crate) wanted: Vec<Wanted>,
+    pub(crate) tombstones: Vec<Tombstone>,
+    pub(crate) held: BTreeMap<Root, Object>,
+    pub(crate) tiers: Vec<Disk>,
+    pub(crate) allowance: Allowance,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Object {
+    pub(crate) size: u64,
+    pub(crate) tier: usize,
+    pub(crate) whole: bool,
+    pub(crate) demand: u64,
+    pub(crate) paths: Vec<String>,
+}
+
+/// A tier with one device.
+#[derive(Debug, Clone)]
+pub(crate) struct Disk {
+    pub(crate) role: TierRole,
+    pub(crate) total: u64,
+    /// Bytes that are not objects.
+    pub(crate) other: u64,
+}
+
+pub(crate) const HIGH: u64 = 90;
+pub(crate) const LOW: u64 = 80;
+
+pub(crate) fn root(number: u32) -> Root {
+    Root(*blake3::hash(&number.to_le_bytes()).as_bytes())
+}
+
+pub(crate) fn wanted(number: u32, path: &str, size: u64, demand: u64, tier: TierRole) -> Wanted {
+    Wanted {
+        path: path.into(),
+        root: root(number),
+        size,
+        content_type: "video/mp4".into(),
+        cache_control: None,
+        modified: 7,
+        tier,
+        demand,
+        copies: 1,
+        urgent: false,
+        via: None,
+    }
+}
+
+pub(crate) fn disk(role: TierRole, total: u64) -> Disk {
+    Disk {
+        role,
+        total,
+        other: 0,
+    }
+}
+
+impl World {
+    pub(crate) fn new(tiers: Vec<Disk>) -> Self {
+        Self {
+            wanted: Vec::new(),
+            tombstones: Vec::new(),
+            held: BTreeMap::new(),
+            tiers,
+            allowance: Allowance::All(u64::MAX),
+        }
+    }
+
+    /// Wants an object under the path `/number`.
+    pub(crate) fn want(mut self, number: u32, size: u64, demand: u64, tier: TierRole) -> Self {
+        let path = format!("/{number}");
+        self.wanted.push(wanted(number, &path, size, demand, tier));
+        self
+    }
+
+    /// Holds an object under the path `/number`.
+    pub(crate) fn hold(mut self, number: u32, size: u64, tier: usize) -> Self {
+        let object = Object {
+            size,
+            tier,
+            whole: true,
+            demand: 0,
+            paths: vec![format!("/{number}")],
+        };
+        self.held.insert(root(number), object);
+        self
+    }
+
+    pub(crate) fn used(&self, tier: usize) -> u64 {
+        let objects = self.held.values().filter(|object| object.tier == tier);
+        self.tiers[tier].other + objects.map(|object| object.size).sum::<u64>()
+    }
+
+    pub(crate) fn high(&self, tier: usize) -> u64 {
+        self.tiers[tier].total * HIGH / 100
+    }
+
+    pub(crate) fn plan(&self) -> Plan {
+        let tiers: Vec<Tier> = (0..self.tiers.len()).map(|tier| self.tier(tier)).collect();
+        let held: Vec<Held<'_>> = self
+            .held
+            .iter()
+            .map(|(root, object)| held(*root, object))
+            .collect();
+        plan(&self.situation(&tiers, &held))
+    }
+
+    /// The same with all lists the other way round.
+    pub(crate) fn plan_of_reversed(&self) -> (Self, Plan) {
+        let mut reversed = self.clone();
+        reversed.wanted.reverse();
+        reversed.tombstones.reverse();
+        let tiers: Vec<Tier> = (0..self.tiers.len()).map(|tier| self.tier(tier)).collect();
+        let mut held: Vec<Held<'_>> = self
+            .held
+            .iter()
+            .map(|(root, object)| held(*root, object))
+            .collect();
+        held.reverse();
+        for held in &mut held {
+            held.paths.reverse();
+        }
+        let plan = plan(&reversed.situation(&tiers, &held));
+        (reversed, plan)
+    }
+
+    fn situation<'a>(&'a self, tiers: &'a [Tier], held: &'a [Held<'a>]) -> Situation<'a> {
+        Situation {
+            wanted: &self.wanted,
+            tombstones: &self.tombstones,
+            held,
+            tiers,
+            high_watermark: Percent::of(HIGH),
+            low_watermark: Percent::of(LOW),
+            allowance: self.allowance,
+        }
+    }
+
+    fn tier(&self, tier: usize) -> Tier {
+        let Disk { role, total, .. } = self.tiers[tier];
+        let device = Device {
+            total_bytes: total,
+            room_bytes: total.checked_sub(self.used(tier)).unwrap(),
+        };
+        Tier {
+            role,
+            devices: vec![device],
+        }
+    }
+
+    /// Carries a plan out, one step after the other. Panics where a step cannot be done, or passes a high watermark.
+    pub(crate) fn apply(&mut self, plan: &Plan) {
+        for publish in &plan.publish {
+            let object = self
+                .held
+                .get_mut(&publish.root)
+                .expect("publishes what is held");
+            assert!(object.whole, "publishes what is not whole");
+            for entry in plan.entries(&publish.entries, &self.wanted) {
+                assert_eq!(entry.root, publish.root);
+                object.paths.push(entry.path.to_string());
+            }
+        }
+        for evict in &plan.evict {
+            let object = self.held.remove(&evict.root).expect("evicts what is held");
+            assert_eq!((object.size, object.tier), (evict.size, evict.tier));
+        }
+        for step in &plan.moves {
+            let object = self.held.get_mut(&step.root).expect("moves what is held");
+            assert_eq!(
+                (object.size, object.tier, object.whole),
+                (step.size, step.from, true)
+            );
+            object.tier = step.to;
+            self.below_the_high_watermark(step.to);
+        }
+        for fetch in &plan.fetch {
+            let paths: Vec<String> = plan
+                .entries(&fetch.entries, &self.wanted)
+                .inspect(|entry| assert_eq!((entry.root, entry.size), (fetch.root, fetch.size)))
+                .map(|entry| entry.path.to_string())
+                .collect();
+            let object = Object {
+                size: fetch.size,
+                tier: fetch.tier,
+                whole: true,
+                demand: 0,
+                paths,
+            };
+            // What is not whole stays until it is replaced.
+            let broken = self.held.remove(&fetch.root);
+            assert!(
+                broken.as_ref().is_none_or(|object| !object.whole),
+                "fetches what is here"
+            );
+            let extra = broken
+                .filter(|object| object.tier == fetch.tier)
+                .map_or(0, |object| object.size);
+            self.held.insert(fetch.root, object);
+            assert!(
+                self.used(fetch.tier) + extra <= self.high(fetch.tier),
+                "tier {} is too full",
+                fetch.tier
+            );
+        }
+    }
+
+    fn below_the_high_watermark(&self, tier: usize) {
+        assert!(
+            self.used(tier) <= self.high(tier),
+            "tier {tier} is too full"
+        );
+    }
+}
+
+fn held(root: Root, object: &Object) -> Held<'_> {
+    let path = |path| HeldPath {
+        path,
+        content_type: "video/mp4",
+        cache_control: "public, max-age=31536000, immutable",
+        modified: 7,
+    };
+    Held {
+        root,
+        size: object.size,
+        tier: object.tier,
+        whole: object.whole,
+        demand: object.demand,
+        paths: object.paths.iter().map(|text| path(text)).collect(),
+    }
+}
+
+/// A plan in words that do not depend on the order of the manifest.
+pub(crate) fn in_words(world: &World, plan: &Plan) -> Vec<String> {
+    let paths = |entries| -> Vec<String> {
+        plan.entries(entries, &world.wanted)
+            .map(|entry| entry.path.to_string())
+            .collect()
+    };
+    let evict = plan.evict.iter().map(|step| format!("{step:?}"));
+    let moves = plan.moves.iter().map(|step| format!("{step:?}"));
+    let fetch = plan.fetch.iter().map(|step| {
+        let paths = paths(&step.entries);
+        format!(
+            "fetch {} {} {} {paths:?}",
+            step.root, step.tier, step.urgent
+        )
+    });
+    let publish = plan
+        .publish
+        .iter()
+        .map(|step| format!("publish {} {:?}", step.root, paths(&step.entries)));
+    let without_room = plan
+        .without_room
+        .iter()
+        .map(|step| format!("without room {} {:?}", step.root, paths(&step.entries)));
+    let sums = format!("{:?} {:?}", plan.later, plan.held_wanted);
+    evict
+        .chain(moves)
+        .chain(fetch)
+        .chain(publish)
+        .chain(without_room)
+        .chain([sums])
+        .collect()
+}
