@@ -21,16 +21,14 @@ pub mod words;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
 
-use arc_swap::{ArcSwap, ArcSwapOption};
+use arc_swap::ArcSwap;
 use axum::Router;
 use axum::extract::{ConnectInfo, Request, State};
 use axum::http::{StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use protocol::fill::Facts;
 use protocol::status::{Listener, Status};
 
 use crate::control::Standing;
@@ -59,8 +57,6 @@ pub struct Admin {
     pub about: About,
     /// How the box is. Stored by [`crate::control`] alone.
     pub standing: ArcSwap<Standing>,
-    /// What the fill agent told last, and when.
-    pub fill: ArcSwapOption<(Instant, Facts)>,
 }
 
 impl Admin {

@@ -19,7 +19,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use arc_swap::{ArcSwap, ArcSwapOption};
+use arc_swap::ArcSwap;
 use protocol::config::Config;
 use protocol::status::{Listener, ListenerPurpose, SelfTest};
 use steering::UnixTime;
@@ -138,7 +138,6 @@ impl Control {
                 shared: Arc::clone(shared),
                 about,
                 standing,
-                fill: ArcSwapOption::empty(),
             }),
             doors,
             config_path,
@@ -154,6 +153,12 @@ impl Control {
         };
         control.look();
         control
+    }
+
+    /// What the admin port, the operator socket and the report read.
+    #[must_use]
+    pub fn admin(&self) -> &Arc<Admin> {
+        &self.admin
     }
 
     /// All listening sockets, with the ports that the kernel chose.

@@ -25,6 +25,7 @@ use crate::devices::{self, Identities};
 use crate::limits::{CONNECTIONS_PER_WORKER, FIRST_LOOK, IN_FLIGHT_SHARE, MEMORY_TIER_SHARE};
 use crate::listener::{self, Listeners};
 use crate::memory_tier::MemoryTier;
+use crate::report::Reporter;
 use crate::shared::Shared;
 use crate::worker::{Setup, Worker};
 
@@ -126,7 +127,7 @@ pub fn run(config: Config, config_path: PathBuf) -> anyhow::Result<()> {
     identities.await_first_look(FIRST_LOOK);
     watch.look();
     let control = Control::new(doors, &shared, identities, config_path);
-    let threads = start_threads(&shared, watch)?;
+    let threads = start_threads(&shared, watch, Reporter::new(Arc::clone(control.admin())))?;
     let connections = connections_per_worker(&shared.config.load(), workers, descriptors);
     let workers = start_workers(&shared, by_worker, connections)?;
     for address in &shared.listening {
@@ -227,13 +228,21 @@ impl Budgets {
     }
 }
 
-fn start_threads(shared: &Arc<Shared>, watch: CatalogWatch) -> anyhow::Result<Vec<JoinHandle<()>>> {
+fn start_threads(
+    shared: &Arc<Shared>,
+    watch: CatalogWatch,
+    reporter: Option<Reporter>,
+) -> anyhow::Result<Vec<JoinHandle<()>>> {
     let tier = MemoryTier::new(Arc::clone(shared));
     let named = |name: &str| std::thread::Builder::new().name(name.to_owned());
-    Ok(vec![
+    let mut threads = vec![
         named("oca-memory").spawn(move || tier.run())?,
         named("oca-catalog").spawn(move || watch.run())?,
-    ])
+    ];
+    if let Some(reporter) = reporter {
+        threads.push(named("oca-report").spawn(move || reporter.run())?);
+    }
+    Ok(threads)
 }
 
 type WorkerThread = JoinHandle<std::io::Result<u64>>;

@@ -4,7 +4,8 @@
 //! -> [`lookup`] -> [`send_plan`] -> [`response`] -> [`transfer`] -> `platform` (`sendfile` of locked memory, or the device
 //! service's buffers). [`worker`] is the loop of one core that drives them; everything else is beside the path:
 //! [`daemon`] puts everything together, [`memory_tier`] decides what is locked, [`catalog_watch`] swaps the index,
-//! [`control`] reacts to signals and keeps the state, [`admin`] and [`operator`] answer people.
+//! [`control`] reacts to signals and keeps the state, [`admin`] and [`operator`] answer people, [`report`] tells the control
+//! endpoint what [`demand`] there is.
 
 pub mod admin;
 pub mod catalog_watch;
@@ -24,6 +25,7 @@ pub mod memory_tier;
 pub mod operator;
 pub mod precondition;
 pub mod range;
+pub mod report;
 pub mod request;
 pub mod response;
 pub mod send_plan;

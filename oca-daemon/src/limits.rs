@@ -166,3 +166,51 @@ pub const CUT_GRACE: Duration = Duration::from_millis(500);
 
 /// How long after a self-test that failed the next one is made.
 pub const SELF_TEST_AGAIN: Duration = Duration::from_secs(5);
+
+/// How often what the workers noted is taken over: their queues are short.
+pub const TALLY_EVERY: Duration = Duration::from_secs(1);
+
+/// Objects that were served and of which no report was answered yet. Cost: about 60 bytes each; the bytes of more are forgotten,
+/// and counted.
+pub const SERVED_KEPT: usize = 100_000;
+
+/// Paths that were missed and of which no report was answered yet. Cost: at most [`MISSED_PATH_BYTES`] each.
+pub const MISSED_KEPT: usize = 2_000;
+
+/// Objects in one report; the others follow in the next ones. Cost: about 100 bytes each.
+pub const REPORT_SERVED: usize = 10_000;
+
+/// Missed paths in one report.
+pub const REPORT_MISSES: usize = 100;
+
+/// A report of more bytes is packed.
+pub const REPORT_PLAIN_BYTES: usize = 16 * 1024;
+
+/// The longest that one report may take, with its answer. A million objects have 35 MB packed: 9 Mbit/s.
+pub const REPORT_WAIT: Duration = Duration::from_secs(30);
+
+/// The longest that a connection to the control endpoint may take, or the look-up of a name.
+pub const REPORT_CONNECT_WAIT: Duration = Duration::from_secs(5);
+
+/// The shortest and the longest pause between two reports that the control endpoint may ask for.
+pub const REPORT_PAUSE_MIN: Duration = Duration::from_secs(1);
+/// See [`REPORT_PAUSE_MIN`].
+pub const REPORT_PAUSE_MAX: Duration = Duration::from_secs(300);
+
+/// After failures, reports are tried at least this often.
+pub const REPORT_RETRY_MAX: Duration = Duration::from_secs(30);
+
+/// After so many intervals without an answer, the control endpoint is called unreachable.
+pub const REPORTS_MISSED: u32 = 3;
+
+/// The fill agent tells of itself every 5 s; after this without a word it is called silent, and what it said is not told any more.
+pub const AGENT_SILENCE: Duration = Duration::from_secs(30);
+
+/// Bytes that are read of `control.token_file`.
+pub const TOKEN_BYTES: u64 = 4096;
+
+/// Characters of another program's words that are told to people.
+pub const PROBLEM_TEXT_CHARS: usize = 300;
+
+const _: () = assert!(REPORT_SERVED <= SERVED_KEPT && REPORT_MISSES <= MISSED_KEPT);
+const _: () = assert!(REPORT_PAUSE_MIN.as_secs() < REPORT_PAUSE_MAX.as_secs());

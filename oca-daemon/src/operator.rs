@@ -125,7 +125,10 @@ async fn answer(line: &[u8], admin: &Admin, commands: &mpsc::Sender<Command>) ->
             force: _,
         }) => command(commands, Wanted::Drain { by, reason }).await,
         Ok(Request::Fill(facts)) => {
-            admin.fill.store(Some(Arc::new((Instant::now(), *facts))));
+            admin
+                .shared
+                .fill
+                .store(Some(Arc::new((Instant::now(), *facts))));
             Response::Noted
         }
         Ok(Request::Undrain { by }) => command(commands, Wanted::Undrain { by }).await,

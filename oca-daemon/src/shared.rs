@@ -11,13 +11,15 @@ use crossbeam_queue::ArrayQueue;
 use platform::device::DeviceService;
 use platform::reactor::{Chosen, Waker};
 use protocol::config::Config;
+use protocol::fill::Facts;
 
 use crate::catalog_watch::CatalogStatus;
 use crate::counters::WorkerCounters;
 use crate::demand::Demand;
 use crate::fills::Fills;
-use crate::limits::ADMISSION_QUEUE;
+use crate::limits::{ADMISSION_QUEUE, AGENT_SILENCE};
 use crate::memory_tier::{Candidate, MemoryStatus};
+use crate::report::ReportStatus;
 
 /// Whether, and how, connections are served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,6 +67,10 @@ pub struct Shared {
     pub fills: Arc<Fills>,
     /// What viewers want, for the report; `None` if there is no control endpoint to report to.
     pub demand: Option<Demand>,
+    /// How reporting goes, if there is a control endpoint. Stored by [`crate::report`] alone.
+    pub report: ArcSwapOption<ReportStatus>,
+    /// What the fill agent told last, and when. Stored by [`crate::operator`] alone.
+    pub fill: ArcSwapOption<(Instant, Facts)>,
     /// Pieces that viewers want; taken by [`crate::memory_tier`].
     pub candidates: ArrayQueue<Candidate>,
     /// What the memory tier holds, written by it alone.
@@ -102,6 +108,13 @@ impl Shared {
         Self {
             fills: Arc::new(Fills::new(config.serve.max_fills)),
             demand: config.control.is_some().then(Demand::default),
+            report: ArcSwapOption::new(
+                config
+                    .control
+                    .as_ref()
+                    .map(|control| Arc::new(ReportStatus::new(control))),
+            ),
+            fill: ArcSwapOption::empty(),
             config: ArcSwap::new(config),
             started: Instant::now(),
             index: ArcSwap::new(index),
@@ -134,6 +147,12 @@ impl Shared {
             },
             _ => Service::Serving,
         }
+    }
+
+    /// What the fill agent told, unless it has been silent since.
+    pub fn fill_facts(&self) -> Option<Facts> {
+        let told = self.fill.load_full()?;
+        (told.0.elapsed() < AGENT_SILENCE).then(|| told.1.clone())
     }
 
     /// Whether the daemon is on its way out.

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use protocol::config::Config;
-use protocol::status::{Cause, Drain, Scope, SelfTest, State, Status};
+use protocol::status::{Cause, Drain, Filling, Reporting, Scope, SelfTest, State, Status};
 use serde::Serialize;
 
 use crate::daemon::Daemon;
@@ -142,7 +142,7 @@ fn facts(status: &Status) -> String {
         .iter()
         .map(|listener| format!("{} {}", word(&listener.purpose), listener.address))
         .collect();
-    let (memory, catalog) = (&status.memory, &status.catalog);
+    let (memory, catalog, now) = (&status.memory, &status.catalog, status.as_of);
     let mut lines = vec![
         format!(
             "version    {}, up {}",
@@ -180,7 +180,24 @@ fn facts(status: &Status) -> String {
             count(catalog.incomplete, "object")
         ));
     }
+    lines.extend(status.report.as_ref().map(|report| reporting(report, now)));
+    lines.extend(status.fill.as_ref().map(|fill| filling(fill, now)));
     lines.join("\n")
+}
+
+fn reporting(report: &Reporting, now: u64) -> String {
+    let answered = match report.answered {
+        Some(at) => format!("answered {} ago", seconds(now.saturating_sub(at))),
+        None => "not answered yet".to_owned(),
+    };
+    let problem = remark(&report.problem);
+    format!("report     {answered} by {}{problem}", report.url)
+}
+
+fn filling(fill: &Filling, now: u64) -> String {
+    let age = seconds(now.saturating_sub(fill.told));
+    let activity = fill.activity.as_str();
+    format!("fill       {activity}: {} (told {age} ago)", fill.why)
 }
 
 fn remark(text: &str) -> String {

@@ -7,10 +7,11 @@ use std::os::unix::net::UnixListener;
 use std::sync::{Arc, Mutex};
 
 use appliance::{Appliance, text};
+use protocol::fill::Activity;
 use protocol::operator::{self, Fault, Generation, Refusal, Request, Response};
 use protocol::status::{
-    Backend, Catalog, Cause, Device, DeviceState, Directness, Drain, Listener, ListenerPurpose,
-    Memory, Scope, SelfTest, Space, State, Status, Worker,
+    Backend, Catalog, Cause, Device, DeviceState, Directness, Drain, Filling, Listener,
+    ListenerPurpose, Memory, Reporting, Scope, SelfTest, Space, State, Status, Worker,
 };
 
 /// Answers each request with what `answer` says; notes what was asked.
@@ -83,6 +84,17 @@ fn status(state: State) -> Status {
             paths: 5,
             ..Catalog::default()
         },
+        report: Some(Reporting {
+            url: "https://control.example/".into(),
+            answered: Some(1_789_999_940),
+            tried: Some(1_789_999_998),
+            problem: "answered 503: busy".into(),
+        }),
+        fill: Some(Filling {
+            told: 1_789_999_997,
+            activity: Activity::Closed,
+            why: "the window opens at 02:00".into(),
+        }),
     }
 }
 
@@ -170,6 +182,8 @@ fn a_status_is_shown_as_table_and_as_json() {
         "failed",
         "25 %",
         "127.0.0.1:8080",
+        "report     answered 1 min ago by https://control.example/ (answered 503: busy)",
+        "fill       closed: the window opens at 02:00 (told 3 s ago)",
     ] {
         assert!(said.contains(words), "{words:?} is not in\n{said}");
     }

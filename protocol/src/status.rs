@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 
 use crate::config::TierRole;
+use crate::fill::Activity;
 
 /// The meaning of the fields below.
 pub const STATUS_FORMAT: u32 = 1;
@@ -47,6 +48,12 @@ pub struct Status {
     pub memory: Memory,
     /// What is served.
     pub catalog: Catalog,
+    /// The reports to the control endpoint; `None` if there is none.
+    #[serde(default)]
+    pub report: Option<Reporting>,
+    /// What the fill agent told last; `None` if it never did.
+    #[serde(default)]
+    pub fill: Option<Filling>,
 }
 
 /// The states of design section 6, worst last but for the drain.
@@ -311,6 +318,30 @@ pub struct Memory {
     pub in_flight_budget: u64,
     /// Bytes of them in use.
     pub in_flight: u64,
+}
+
+/// The reports to the control endpoint.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reporting {
+    /// `control.url`.
+    pub url: String,
+    /// When one was last answered.
+    pub answered: Option<u64>,
+    /// When the last one was sent.
+    pub tried: Option<u64>,
+    /// What was wrong with the last one; empty if it was answered.
+    pub problem: String,
+}
+
+/// The fill agent in short: `ocactl fill status` tells more.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Filling {
+    /// When it told this.
+    pub told: u64,
+    /// In one word.
+    pub activity: Activity,
+    /// In one sentence.
+    pub why: String,
 }
 
 /// What is served.

@@ -109,6 +109,8 @@ fn a_status_goes_through_a_line() {
             bytes: u64::MAX,
             ..Catalog::default()
         },
+        report: None,
+        fill: None,
     };
     let response = Response::Status(Box::new(status));
     let line = operator::encode(&response);

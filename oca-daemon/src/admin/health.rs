@@ -10,6 +10,10 @@
 //! | egress | more than the soft limit is sent | - |
 //! | catalog | it cannot be followed | - |
 //! | self-test | - | it failed |
+//! | control | no report was answered for some intervals | - |
+//! | agent | it is to fill, and has not told of itself for a while | - |
+//!
+//! The last two are shared causes: they are shown, and never change the state.
 //!
 //! A memory tier that is smaller than wanted is a remark in `/status`, and no cause: the box serves all that it has, and a
 //! machine that lets nobody lock memory would otherwise never be well.
@@ -20,7 +24,9 @@ use steering::health::{Component, Sample, Severity};
 use steering::hint::Capacity;
 
 use super::observation::{Observation, ObservedDevice};
+use super::words;
 use crate::control::Standing;
+use crate::limits::AGENT_SILENCE;
 
 /// One sample for every subject that there is.
 #[must_use]
@@ -34,7 +40,49 @@ pub fn samples(
     samples.push(egress_sample(capacity));
     samples.push(catalog_sample(observed));
     samples.push(self_test_sample(self_test));
+    samples.extend(control_sample(observed));
+    samples.extend(agent_sample(observed));
     samples
+}
+
+/// The time is said as a point: a detail that changed with every look would be news each time.
+fn control_sample(observed: &Observation) -> Option<Sample> {
+    let report = observed.report.as_ref()?;
+    let overdue = report.is_overdue(observed.now, observed.started);
+    Some(sample(
+        Component::Control,
+        "",
+        overdue.then_some(Severity::Degraded),
+        || {
+            let since = report.answered.map_or_else(
+                || "the start".to_owned(),
+                |at| words::date(observed.unix_at(at)),
+            );
+            let problem = report.problem.as_deref().unwrap_or("none came in time");
+            format!("no report was answered since {since}: {problem}")
+        },
+    ))
+}
+
+fn agent_sample(observed: &Observation) -> Option<Sample> {
+    observed.config.fill.as_ref()?;
+    let told = observed.fill.as_ref().map(|told| told.0);
+    let silence = observed
+        .now
+        .saturating_duration_since(told.unwrap_or(observed.started));
+    let silent = silence > AGENT_SILENCE;
+    Some(sample(
+        Component::Agent,
+        "",
+        silent.then_some(Severity::Degraded),
+        || {
+            let since = told.map_or_else(
+                || "the start".to_owned(),
+                |at| words::date(observed.unix_at(at)),
+            );
+            format!("fill agent silent since {since}: is oca-fill-agent running?")
+        },
+    ))
 }
 
 fn device_samples(observed: &Observation) -> Vec<Sample> {

@@ -34,17 +34,25 @@ impl Held {
     }
 
     fn count(&mut self, object: &Object) {
-        let mut whole = object.is_whole();
         for column in &object.columns {
             // The columns of one object are on different devices.
             if let Column::Here { device, .. } = column {
-                whole &= self.working.get(*device).is_some_and(|works| *works);
                 self.by_device
                     .get_mut(*device)
                     .into_iter()
                     .for_each(|count| *count += 1);
             }
         }
-        self.incomplete += u64::from(!whole);
+        self.incomplete += u64::from(!is_complete(object, &self.working));
     }
+}
+
+/// Whether every part of an object is here, undamaged, and on a device that works.
+#[must_use]
+pub fn is_complete(object: &Object, working: &[bool]) -> bool {
+    let works = |column: &Column| match column {
+        Column::Here { device, .. } => working.get(*device).is_some_and(|works| *works),
+        Column::Absent { .. } => false,
+    };
+    object.is_whole() && object.columns.iter().all(works)
 }

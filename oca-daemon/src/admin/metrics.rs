@@ -7,6 +7,7 @@
 mod devices;
 mod page;
 mod process;
+mod report;
 mod serving;
 mod standing;
 mod store;
@@ -30,6 +31,7 @@ pub fn text(observed: &Observation, standing: &Standing) -> prometheus::Result<S
     devices::add(&mut page, observed);
     store::add(&mut page, observed);
     standing::add(&mut page, observed, standing);
+    report::add(&mut page, observed);
     process::add(&mut page, observed);
     page.text()
 }

@@ -7,13 +7,16 @@ use std::time::{Duration, Instant, SystemTime};
 use platform::device::DeviceSnapshot;
 use platform::process::Usage;
 use protocol::config::{Config, TierRole};
+use protocol::fill::Facts;
 use steering::UnixTime;
 
 use crate::catalog_watch::CatalogStatus;
 use crate::counters::WorkerCounters;
+use crate::demand::Demand;
 use crate::fills::Fills;
 use crate::limits::WORKER_STUCK;
 use crate::memory_tier::MemoryStatus;
+use crate::report::ReportStatus;
 use crate::shared::Shared;
 
 /// What was seen.
@@ -32,6 +35,12 @@ pub struct Observation {
     pub workers: Vec<Arc<WorkerCounters>>,
     /// Transfers to appliances that fill from this one.
     pub fills: Arc<Fills>,
+    /// How reporting goes, if there is a control endpoint.
+    pub report: Option<Arc<ReportStatus>>,
+    /// What viewers missed and nobody counted, because too much was missed.
+    pub missed_left_out: u64,
+    /// What the fill agent told last, and when.
+    pub fill: Option<Arc<(Instant, Facts)>>,
     /// The devices in the order of the configuration.
     pub devices: Vec<ObservedDevice>,
     /// The memory tier.
@@ -96,6 +105,9 @@ impl Observation {
             backend: shared.chosen.backend.to_string(),
             workers: shared.workers.to_vec(),
             fills: Arc::clone(&shared.fills),
+            report: shared.report.load_full(),
+            missed_left_out: shared.demand.as_ref().map_or(0, Demand::missed_left_out),
+            fill: shared.fill.load_full(),
             devices: devices(&config, shared),
             memory: Arc::clone(&shared.memory),
             memory_problem: shared
@@ -112,11 +124,17 @@ impl Observation {
     /// When the process started, on the clock on the wall.
     #[must_use]
     pub fn started_unix(&self) -> UnixTime {
-        let up = self.now.saturating_duration_since(self.started);
+        self.unix_at(self.started)
+    }
+
+    /// The clock on the wall at `then`.
+    #[must_use]
+    pub fn unix_at(&self, then: Instant) -> UnixTime {
+        let ago = self.now.saturating_duration_since(then);
         UnixTime::from_milliseconds(
             self.unix
                 .milliseconds()
-                .saturating_sub(up.as_millis() as u64),
+                .saturating_sub(ago.as_millis() as u64),
         )
     }
 

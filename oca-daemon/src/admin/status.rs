@@ -8,7 +8,8 @@ use content_store::DeviceId;
 use platform::device::Verdict;
 use platform::file::{Directness as FoundDirectness, Space as FoundSpace};
 use protocol::status::{
-    Backend, Catalog, Device, DeviceState, Directness, Memory, STATUS_FORMAT, Space, Status, Worker,
+    Backend, Catalog, Device, DeviceState, Directness, Filling, Memory, Reporting, STATUS_FORMAT,
+    Space, Status, Worker,
 };
 
 use super::About;
@@ -61,6 +62,17 @@ pub fn document(observed: &Observation, standing: &Standing, about: &About) -> S
             .collect(),
         memory: memory(observed),
         catalog: catalog(observed, standing),
+        report: observed.report.as_ref().map(|report| Reporting {
+            url: report.url.clone(),
+            answered: report.answered.map(|at| observed.unix_at(at).seconds()),
+            tried: report.tried.map(|at| observed.unix_at(at).seconds()),
+            problem: report.problem.clone().unwrap_or_default(),
+        }),
+        fill: observed.fill.as_ref().map(|told| Filling {
+            told: observed.unix_at(told.0).seconds(),
+            activity: told.1.activity,
+            why: told.1.why.clone(),
+        }),
     }
 }
 

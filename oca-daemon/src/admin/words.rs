@@ -1,5 +1,7 @@
 //! From the words of `steering` and `platform` to those of `protocol`: the crates know nothing of each other.
 
+use std::time::{Duration, UNIX_EPOCH};
+
 use protocol::status::{Cause, Scope, State};
 use steering::health::{Component, Severity};
 
@@ -17,6 +19,13 @@ pub const COMPONENTS: [Component; 11] = [
     Component::RouteFeed,
     Component::Agent,
 ];
+
+/// A point in time, to the minute: the same words for the same point, although the clock on the wall is slewed.
+#[must_use]
+pub fn date(at: steering::UnixTime) -> String {
+    let minute = at.seconds().saturating_add(30) / 60 * 60;
+    httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(minute))
+}
 
 /// The state that steers.
 #[must_use]

@@ -68,6 +68,7 @@ fn needing_restart(old: &Config, read: &Config) -> Vec<&'static str> {
         ),
         ("[tls]", old.tls != read.tls),
         ("[workers]", old.workers != read.workers),
+        ("[control]", old.control != read.control),
         ("[[tier]]", old.tiers != read.tiers),
         ("[serve], other than stop_bound", {
             let stop_bound = read.serve.stop_bound;
@@ -96,6 +97,7 @@ fn merged(old: &Config, read: Config) -> Config {
             ..old.serve.clone()
         },
         steering: read.steering,
+        fill: read.fill,
         ..old.clone()
     }
 }

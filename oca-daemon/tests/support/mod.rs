@@ -19,6 +19,7 @@ use protocol::operator::{self, Request, Response};
 use protocol::status::{ListenerPurpose, Status};
 use tempfile::TempDir;
 
+pub(crate) mod control;
 pub(crate) mod http;
 pub(crate) mod load;
 

@@ -1,0 +1,360 @@
+//! The control endpoint as an HTTP client sees it: a [`Report`] out, an [`Answer`] or a [`Failure`] back, in bounded time and
+//! memory whatever the other side does.
+
+use std::error::Error;
+use std::io::{self, Read, Write};
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use protocol::config::Control;
+use protocol::control::{Answer, Problem, REPORT_VERSION, Report};
+use protocol::limits::ANSWER_MAX_BYTES;
+use reqwest::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, RETRY_AFTER};
+use reqwest::redirect::Policy;
+use reqwest::{Client, Response, Url};
+use tokio::net::{UdpSocket, lookup_host};
+use tokio::time::timeout;
+
+use super::Outcome;
+use crate::limits::{
+    PROBLEM_TEXT_CHARS, REPORT_CONNECT_WAIT, REPORT_PLAIN_BYTES, REPORT_WAIT, TOKEN_BYTES,
+};
+
+/// Where reports go.
+pub struct Endpoint {
+    url: Result<Url, String>,
+    token_file: Option<PathBuf>,
+    /// Made when it is first needed, so that what keeps it from being made is told like any other failure.
+    client: Option<Client>,
+    local: Option<IpAddr>,
+}
+
+/// Why a report was not answered.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// Nobody answered in time.
+    #[error("{0}")]
+    Unreachable(String),
+    /// The answer is an error.
+    #[error("answered {status}: {said}")]
+    Refused {
+        /// The status.
+        status: u16,
+        /// What it said.
+        said: String,
+        /// When it wants to be asked again.
+        retry_after: Option<Duration>,
+    },
+    /// The answer is none.
+    #[error("{0}")]
+    Malformed(String),
+}
+
+impl Failure {
+    /// What came of the report.
+    #[must_use]
+    pub fn outcome(&self) -> Outcome {
+        match self {
+            Self::Unreachable(_) => Outcome::Unreachable,
+            Self::Refused { .. } => Outcome::Refused,
+            Self::Malformed(_) => Outcome::Malformed,
+        }
+    }
+
+    /// How long the endpoint wants to be left alone.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Refused { retry_after, .. } => *retry_after,
+            Self::Unreachable(_) | Self::Malformed(_) => None,
+        }
+    }
+}
+
+/// A report as it is sent.
+pub struct Body {
+    bytes: Vec<u8>,
+    packed: bool,
+}
+
+impl Body {
+    /// In JSON; a large one packed with zstd while it is written, so that its text is never there as a whole.
+    #[must_use]
+    pub fn of(report: &Report) -> Self {
+        let mut small = Bounded {
+            bytes: Vec::new(),
+            most: REPORT_PLAIN_BYTES,
+        };
+        if serde_json::to_writer(&mut small, report).is_ok() {
+            return Self {
+                bytes: small.bytes,
+                packed: false,
+            };
+        }
+        let bytes =
+            packed(report).expect("memory takes every byte, and a report has only string keys");
+        Self {
+            bytes,
+            packed: true,
+        }
+    }
+
+    /// Bytes on the wire.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Never: a report says at least who sends it.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+}
+
+fn packed(report: &Report) -> io::Result<Vec<u8>> {
+    let encoder = zstd::Encoder::new(Vec::new(), zstd::DEFAULT_COMPRESSION_LEVEL)?;
+    let mut buffered = io::BufWriter::new(encoder);
+    serde_json::to_writer(&mut buffered, report)?;
+    buffered
+        .into_inner()
+        .map_err(io::IntoInnerError::into_error)?
+        .finish()
+}
+
+/// Takes so many bytes and no more.
+struct Bounded {
+    bytes: Vec<u8>,
+    most: usize,
+}
+
+impl Write for Bounded {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.bytes.len() + bytes.len() > self.most {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        self.bytes.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Endpoint {
+    /// The endpoint of the configuration, for `appliance`. Nothing is asked yet.
+    #[must_use]
+    pub fn new(control: &Control, appliance: &str) -> Self {
+        Self {
+            url: report_url(&control.url, appliance),
+            token_file: control.token_file.clone(),
+            client: None,
+            local: None,
+        }
+    }
+
+    /// Sends a report and waits for its answer, [`REPORT_WAIT`] at most.
+    ///
+    /// # Errors
+    /// Whatever is no answer.
+    pub async fn post(&mut self, body: Body) -> Result<Answer, Failure> {
+        let url = self.url.clone().map_err(Failure::Unreachable)?;
+        let token = self.token().map_err(Failure::Unreachable)?;
+        let mut request = self
+            .client()?
+            .post(url)
+            .header(CONTENT_TYPE, "application/json");
+        if body.packed {
+            request = request.header(CONTENT_ENCODING, "zstd");
+        }
+        if let Some(token) = token {
+            request = request.header(AUTHORIZATION, format!("Bearer {token}"));
+        }
+        let response = request.body(body.bytes).send().await.map_err(unreachable)?;
+        let status = response.status();
+        let retry_after = retry_after(response.headers());
+        let text = bounded_text(response).await?;
+        if status.is_success() {
+            return understood(&text);
+        }
+        Err(Failure::Refused {
+            status: status.as_u16(),
+            said: said(&text),
+            retry_after,
+        })
+    }
+
+    fn client(&mut self) -> Result<&Client, Failure> {
+        if self.client.is_none() {
+            // The first one wins; another one that is there is as good.
+            let _ = rustls::crypto::ring::default_provider().install_default();
+            let client = Client::builder()
+                .user_agent(concat!("oca-daemon/", env!("CARGO_PKG_VERSION")))
+                .connect_timeout(REPORT_CONNECT_WAIT)
+                .timeout(REPORT_WAIT)
+                // The token is for this endpoint and for no other that it might name.
+                .redirect(Policy::none())
+                .build()
+                .map_err(unreachable)?;
+            self.client = Some(client);
+        }
+        self.client
+            .as_ref()
+            .ok_or_else(|| Failure::Unreachable("no client".to_owned()))
+    }
+
+    /// Read at each report, so that a new token needs no restart.
+    fn token(&self) -> Result<Option<String>, String> {
+        let Some(path) = &self.token_file else {
+            return Ok(None);
+        };
+        let mut text = String::new();
+        std::fs::File::open(path)
+            .and_then(|file| file.take(TOKEN_BYTES).read_to_string(&mut text))
+            .map_err(|error| format!("control.token_file {}: {error}", path.display()))?;
+        Ok(Some(text.trim().to_owned()))
+    }
+
+    /// The address from which this box reaches the endpoint, if there is a way.
+    pub async fn local_address(&mut self) -> Option<IpAddr> {
+        if self.local.is_none() {
+            let url = self.url.as_ref().ok()?;
+            let port = url.port_or_known_default()?;
+            let host = url.host_str()?.trim_matches(['[', ']']);
+            self.local = timeout(REPORT_CONNECT_WAIT, address_towards(host, port))
+                .await
+                .ok()?
+                .ok();
+        }
+        self.local
+    }
+
+    /// The address may have changed.
+    pub fn forget_local_address(&mut self) {
+        self.local = None;
+    }
+}
+
+fn report_url(base: &str, appliance: &str) -> Result<Url, String> {
+    let wrong = |why: &dyn std::fmt::Display| format!("control.url \"{base}\": {why}");
+    let mut url = Url::parse(base).map_err(|error| wrong(&error))?;
+    url.path_segments_mut()
+        .map_err(|()| wrong(&"is no base of a path"))?
+        .pop_if_empty()
+        .extend(["v1", "appliances", appliance, "report"]);
+    Ok(url)
+}
+
+/// Nothing is sent: the kernel chooses the address when a socket is told its peer.
+async fn address_towards(host: &str, port: u16) -> io::Result<IpAddr> {
+    let peer = lookup_host((host, port)).await?.next();
+    let peer = peer.ok_or(io::ErrorKind::NotFound)?;
+    let any: SocketAddr = if peer.is_ipv4() {
+        ([0; 4], 0).into()
+    } else {
+        ([0_u16; 8], 0).into()
+    };
+    let socket = UdpSocket::bind(any).await?;
+    socket.connect(peer).await?;
+    Ok(socket.local_addr()?.ip())
+}
+
+/// With all that lies behind it: the outermost words only say that sending failed.
+fn unreachable(error: reqwest::Error) -> Failure {
+    let error = error.without_url();
+    let mut told = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        told = format!("{told}: {error}");
+        source = error.source();
+    }
+    Failure::Unreachable(shortened(&told))
+}
+
+/// Only whole seconds: a date would need two clocks that agree.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.parse().ok()?;
+    Some(Duration::from_secs(seconds))
+}
+
+async fn bounded_text(mut response: Response) -> Result<Vec<u8>, Failure> {
+    let mut text = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(unreachable)? {
+        text.extend_from_slice(&chunk);
+        if text.len() > ANSWER_MAX_BYTES {
+            return Err(Failure::Malformed(format!(
+                "the answer has more than {ANSWER_MAX_BYTES} bytes"
+            )));
+        }
+    }
+    Ok(text)
+}
+
+fn understood(text: &[u8]) -> Result<Answer, Failure> {
+    let answer: Answer = serde_json::from_slice(text)
+        .map_err(|error| Failure::Malformed(format!("the answer cannot be understood: {error}")))?;
+    if answer.version == REPORT_VERSION {
+        return Ok(answer);
+    }
+    Err(Failure::Malformed(format!(
+        "the endpoint speaks version {} of reports, this program {REPORT_VERSION}; install releases that fit",
+        answer.version
+    )))
+}
+
+/// The words of a [`Problem`], or what else came.
+fn said(text: &[u8]) -> String {
+    let problem = serde_json::from_slice::<Problem>(text).map(|problem| problem.error);
+    shortened(&problem.unwrap_or_else(|_| String::from_utf8_lossy(text).into_owned()))
+}
+
+fn shortened(text: &str) -> String {
+    let printable = text.chars().filter(|character| !character.is_control());
+    printable.take(PROBLEM_TEXT_CHARS).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_address_of_reports() {
+        for base in ["https://c.example/", "https://c.example"] {
+            let url = report_url(base, "c001.fra001.example").unwrap();
+            let expected = "https://c.example/v1/appliances/c001.fra001.example/report";
+            assert_eq!(url.as_str(), expected);
+        }
+        let below = report_url("http://c.example:8/oca/", "a/b").unwrap();
+        assert_eq!(
+            below.as_str(),
+            "http://c.example:8/oca/v1/appliances/a%2Fb/report"
+        );
+        assert!(
+            report_url("nowhere", "a")
+                .unwrap_err()
+                .contains("control.url")
+        );
+    }
+
+    #[test]
+    fn what_an_endpoint_says_is_cut() {
+        assert_eq!(said(b"{\"error\":\"unknown token\"}"), "unknown token");
+        assert_eq!(said(b"<html>\x1b[2J"), "<html>[2J");
+        assert_eq!(said(&[b'a'; 10_000]).len(), PROBLEM_TEXT_CHARS);
+    }
+
+    #[test]
+    fn an_answer_of_another_version_is_none() {
+        let answer = |version| {
+            format!(
+                "{{\"version\":{version},\"known\":null,\"next_s\":5,\"manifest\":null,\"new\":1}}"
+            )
+        };
+        assert!(understood(answer(REPORT_VERSION).as_bytes()).is_ok());
+        let other = understood(answer(REPORT_VERSION + 1).as_bytes()).unwrap_err();
+        assert!(other.to_string().contains("speaks version"), "{other}");
+        assert!(understood(b"[]").is_err());
+    }
+}
