@@ -12,9 +12,10 @@ use content_store::{Generation, Reaped, Store};
 use protocol::config::Config;
 
 use crate::arguments::ContentCommand;
-use crate::daemon::{Daemon, DaemonError};
+use crate::daemon::Daemon;
 use crate::error::{Failure, Outcome};
 use crate::output::Format;
+use crate::socket::AskError;
 
 /// Obeys.
 pub(crate) fn run(
@@ -54,7 +55,7 @@ struct Settled {
     /// The daemon serves the new state.
     served: bool,
     /// Why it may not.
-    problem: Option<DaemonError>,
+    problem: Option<AskError>,
     /// What was unlinked.
     reaped: Reaped,
 }

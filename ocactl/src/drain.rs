@@ -11,7 +11,7 @@ use crate::error::{Failure, Outcome};
 use crate::limits::{ANSWER_TIMEOUT, DRAIN_POLL_INTERVAL, SLOW_ANSWER_TIMEOUT};
 use crate::output::{self, Format, Report};
 use crate::status::drain_text;
-use crate::store::user_name;
+use crate::store::operator;
 
 /// Takes the box out of service.
 pub(crate) fn begin(
@@ -96,13 +96,4 @@ impl Report for Undrained {
     fn text(&self) -> String {
         format!("{}: back in service", self.state)
     }
-}
-
-/// Who asks: whoever typed it, also behind sudo.
-fn operator() -> String {
-    let names = ["SUDO_USER", "DOAS_USER", "LOGNAME", "USER"];
-    let name = names
-        .iter()
-        .find_map(|name| std::env::var(name).ok().filter(|value| !value.is_empty()));
-    name.unwrap_or_else(|| user_name(platform::user::effective()))
 }

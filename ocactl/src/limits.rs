@@ -17,6 +17,9 @@ pub(crate) const POLL_INTERVAL: Duration = Duration::from_millis(100);
 /// How often `drain --wait` looks.
 pub(crate) const DRAIN_POLL_INTERVAL: Duration = Duration::from_secs(1);
 
+/// How often `fill status --watch` asks the agent.
+pub(crate) const WATCH_INTERVAL: Duration = Duration::from_secs(1);
+
 /// How long all devices together may take to say who they are. A thread for each waits on.
 pub(crate) const DEVICE_TIMEOUT: Duration = Duration::from_secs(3);
 

@@ -1,21 +1,27 @@
 //! `ocactl`: the operator's one command.
 //!
 //! What is typed ([`arguments`]) and the configuration lead to one command; each has a file of its own, and ends as an
-//! [`error::Outcome`] or an [`error::Failure`]. What concerns the running daemon goes through its socket ([`daemon`]);
-//! what concerns content goes to the store, under its writer lock.
+//! [`error::Outcome`] or an [`error::Failure`]. What concerns a running program goes through its socket ([`daemon`],
+//! [`agent`]); what concerns content goes to the store, under its writer lock.
 
+mod agent;
 mod arguments;
 mod catalog;
 mod check;
+mod clock;
 mod content;
 mod daemon;
 mod device;
 mod drain;
 mod error;
+mod fill;
+mod fill_window;
 mod generate;
+mod layout;
 mod limits;
 mod output;
 mod progress;
+mod socket;
 mod status;
 mod store;
 
@@ -86,6 +92,8 @@ fn obey(command: Command, config: &Config, format: Format) -> Result<Outcome, Fa
             },
         ),
         Command::Device(DeviceCommand::Ls) => device::list(config, format),
+        Command::Fill(command) => fill::run(config, format, command),
+        Command::FillWindow(command) => fill_window::run(config, format, command),
         Command::Content(command) => content::run(config, format, command),
         Command::Catalog(CatalogCommand::Rebuild) => catalog::rebuild(config, format),
         Command::Catalog(CatalogCommand::Check) => catalog::check(config, format),

@@ -165,3 +165,12 @@ pub(crate) fn user_name(user: u32) -> String {
         .and_then(|line| line.split(':').next())
         .map_or_else(|| format!("#{user}"), str::to_owned)
 }
+
+/// Who asks: whoever typed it, also behind sudo.
+pub(crate) fn operator() -> String {
+    let names = ["SUDO_USER", "DOAS_USER", "LOGNAME", "USER"];
+    let name = names
+        .iter()
+        .find_map(|name| std::env::var(name).ok().filter(|value| !value.is_empty()));
+    name.unwrap_or_else(|| user_name(platform::user::effective()))
+}

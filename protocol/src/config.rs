@@ -99,6 +99,12 @@ impl Config {
         self.appliance.run_dir.join(crate::operator::DAEMON_SOCKET)
     }
 
+    /// Where the fill agent listens for `ocactl`.
+    #[must_use]
+    pub fn fill_socket(&self) -> PathBuf {
+        self.appliance.run_dir.join(crate::fill::FILL_SOCKET)
+    }
+
     /// Every device with its tier, in the order of the file. The position is the device's index.
     pub fn devices(&self) -> impl Iterator<Item = (&Tier, &Path)> {
         self.tiers.iter().flat_map(|tier| {
