@@ -97,3 +97,94 @@ pub const FAILURES_SHOWN: usize = 20;
 const _: () = assert!(RATE_CREDIT.as_millis() as u64 + 1000 / PIECES_PER_SECOND < 500);
 const _: () = assert!(DISPLACE_PERCENT > 100);
 const _: () = assert!(RANGE_BYTES.is_multiple_of(content_store::limits::GROUP_BYTES));
+
+// The loop, its state, and whom it talks to.
+
+/// How often the loop looks at what time alone changes.
+pub const TICK: Duration = Duration::from_secs(1);
+
+/// News that wait for the loop. Cost: about 200 bytes each, and a manifest with some.
+pub const EVENTS_WAITING: usize = 16;
+
+/// Fetched objects that wait for the publisher. Cost: their descriptors.
+pub const OUTCOMES_WAITING: usize = 8;
+
+/// Bytes that are read of a file of the state, but for the signed documents: names and a few numbers.
+pub const STATE_MAX_BYTES: u64 = 64 << 10;
+
+/// Bytes that are read of a key or a token.
+pub const KEY_MAX_BYTES: u64 = 64 << 10;
+
+/// For a connection to the control endpoint, TLS included.
+pub const CONNECT_WAIT: Duration = Duration::from_secs(10);
+
+/// Without any byte from the control endpoint.
+pub const CONTROL_SILENCE: Duration = Duration::from_secs(30);
+
+/// For a whole signed document: 256 MiB at 3 Mbit/s.
+pub const DOCUMENT_WAIT: Duration = Duration::from_secs(900);
+
+/// How often a manifest is asked for outside the window, for urgent objects.
+pub const CONTACT_OUTSIDE: Duration = Duration::from_secs(3600);
+
+/// A control endpoint that does not answer is asked again at the latest after this.
+pub const CONTACT_RETRY_MAX: Duration = Duration::from_secs(60);
+
+/// For an answer of the daemon; its reload takes up to 10 s.
+pub const DAEMON_WAIT: Duration = Duration::from_secs(12);
+
+/// How often the daemon is told the agent's facts; after 30 s without, it counts the agent as silent.
+pub const FACTS_EVERY: Duration = Duration::from_secs(5);
+
+/// For a device to say who it is and what room it has.
+pub const DEVICE_WAIT: Duration = Duration::from_secs(5);
+
+/// What is fetched waits so long at most for others to be published with.
+pub const BATCH_WAIT: Duration = Duration::from_secs(10);
+
+/// How often it is looked whether anything else is coming.
+pub const FLUSH_LOOK: Duration = Duration::from_millis(200);
+
+/// What readers still use is not unlinked for so long.
+pub const REAP_PATIENCE: Duration = Duration::from_secs(60);
+
+/// How often readers are asked meanwhile.
+pub const REAP_AGAIN: Duration = Duration::from_millis(500);
+
+/// A takedown that somebody else's writer lock keeps is tried again after this.
+pub const TAKEDOWN_AGAIN: Duration = Duration::from_secs(2);
+
+/// A plan of which nothing could be done is made anew after this.
+pub const PLAN_AGAIN: Duration = Duration::from_secs(30);
+
+/// A plan is looked over after this: devices may have come, or gone.
+pub const PLAN_AGE: Duration = Duration::from_secs(300);
+
+/// Connections to the operator socket at once; more wait. Cost: a descriptor each, and one line's bytes.
+pub const OPERATOR_CONNECTIONS: usize = 16;
+
+/// A connection to the operator socket ends after this without a line.
+pub const OPERATOR_IDLE: Duration = Duration::from_secs(60);
+
+/// Bytes of one request on the operator socket.
+pub const OPERATOR_LINE_BYTES: u64 = 64 << 10;
+
+/// Requests that wait for the loop.
+pub const OPERATOR_QUEUE: usize = 16;
+
+/// How long the loop may take to answer.
+pub const ANSWER_WAIT: Duration = Duration::from_secs(10);
+
+/// How long a socket waits after an accept that failed.
+pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Entries of each list of a plan that are shown at most: a line of the operator socket has 4 MiB.
+pub const PLAN_SHOWN: usize = 2000;
+
+/// Openings and closings that are shown.
+pub const CHANGES_SHOWN: usize = 8;
+
+/// Sources with metrics of their own; the others are added up as `other`.
+pub const SOURCES_MEASURED: usize = 64;
+
+const _: () = assert!(REAP_PATIENCE.as_secs() <= 60);

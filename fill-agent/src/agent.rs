@@ -1,0 +1,293 @@
+//! The agent's loop: one task that owns what is known and decides; everything that takes time runs beside it and reports back.
+//!
+//! ```text
+//!            contact (manifest, tombstones) ---> believed? ---> thinking (plan, guard) ---> in force | held
+//!                                                                    |
+//!  clock, window, operator ---> may it fill? ---------------------> filling (evict, publish, fetch) ---> thinking again
+//! ```
+//! After everything that happens, [`Agent::step`] looks at all of it and starts what is due; it never waits for a device, the
+//! network or a plan. Takedowns go their own way: whatever the window, a pause or the clock say.
+//!
+//! Invariants: nothing is fetched or evicted while a file of the state is damaged, the clock cannot be believed, or the manifest in
+//! force is over. The writer lock is held only while something is being written.
+
+pub mod book;
+mod contact;
+mod filling;
+mod follow;
+pub mod hours;
+mod orders;
+pub mod planning;
+mod status;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use protocol::config::Config;
+use protocol::fill::Contact;
+use tokio::sync::mpsc;
+use tokio::time::sleep_until;
+
+use crate::control::ControlEndpoint;
+use crate::daemon::Daemon;
+use crate::fetch::Progress;
+use crate::lanes::Lanes;
+use crate::limits::{EVENTS_WAITING, TICK, WRITE_DEADLINE};
+use crate::metrics::Counters;
+use crate::notify;
+use crate::operator::Command;
+use crate::publish::Publisher;
+use crate::rate::Limiter;
+use crate::signals::{Signal, Signals};
+use crate::source::{Sources, Timeouts, Transport};
+use crate::state::StateFolder;
+use crate::survey;
+use book::Book;
+use contact::Contacts;
+use follow::{Event, Following};
+use hours::{Clock, Settings};
+use planning::Planned;
+
+/// How long the agent works.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Until it is told to stop.
+    Service,
+    /// Until all that is wanted and fits is here, or cannot come.
+    Once {
+        /// Whatever the hours.
+        now: bool,
+    },
+}
+
+/// How `once` ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ended {
+    /// It was told to stop.
+    Stopped,
+    /// All that is wanted and fits is here.
+    Complete(String),
+    /// Something keeps it from being complete.
+    Incomplete(String),
+}
+
+/// The loop and what it owns.
+pub struct Agent {
+    config: Arc<Config>,
+    config_path: PathBuf,
+    mode: Mode,
+    started: u64,
+    control: Option<ControlEndpoint>,
+    daemon: Daemon,
+    publisher: Publisher,
+    book: Book,
+    settings: Settings,
+    clock: Clock,
+    contacts: Contacts,
+    following: Following,
+    planned: Option<Arc<Planned>>,
+    means: Means,
+    counters: Arc<Counters>,
+    events: mpsc::Sender<Event>,
+    received: mpsc::Receiver<Event>,
+}
+
+/// What fetches share.
+struct Means {
+    limiter: Arc<Limiter>,
+    lanes: Arc<Lanes>,
+    progress: Arc<Progress>,
+    transport: Arc<Transport>,
+    sources: Option<Sources>,
+}
+
+impl Agent {
+    /// Reads state and keys, and begins nothing. Blocks on the state disk.
+    ///
+    /// # Errors
+    /// What the operator has to put right before it can start.
+    pub fn new(config: Config, config_path: PathBuf, mode: Mode) -> anyhow::Result<Self> {
+        let control = ControlEndpoint::of(&config).map_err(anyhow::Error::msg)?;
+        let folder = StateFolder::open(&config.appliance.state_dir)?;
+        let book = Book::read(folder, control.as_ref());
+        let settings = Settings::of(&config, &book.intent).context("the window")?;
+        let clock = Clock::look(config.fill.as_ref());
+        let publisher = Publisher::start(survey::store_config(&config))?;
+        let (events, received) = mpsc::channel(EVENTS_WAITING);
+        Ok(Self {
+            mode,
+            started: clock.seconds(),
+            daemon: Daemon::at(&config.daemon_socket()),
+            contacts: Contacts::default(),
+            following: Following::default(),
+            planned: None,
+            means: Means {
+                limiter: Arc::new(Limiter::new(0)),
+                lanes: Arc::new(Lanes::new(WRITE_DEADLINE)),
+                progress: Arc::default(),
+                transport: Arc::new(Transport::new(Timeouts::default())),
+                sources: None,
+            },
+            counters: Arc::default(),
+            config: Arc::new(config),
+            config_path,
+            control,
+            publisher,
+            book,
+            settings,
+            clock,
+            events,
+            received,
+        })
+    }
+
+    /// What the metrics show beside the status.
+    #[must_use]
+    pub fn counters(&self) -> Arc<Counters> {
+        Arc::clone(&self.counters)
+    }
+
+    /// Works until it is told to stop, or `once` is done. What was fetched whole is published before it returns.
+    ///
+    /// # Errors
+    /// When the system gives no way to wait for signals.
+    pub async fn run(mut self, mut commands: mpsc::Receiver<Command>) -> anyhow::Result<Ended> {
+        let mut signals = Signals::listen()?;
+        notify::ready();
+        let mut tick = tokio::time::Instant::now();
+        let ended = loop {
+            tokio::select! {
+                signal = signals.next() => match signal {
+                    Signal::Stop => break Ended::Stopped,
+                    Signal::Reload => self.reload().await,
+                },
+                Some(command) = commands.recv() => {
+                    let response = self.answer(command.request).await;
+                    let _ = command.reply.send(response);
+                }
+                Some(event) = self.received.recv() => self.follow(event).await,
+                () = sleep_until(tick) => {
+                    tick = tokio::time::Instant::now() + TICK;
+                    self.tick().await;
+                }
+            }
+            self.step().await;
+            if let Some(ended) = self.conclusion() {
+                break ended;
+            }
+        };
+        self.stop().await;
+        Ok(ended)
+    }
+
+    /// Once a second: what time alone changes.
+    async fn tick(&mut self) {
+        self.clock = Clock::look(self.config.fill.as_ref());
+        let mut intent = self.book.intent.clone();
+        if self.clock.trusted && intent.expire(self.clock.seconds()) {
+            self.say(intent).await;
+        }
+        notify::watchdog(&self.activity().1);
+    }
+
+    async fn say(&mut self, intent: crate::state::Intent) {
+        if let Err(problem) = self.book.say(intent).await {
+            tracing::error!("{problem}");
+        }
+    }
+
+    /// Stops fetching, publishes what is whole, and lets go of the store.
+    async fn stop(&mut self) {
+        notify::stopping();
+        tracing::info!("stopping; what is whole is published");
+        self.following.cancel();
+        while self.following.is_filling() {
+            match self.received.recv().await {
+                Some(event) => self.follow(event).await,
+                None => break,
+            }
+        }
+        self.publisher.closed().await;
+    }
+
+    /// SIGHUP: hours, rates, limits and keys are read again; what needs a restart is said by name.
+    async fn reload(&mut self) {
+        notify::reloading();
+        let path = self.config_path.clone();
+        let read = tokio::task::spawn_blocking(move || {
+            let config = protocol::config::load(&path).map_err(|error| error.to_string())?;
+            let control = ControlEndpoint::of(&config)?;
+            Ok::<_, String>((config, control))
+        });
+        let taken = match read.await {
+            Ok(Ok((config, control))) => self.take_over(config, control).await,
+            Ok(Err(why)) => Err(why),
+            Err(panicked) => Err(panicked.to_string()),
+        };
+        match taken {
+            Ok(()) => tracing::info!("the configuration was reloaded"),
+            Err(why) => tracing::error!(
+                "the configuration was not reloaded, the old one stays in force: {why}"
+            ),
+        }
+        notify::ready();
+    }
+
+    async fn take_over(
+        &mut self,
+        read: Config,
+        control: Option<ControlEndpoint>,
+    ) -> Result<(), String> {
+        for section in needing_restart(&self.config, &read) {
+            tracing::warn!(
+                "{section} has changed, which takes a restart; the old value stays in force"
+            );
+        }
+        let merged = Config {
+            control: read.control,
+            fill: read.fill,
+            ..(*self.config).clone()
+        };
+        let settings = Settings::of(&merged, &self.book.intent).map_err(|bad| bad.to_string())?;
+        if !self.book.damage.is_empty() {
+            let folder = self.book.folder();
+            let again = control.clone();
+            let reading = tokio::task::spawn_blocking(move || Book::read(folder, again.as_ref()));
+            self.book = reading.await.map_err(|panicked| panicked.to_string())?;
+        }
+        self.config = Arc::new(merged);
+        self.control = control;
+        self.settings = settings;
+        self.contacts.soon();
+        self.following.replan();
+        Ok(())
+    }
+}
+
+/// The sections of `read` that differ from `old` and are looked at only at start.
+fn needing_restart(old: &Config, read: &Config) -> Vec<&'static str> {
+    let metrics = |config: &Config| config.fill.as_ref().map(|fill| fill.metrics);
+    let changed = [
+        ("[appliance]", old.appliance != read.appliance),
+        ("[[tier]]", old.tiers != read.tiers),
+        ("[fill] metrics", metrics(old) != metrics(read)),
+    ];
+    let changed = changed.into_iter().filter(|(_, differs)| *differs);
+    changed.map(|(section, _)| section).collect()
+}
+
+/// A moment that a random number chooses, so that many boxes do not come together.
+fn jittered(span: Duration) -> Instant {
+    Instant::now() + span.mul_f64(rand::random::<f64>())
+}
+
+/// The last look at the control endpoint, for status.
+fn note(contact: &mut Contact, now: u64, problem: Option<String>) {
+    contact.tried = Some(now);
+    if problem.is_none() {
+        contact.succeeded = Some(now);
+    }
+    contact.problem = problem.unwrap_or_default();
+}

@@ -1,0 +1,215 @@
+//! A plan with what it was made from. Made on a thread that may block: it asks the catalog and the devices.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+use content_store::DeviceId;
+use content_store::catalog::CatalogProblem;
+use protocol::config::{Config, Fill};
+use protocol::fill::{self, PlanTotals};
+use protocol::manifest::{Source, Tombstone, Wanted};
+use protocol::root::Root;
+
+use super::book::Believed;
+use crate::planner::{self, Allowance, Amount, Plan, Situation};
+use crate::survey::{self, FoundDevice};
+
+/// What a plan is made from.
+pub struct Task {
+    /// The configuration.
+    pub config: Arc<Config>,
+    /// `[fill]` of it.
+    pub fill: Fill,
+    /// The manifest.
+    pub believed: Arc<Believed>,
+    /// What must not be held.
+    pub tombstones: Arc<Vec<Tombstone>>,
+    /// Devices that the agent does not trust.
+    pub failed: HashSet<DeviceId>,
+    /// How much may be fetched.
+    pub allowance: Allowance,
+    /// When this is.
+    pub now: u64,
+}
+
+/// A plan.
+pub struct Planned {
+    /// For this manifest.
+    pub believed: Arc<Believed>,
+    /// When it was made.
+    pub as_of: u64,
+    /// It.
+    pub plan: Plan,
+    /// How much it was allowed.
+    pub allowance: Allowance,
+    /// What is published.
+    pub held: Amount,
+    /// The devices, as they were found.
+    pub devices: Vec<FoundDevice>,
+    /// Objects that wait to be unlinked.
+    pub doomed: usize,
+    started: AtomicBool,
+    evicted_paths: Vec<String>,
+    moved_paths: Vec<String>,
+}
+
+impl Task {
+    /// Looks at the box and plans.
+    ///
+    /// # Errors
+    /// When the catalog cannot be read.
+    pub fn plan(self) -> Result<Planned, CatalogProblem> {
+        let survey = survey::survey(&self.config)?;
+        let held = survey.held(&self.config);
+        let tiers = survey.tiers(&self.config, &self.failed);
+        let plan = planner::plan(&Situation {
+            wanted: &self.believed.manifest.objects,
+            tombstones: &self.tombstones,
+            held: &held,
+            tiers: &tiers,
+            high_watermark: self.fill.high_watermark,
+            low_watermark: self.fill.low_watermark,
+            allowance: self.allowance,
+        });
+        let shown = |roots: HashSet<Root>| {
+            let of = held.iter().filter(|held| roots.contains(&held.root));
+            let of: std::collections::HashMap<Root, String> =
+                of.map(|held| (held.root, first_path(held))).collect();
+            of
+        };
+        let evicted = shown(plan.evict.iter().map(|evict| evict.root).collect());
+        let moved = shown(plan.moves.iter().map(|step| step.root).collect());
+        let name = |names: &std::collections::HashMap<Root, String>, root: Root| {
+            names.get(&root).cloned().unwrap_or_default()
+        };
+        Ok(Planned {
+            as_of: self.now,
+            allowance: self.allowance,
+            held: Plan::amount(held.iter().map(|held| held.size)),
+            evicted_paths: plan
+                .evict
+                .iter()
+                .map(|evict| name(&evicted, evict.root))
+                .collect(),
+            moved_paths: plan
+                .moves
+                .iter()
+                .map(|step| name(&moved, step.root))
+                .collect(),
+            believed: self.believed,
+            doomed: survey.snapshot.doomed.len(),
+            started: AtomicBool::new(false),
+            devices: survey.devices,
+            plan,
+        })
+    }
+}
+
+fn first_path(held: &planner::Held<'_>) -> String {
+    held.paths
+        .first()
+        .map_or_else(|| held.root.to_string(), |path| path.path.to_owned())
+}
+
+impl Planned {
+    /// Whether it is being done, or was: a plan is done once.
+    #[must_use]
+    pub fn is_started(&self) -> bool {
+        self.started.load(Relaxed)
+    }
+
+    /// It is being done from now on.
+    pub fn start(&self) {
+        self.started.store(true, Relaxed);
+    }
+
+    /// The manifest's list of what is wanted.
+    #[must_use]
+    pub fn wanted(&self) -> &[Wanted] {
+        &self.believed.manifest.objects
+    }
+
+    /// Sums of all lists.
+    #[must_use]
+    pub fn totals(&self) -> PlanTotals {
+        let fetch = Plan::amount(self.plan.fetch.iter().map(|one| one.size));
+        let moves = Plan::amount(self.plan.moves.iter().map(|one| one.size));
+        let evict = Plan::amount(self.plan.evict.iter().map(|one| one.size));
+        let no_room = self.no_room();
+        PlanTotals {
+            fetch_objects: fetch.objects,
+            fetch_bytes: fetch.bytes,
+            move_objects: moves.objects,
+            move_bytes: moves.bytes,
+            evict_objects: evict.objects,
+            evict_bytes: evict.bytes,
+            no_room_objects: no_room.objects,
+            no_room_bytes: no_room.bytes,
+        }
+    }
+
+    /// What is wanted and does not fit.
+    #[must_use]
+    pub fn no_room(&self) -> Amount {
+        Plan::amount(self.plan.without_room.iter().map(|one| one.size))
+    }
+
+    /// The document for the operator, with at most `limit` entries of each list.
+    #[must_use]
+    pub fn document(&self, config: &Config, limit: usize, blocked: String) -> fill::Plan {
+        let tier = |index: usize| {
+            config
+                .tiers
+                .get(index)
+                .map_or_else(String::new, |tier| tier.name.clone())
+        };
+        let fetch = self.plan.fetch.iter().take(limit).map(|one| {
+            let entry = self.plan.entries(&one.entries, self.wanted()).next();
+            fill::PlannedFetch {
+                path: entry.map_or_else(|| one.root.to_string(), |entry| entry.path.to_string()),
+                bytes: one.size,
+                tier: tier(one.tier),
+                source: self.first_source(entry),
+            }
+        });
+        let moves = self.plan.moves.iter().zip(&self.moved_paths).take(limit);
+        let evict = self.plan.evict.iter().zip(&self.evicted_paths).take(limit);
+        fill::Plan {
+            as_of: self.as_of,
+            serial: Some(self.believed.serial()),
+            fetch: fetch.collect(),
+            moves: moves
+                .map(|(one, path)| fill::PlannedMove {
+                    path: path.clone(),
+                    bytes: one.size,
+                    from: tier(one.from),
+                    to: tier(one.to),
+                })
+                .collect(),
+            evict: evict
+                .map(|(one, path)| fill::PlannedEviction {
+                    path: path.clone(),
+                    bytes: one.size,
+                    tier: tier(one.tier),
+                })
+                .collect(),
+            totals: self.totals(),
+            blocked,
+        }
+    }
+
+    /// Where an object comes from first: its peer, else the first source that is none.
+    fn first_source(&self, entry: Option<&Wanted>) -> String {
+        let sources = &self.believed.manifest.sources;
+        let peer = entry
+            .and_then(|entry| entry.via)
+            .and_then(|via| sources.get(usize::from(via)));
+        let far = sources
+            .iter()
+            .filter(|source| source.kind() != protocol::manifest::SourceKind::Peer)
+            .min_by_key(|source| source.kind());
+        peer.or(far)
+            .map_or_else(String::new, |source: &Source| source.name().to_owned())
+    }
+}

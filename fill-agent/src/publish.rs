@@ -1,0 +1,325 @@
+//! The one owner of the [`Store`], on a thread of its own: every change of what is published goes through its queue.
+//!
+//! ```text
+//! Order::Stage   -> Staging            to be written by the lanes
+//! Order::Publish -> batch -> commit    at most 64 objects or 10 s, at once when nothing else is coming
+//! Order::Remove  -> commit             evictions and takedowns
+//! Order::Reap    -> unlinked           what no generation in use leads to
+//! Order::Close                         the writer lock is free, as for `ocactl content import`
+//! ```
+//! The store, and with it the writer lock, is taken with the first order that needs it. Whoever holds it meanwhile is named in the
+//! error; the order is tried again by whoever gave it.
+
+mod batch;
+
+use std::collections::HashSet;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::Instant;
+
+use content_store::catalog::CatalogProblem;
+use content_store::chunk_tree::ChunkTree;
+use content_store::{Content, Generation, NewPath, Reaped, Stage, Store, StoreConfig, StoreError};
+use protocol::manifest::Tombstone;
+use protocol::root::Root;
+use tokio::sync::oneshot;
+
+use crate::survey;
+use batch::{Batch, Entry};
+
+/// Why an order was not done. Several orders may share one cause, so it is in words.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{words}")]
+pub struct NotDone {
+    /// What happened, and the way out.
+    pub words: String,
+    /// Somebody else writes, as `ocactl content import`: it passes.
+    pub is_locked: bool,
+    /// A device or tier is full.
+    pub is_full: bool,
+}
+
+impl From<StoreError> for NotDone {
+    fn from(error: StoreError) -> Self {
+        Self {
+            is_locked: matches!(error, StoreError::Catalog(CatalogProblem::Locked { .. })),
+            is_full: matches!(error, StoreError::NoRoom { .. } | StoreError::Full { .. }),
+            words: error.to_string(),
+        }
+    }
+}
+
+const ENDED: &str = "the thread that writes the catalog has ended; see the log";
+
+type Reply<T> = oneshot::Sender<Result<T, NotDone>>;
+
+/// What the owner may be told to do.
+enum Order {
+    Stage {
+        tree: Box<ChunkTree>,
+        tier: String,
+        reply: mpsc::SyncSender<Result<Stage, StoreError>>,
+    },
+    Publish(Entry),
+    Flush,
+    Remove {
+        whom: Whom,
+        reply: Reply<Removed>,
+    },
+    Reap {
+        oldest_in_use: Generation,
+        reply: Reply<Reaped>,
+    },
+    Close {
+        reply: Reply<()>,
+    },
+}
+
+/// Which paths are taken away.
+#[derive(Debug, Clone)]
+pub enum Whom {
+    /// All paths of these objects: room is needed.
+    Evicted(HashSet<Root>),
+    /// These paths, if they lead to these objects still; from now on they are never published.
+    TakenDown(Vec<Tombstone>),
+}
+
+/// What became of an [`Order::Remove`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Removed {
+    /// Paths that are gone.
+    pub paths: u64,
+    /// The commit; `None` if nothing was to be done.
+    pub generation: Option<Generation>,
+}
+
+/// The way to the owner.
+#[derive(Clone)]
+pub struct Publisher {
+    orders: mpsc::Sender<Order>,
+}
+
+impl Publisher {
+    /// Starts the thread. It ends with the last of its handles, after what was ordered.
+    ///
+    /// # Errors
+    /// When the system gives no thread.
+    pub fn start(config: StoreConfig) -> std::io::Result<Self> {
+        let (orders, received) = mpsc::channel();
+        let owner = Owner {
+            config,
+            store: None,
+            batch: Batch::default(),
+            taken_down: HashSet::new(),
+        };
+        std::thread::Builder::new()
+            .name("oca-publish".to_owned())
+            .spawn(move || owner.run(&received))?;
+        Ok(Self { orders })
+    }
+
+    /// Begins to store an object. Blocks.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub fn stage(&self, tree: ChunkTree, tier: &str) -> Result<Stage, StoreError> {
+        let (reply, answer) = mpsc::sync_channel(1);
+        self.tell(Order::Stage {
+            tree: Box::new(tree),
+            tier: tier.to_owned(),
+            reply,
+        });
+        answer.recv().unwrap_or_else(|_| {
+            Err(StoreError::BadTier {
+                tier: tier.to_owned(),
+                cause: ENDED.to_owned(),
+            })
+        })
+    }
+
+    /// Publishes an object under its paths, with others of its batch. It is ordered when this returns, done when the future is.
+    pub fn publish(
+        &self,
+        content: Content,
+        paths: Vec<NewPath>,
+    ) -> impl Future<Output = Result<Generation, NotDone>> + use<> {
+        self.order(|reply| {
+            Order::Publish(Entry {
+                content,
+                paths,
+                reply,
+            })
+        })
+    }
+
+    /// Nothing else is coming soon: what waits is published now.
+    pub fn flush(&self) {
+        self.tell(Order::Flush);
+    }
+
+    /// Takes paths away.
+    ///
+    /// # Errors
+    /// [`NotDone`].
+    pub async fn remove(&self, whom: Whom) -> Result<Removed, NotDone> {
+        self.order(|reply| Order::Remove { whom, reply }).await
+    }
+
+    /// Unlinks what is not in use any more.
+    ///
+    /// # Errors
+    /// [`NotDone`].
+    pub async fn reap(&self, oldest_in_use: Generation) -> Result<Reaped, NotDone> {
+        self.order(|reply| Order::Reap {
+            oldest_in_use,
+            reply,
+        })
+        .await
+    }
+
+    /// Publishes what waits, and lets go of the store. To be told when no [`Stage::Write`] is in hand.
+    pub fn close(&self) {
+        let (reply, _) = oneshot::channel();
+        self.tell(Order::Close { reply });
+    }
+
+    /// The same; returns when it is done.
+    pub async fn closed(&self) {
+        let _ = self.order(|reply| Order::Close { reply }).await;
+    }
+
+    fn tell(&self, order: Order) {
+        // The thread ends after its handles only.
+        let _ = self.orders.send(order);
+    }
+
+    fn order<T, O: FnOnce(Reply<T>) -> Order>(
+        &self,
+        order: O,
+    ) -> impl Future<Output = Result<T, NotDone>> + use<T, O> {
+        let (reply, answer) = oneshot::channel();
+        self.tell(order(reply));
+        async {
+            answer.await.unwrap_or_else(|_| {
+                Err(NotDone {
+                    words: ENDED.to_owned(),
+                    is_locked: false,
+                    is_full: false,
+                })
+            })
+        }
+    }
+}
+
+struct Owner {
+    config: StoreConfig,
+    store: Option<Store>,
+    batch: Batch,
+    taken_down: HashSet<(Box<str>, Root)>,
+}
+
+impl Owner {
+    fn run(mut self, orders: &mpsc::Receiver<Order>) {
+        loop {
+            let order = match self.batch.due() {
+                None => orders.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                Some(due) => orders.recv_timeout(due.saturating_duration_since(Instant::now())),
+            };
+            match order {
+                Ok(order) => self.obey(order),
+                Err(RecvTimeoutError::Timeout) => self.publish_batch(),
+                Err(RecvTimeoutError::Disconnected) => return self.publish_batch(),
+            }
+        }
+    }
+
+    fn obey(&mut self, order: Order) {
+        // Whoever gave up waiting for an answer has lost interest in it.
+        match order {
+            Order::Stage { tree, tier, reply } => {
+                let _ = reply.send(self.stage(*tree, &tier));
+            }
+            Order::Publish(entry) => {
+                self.batch.push(entry);
+                if self.batch.is_full() {
+                    self.publish_batch();
+                }
+            }
+            Order::Flush => self.publish_batch(),
+            Order::Remove { whom, reply } => {
+                self.publish_batch();
+                let _ = reply.send(self.remove(whom));
+            }
+            Order::Reap {
+                oldest_in_use,
+                reply,
+            } => {
+                let _ = reply.send(self.reap(oldest_in_use));
+            }
+            Order::Close { reply } => {
+                self.publish_batch();
+                self.store = None;
+                let _ = reply.send(Ok(()));
+            }
+        }
+    }
+
+    fn store(&mut self) -> Result<&mut Store, StoreError> {
+        if self.store.is_none() {
+            self.store = Some(Store::open(self.config.clone())?);
+        }
+        Ok(self.store.as_mut().expect("it was opened above"))
+    }
+
+    fn stage(&mut self, tree: ChunkTree, tier: &str) -> Result<Stage, StoreError> {
+        self.store()?.stage(tree, tier)
+    }
+
+    fn reap(&mut self, oldest_in_use: Generation) -> Result<Reaped, NotDone> {
+        Ok(self.store()?.reap(oldest_in_use)?)
+    }
+
+    fn publish_batch(&mut self) {
+        let mut batch = std::mem::take(&mut self.batch);
+        batch.forget_paths(&self.taken_down);
+        let (publications, replies) = batch.into_parts();
+        if publications.is_empty() {
+            return;
+        }
+        let count = publications.len();
+        let published = match self.store() {
+            Ok(store) => store.publish(publications).map_err(NotDone::from),
+            Err(error) => Err(error.into()),
+        };
+        match &published {
+            Ok(generation) => tracing::info!(objects = count, %generation, "published"),
+            Err(not_done) => tracing::error!(objects = count, "not published: {not_done}"),
+        }
+        for reply in replies {
+            let _ = reply.send(published.clone());
+        }
+    }
+
+    fn remove(&mut self, whom: Whom) -> Result<Removed, NotDone> {
+        if let Whom::TakenDown(tombstones) = &whom {
+            let pairs = tombstones
+                .iter()
+                .map(|stone| (stone.path.clone(), stone.root));
+            self.taken_down = pairs.collect();
+        }
+        let snapshot = survey::snapshot(&self.config.state_dir).map_err(StoreError::from)?;
+        let is_meant = |path: &str, root: Root| match &whom {
+            Whom::Evicted(roots) => roots.contains(&root),
+            Whom::TakenDown(_) => self.taken_down.contains(&(path.into(), root)),
+        };
+        let paths = snapshot.paths.iter();
+        let meant = paths.filter(|(object, entry)| is_meant(&entry.path, Root(object.0)));
+        let meant: Vec<&str> = meant.map(|(_, entry)| &*entry.path).collect();
+        if meant.is_empty() {
+            return Ok(Removed::default());
+        }
+        Ok(Removed {
+            paths: meant.len() as u64,
+            generation: Some(self.store()?.remove(&meant)?),
+        })
+    }
+}

@@ -1,0 +1,171 @@
+//! Puts the agent together: configuration in, loop and doors out; and what can be checked without it.
+
+use std::io::IsTerminal;
+use std::path::PathBuf;
+
+use protocol::config::Config;
+use protocol::fill::FILL_SOCKET;
+use tokio::sync::mpsc;
+
+use crate::agent::book::Book;
+use crate::agent::hours::{Clock, Settings};
+use crate::agent::{Agent, Ended, Mode};
+use crate::control::{ControlEndpoint, Document};
+use crate::daemon::Daemon;
+use crate::limits::OPERATOR_QUEUE;
+use crate::operator::{self, Door};
+use crate::state::StateFolder;
+use crate::{facts, metrics, survey};
+
+/// Works until SIGTERM, or until `once` is done.
+///
+/// # Errors
+/// What keeps it from starting, with the way out; and why `once` is not complete.
+pub fn work(config: Config, path: PathBuf, mode: Mode) -> anyhow::Result<()> {
+    start_logging();
+    use_ring();
+    let door = Door::open(&config.appliance.run_dir.join(FILL_SOCKET))?;
+    let scrapes = config
+        .fill
+        .as_ref()
+        .map(|fill| metrics::bind(fill.metrics))
+        .transpose()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()?;
+    let ended = runtime.block_on(async {
+        let daemon = Daemon::at(&config.daemon_socket());
+        let agent = Agent::new(config, path, mode)?;
+        let counters = agent.counters();
+        let (sender, commands) = mpsc::channel(OPERATOR_QUEUE);
+        let way = operator::Agent::new(sender);
+        tokio::spawn(operator::serve(door.listener()?, way.clone()));
+        if let Some(listener) = scrapes {
+            let address = listener.local_addr()?;
+            tracing::info!(%address, "metrics");
+            tokio::spawn(metrics::serve(listener, way.clone(), counters.clone()));
+        }
+        tokio::spawn(facts::tell(way, daemon, counters));
+        agent.run(commands).await
+    });
+    // A thread that hangs on a device is left behind.
+    runtime.shutdown_background();
+    match ended? {
+        Ended::Stopped if mode == Mode::Service => Ok(()),
+        Ended::Stopped => anyhow::bail!("stopped before all was here"),
+        Ended::Complete(why) => {
+            println!("{why}");
+            Ok(())
+        }
+        Ended::Incomplete(why) => anyhow::bail!(why),
+    }
+}
+
+/// Checks all that can be checked without filling.
+///
+/// # Errors
+/// All that is wrong, a line each.
+pub fn check(config: &Config) -> anyhow::Result<()> {
+    use_ring();
+    let mut found = Found::default();
+    found.see(config);
+    found.notes.iter().for_each(|note| println!("{note}"));
+    anyhow::ensure!(found.faults.is_empty(), found.faults.join("\n"));
+    println!("ok");
+    Ok(())
+}
+
+#[derive(Default)]
+struct Found {
+    notes: Vec<String>,
+    faults: Vec<String>,
+}
+
+impl Found {
+    fn see(&mut self, config: &Config) {
+        let control = match ControlEndpoint::of(config) {
+            Ok(Some(control)) => Some(control),
+            Ok(None) => {
+                self.faults
+                    .push("the configuration has no [control], so there is no manifest".to_owned());
+                None
+            }
+            Err(problem) => {
+                self.faults.push(problem);
+                None
+            }
+        };
+        let book = match StateFolder::open(&config.appliance.state_dir) {
+            Ok(folder) => Book::read(folder, control.as_ref()),
+            Err(problem) => return self.faults.push(problem.to_string()),
+        };
+        self.faults.extend(book.damage.iter().cloned());
+        self.see_window(config, &book);
+        for device in survey::devices(config) {
+            let name = device.root.display();
+            match device.found {
+                Ok(room) => self
+                    .notes
+                    .push(format!("{name}: room for {} bytes", room.room_bytes)),
+                Err(problem) => self.faults.push(format!("{name}: {problem}")),
+            }
+        }
+        if let Some(control) = control {
+            self.see_control(&control);
+        }
+    }
+
+    fn see_window(&mut self, config: &Config, book: &Book) {
+        let clock = Clock::look(config.fill.as_ref());
+        if !clock.synchronised {
+            self.notes
+                .push("the system's clock is not synchronised".to_owned());
+        }
+        match Settings::of(config, &book.intent) {
+            Ok(settings) => {
+                let manifest = book.in_force.as_ref().map(|believed| &believed.manifest);
+                let offset = crate::agent::hours::site_offset(config, manifest);
+                self.notes
+                    .push(settings.decide(&clock, &book.intent, offset).why);
+            }
+            Err(bad) => self.faults.push(bad.to_string()),
+        }
+    }
+
+    fn see_control(&mut self, control: &ControlEndpoint) {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
+        let asked = match runtime {
+            Ok(runtime) => runtime.block_on(control.fetch(Document::Tombstones, None)),
+            Err(error) => return self.faults.push(error.to_string()),
+        };
+        match asked {
+            Ok(_) => self
+                .notes
+                .push(format!("{}: answers, and takes the token", control.url())),
+            Err(error) => self.faults.push(error.to_string()),
+        }
+    }
+}
+
+/// Logs to standard error: lines for people on a terminal, JSON for a collector otherwise. `OCA_LOG` filters.
+fn start_logging() {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("OCA_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
+    // A logger that is there already is as good.
+    let _ = if std::io::stderr().is_terminal() {
+        log.try_init()
+    } else {
+        log.json().try_init()
+    };
+}
+
+/// TLS by `ring`; whoever was first has chosen the same.
+fn use_ring() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}

@@ -1,0 +1,222 @@
+//! What the box holds and has room for, as the planner needs it. Blocks on the state disk and on every device, but waits for no
+//! device longer than [`DEVICE_WAIT`]: one that hangs counts as one that is not there.
+
+use std::collections::{HashMap, HashSet};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::time::Instant;
+
+use content_store::catalog::{CatalogProblem, CatalogReader, ObjectRecord, Snapshot};
+use content_store::limits::DEVICE_RESERVE_BYTES;
+use content_store::{DeviceId, PathEntry, StoreConfig, TierConfig, TierRole, device};
+use platform::file::Space;
+use protocol::config::Config;
+use protocol::root::Root;
+
+use crate::limits::DEVICE_WAIT;
+use crate::planner::{self, Held, HeldPath};
+
+/// A configured device as it was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FoundDevice {
+    /// Configured path.
+    pub root: PathBuf,
+    /// Index of its tier.
+    pub tier: usize,
+    /// Its name and room, or what is wrong with it.
+    pub found: Result<Room, String>,
+}
+
+/// The room of a device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Room {
+    /// The device.
+    pub id: DeviceId,
+    /// Size of its file system.
+    pub total_bytes: u64,
+    /// Bytes that objects may still use.
+    pub room_bytes: u64,
+}
+
+/// What the box holds and has room for.
+#[derive(Debug, Default)]
+pub struct Survey {
+    /// What is published.
+    pub snapshot: Snapshot,
+    /// All configured devices, in the order of the configuration.
+    pub devices: Vec<FoundDevice>,
+}
+
+impl FoundDevice {
+    /// Last part of its path.
+    #[must_use]
+    pub fn name(&self) -> String {
+        let name = self.root.file_name().unwrap_or(self.root.as_os_str());
+        name.to_string_lossy().into_owned()
+    }
+}
+
+/// Looks at everything.
+///
+/// # Errors
+/// When there is a catalog and it cannot be read.
+pub fn survey(config: &Config) -> Result<Survey, CatalogProblem> {
+    Ok(Survey {
+        snapshot: snapshot(&config.appliance.state_dir)?,
+        devices: devices(config),
+    })
+}
+
+/// What is published; nothing, on a new appliance.
+///
+/// # Errors
+/// When there is a catalog and it cannot be read.
+pub fn snapshot(state_dir: &Path) -> Result<Snapshot, CatalogProblem> {
+    match CatalogReader::open(state_dir) {
+        Ok(mut reader) => reader.load(),
+        Err(CatalogProblem::Missing { .. }) => Ok(Snapshot::default()),
+        Err(problem) => Err(problem),
+    }
+}
+
+/// The configuration in the store's words.
+#[must_use]
+pub fn store_config(config: &Config) -> StoreConfig {
+    let tier = |tier: &protocol::config::Tier| TierConfig {
+        name: tier.name.clone(),
+        role: match tier.role {
+            protocol::config::TierRole::Hot => TierRole::Hot,
+            protocol::config::TierRole::Capacity => TierRole::Capacity,
+        },
+        stripe_unit: tier.stripe_unit.bytes(),
+        read_unit: u32::try_from(tier.read_unit.bytes())
+            .expect("the configuration allows at most 16 MiB"),
+        stripe_width: tier.stripe_width,
+        devices: tier.devices.clone(),
+    };
+    StoreConfig {
+        state_dir: config.appliance.state_dir.clone(),
+        tiers: config.tiers.iter().map(tier).collect(),
+        program: "oca-fill-agent".to_owned(),
+    }
+}
+
+/// Looks at all devices at once.
+#[must_use]
+pub fn devices(config: &Config) -> Vec<FoundDevice> {
+    let (sender, receiver) = mpsc::channel();
+    let silent = format!(
+        "has not answered within {} s: see the kernel log",
+        DEVICE_WAIT.as_secs()
+    );
+    let tiers = config.tiers.iter().enumerate();
+    let roots = tiers.flat_map(|(tier, of)| of.devices.iter().map(move |root| (tier, root)));
+    let mut devices: Vec<FoundDevice> = roots
+        .map(|(tier, root)| FoundDevice {
+            root: root.clone(),
+            tier,
+            found: Err(silent.clone()),
+        })
+        .collect();
+    for (index, device) in devices.iter().enumerate() {
+        let (sender, root) = (sender.clone(), device.root.clone());
+        // Whoever has given up waiting receives no more.
+        std::thread::spawn(move || drop(sender.send((index, look(&root)))));
+    }
+    drop(sender);
+    let deadline = Instant::now() + DEVICE_WAIT;
+    while let Ok((index, found)) =
+        receiver.recv_timeout(deadline.saturating_duration_since(Instant::now()))
+    {
+        devices[index].found = found;
+    }
+    devices
+}
+
+fn look(root: &Path) -> Result<Room, String> {
+    let device = device::open(root).map_err(|problem| problem.to_string())?;
+    let space: Space = device
+        .check_writable()
+        .map_err(|problem| problem.to_string())?;
+    Ok(Room {
+        id: device.id(),
+        total_bytes: space.total_bytes,
+        room_bytes: space.available_bytes.saturating_sub(DEVICE_RESERVE_BYTES),
+    })
+}
+
+impl Survey {
+    /// The tiers for the planner: only devices that are well. `failed` are those that the agent itself does not trust.
+    #[must_use]
+    pub fn tiers(&self, config: &Config, failed: &HashSet<DeviceId>) -> Vec<planner::Tier> {
+        let of = |tier: usize| {
+            let devices = self
+                .devices
+                .iter()
+                .filter(move |device| device.tier == tier);
+            let rooms = devices.filter_map(|device| device.found.as_ref().ok());
+            let well = rooms.filter(|room| !failed.contains(&room.id));
+            well.map(|room| planner::Device {
+                total_bytes: room.total_bytes,
+                room_bytes: room.room_bytes,
+            })
+            .collect()
+        };
+        let tiers = config.tiers.iter().enumerate();
+        tiers
+            .map(|(index, tier)| planner::Tier {
+                role: tier.role,
+                devices: of(index),
+            })
+            .collect()
+    }
+
+    /// What is published, for the planner. An object of a tier that is not configured any more counts as one of the first tier
+    /// that is not whole: it is fetched again if it is wanted.
+    #[must_use]
+    pub fn held(&self, config: &Config) -> Vec<Held<'_>> {
+        let mut paths: HashMap<_, Vec<HeldPath<'_>>> = HashMap::new();
+        for (object, entry) in &self.snapshot.paths {
+            paths.entry(*object).or_default().push(held_path(entry));
+        }
+        let here: HashSet<DeviceId> = self
+            .devices
+            .iter()
+            .filter_map(|device| device.found.as_ref().ok())
+            .map(|room| room.id)
+            .collect();
+        let records = self.snapshot.objects.iter();
+        records
+            .map(|record| {
+                let tier = tier_of(record, config);
+                Held {
+                    root: Root(record.object.0),
+                    size: record.size,
+                    tier: tier.unwrap_or(0),
+                    whole: tier.is_some() && is_whole(record, &here),
+                    demand: 0,
+                    paths: paths.remove(&record.object).unwrap_or_default(),
+                }
+            })
+            .collect()
+    }
+}
+
+fn held_path(entry: &PathEntry) -> HeldPath<'_> {
+    HeldPath {
+        path: &entry.path,
+        content_type: &entry.content_type,
+        cache_control: &entry.cache_control,
+        modified: entry.modified_s,
+    }
+}
+
+fn tier_of(record: &ObjectRecord, config: &Config) -> Option<usize> {
+    let name = &record.copies.first()?.tier;
+    config.tiers.iter().position(|tier| tier.name == **name)
+}
+
+fn is_whole(record: &ObjectRecord, here: &HashSet<DeviceId>) -> bool {
+    let mut copies = record.copies.iter();
+    copies.any(|copy| copy.devices.iter().all(|device| here.contains(device)))
+}
