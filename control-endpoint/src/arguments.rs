@@ -58,6 +58,9 @@ pub(crate) enum Command {
         /// Copy into the state folder instead of serving from where they lie.
         #[arg(long)]
         copy: bool,
+        /// Publish also what was taken down from the same path; otherwise it is skipped.
+        #[arg(long)]
+        lift_takedown: bool,
     },
     /// Take paths down: no appliance serves them any more, within a minute.
     Rm {

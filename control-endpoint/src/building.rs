@@ -19,6 +19,7 @@ use crate::builder::{self, Label};
 use crate::config::Config;
 use crate::database::manifests::Built;
 use crate::database::{Database, now};
+use crate::own_copy;
 
 /// By what manifests are made beside the database.
 pub struct Terms {
@@ -109,6 +110,7 @@ pub async fn build(
         database.forget_unreachable().await?;
         database.forget_unpopular().await?;
         database.tidy_manifests().await?;
+        own_copy::tidy(database, now()).await?;
         database.built_all(wish, now()).await?;
     }
     Ok(outcomes)

@@ -38,6 +38,7 @@ async fn obey(config: &Config, database: &Database, command: Command) -> Result<
             demand,
             urgent,
             copy,
+            lift_takedown,
         } => {
             let expectation = Expectation {
                 demand: demand.map(ByteSize::bytes),
@@ -50,6 +51,7 @@ async fn obey(config: &Config, database: &Database, command: Command) -> Result<
                     prefix,
                     expectation,
                     copy,
+                    lift_takedown,
                 },
             )
             .await?;

@@ -39,6 +39,8 @@ pub struct Wanted {
     pub expectation: Expectation,
     /// Copy instead of registering in place.
     pub copy: bool,
+    /// Publish also what was taken down.
+    pub lift_takedown: bool,
 }
 
 /// What is expected of something new.
@@ -132,6 +134,10 @@ impl Ingest<'_> {
             return Ok(());
         }
         match self.read(candidate, source)? {
+            Ok(stored) if self.is_taken_down(candidate, &stored).await? => {
+                let reason = "was taken down; --lift-takedown publishes it again";
+                self.skip(&candidate.file, reason);
+            }
             Ok(stored) => {
                 self.report.files += 1;
                 self.report.bytes += stored.tree.size();
@@ -148,6 +154,15 @@ impl Ingest<'_> {
             self.publish().await?;
         }
         Ok(())
+    }
+
+    async fn is_taken_down(&self, candidate: &Candidate, stored: &Stored) -> Result<bool> {
+        if self.wanted.lift_takedown {
+            return Ok(false);
+        }
+        let root = Root(stored.tree.object().0);
+        let at = self.database.taken_down_at(&candidate.path, root).await?;
+        Ok(at.is_some())
     }
 
     /// Registered with this very file: what is expected of it may still be new.

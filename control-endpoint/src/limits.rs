@@ -26,8 +26,12 @@ pub const STALL_TIME: Duration = Duration::from_secs(60);
 /// The whole body of a report must have come by then.
 pub const REPORT_TIME: Duration = Duration::from_secs(120);
 
-/// Reports read at once: each may hold [`REPORT_MAX_BYTES`](protocol::limits::REPORT_MAX_BYTES) twice.
-pub const REPORTS_AT_ONCE: usize = 4;
+/// A report up to this size is read whenever it comes; a zstd frame of it unpacks to at most
+/// [`REPORT_MAX_BYTES`](protocol::limits::REPORT_MAX_BYTES).
+pub const SMALL_REPORT_BYTES: usize = 1 << 20;
+
+/// Larger ones that are read at once: each may hold [`REPORT_MAX_BYTES`](protocol::limits::REPORT_MAX_BYTES) twice.
+pub const LARGE_REPORTS_AT_ONCE: usize = 4;
 
 /// When an appliance is asked to come again with its fill, in seconds.
 pub const RETRY_AFTER_S: u64 = 5;
@@ -38,7 +42,7 @@ pub const REPORT_INTERVAL_S: u32 = 10;
 /// An appliance that has not reported for this long is not counted upon by its cluster.
 pub const ALIVE_S: u64 = 120;
 
-/// A report of an appliance is shown as it was this long; nothing is deleted by age but this.
+/// Takedowns are kept for a year: by then every appliance that still exists has carried them out.
 pub const TOMBSTONE_KEPT_S: u64 = 366 * 86_400;
 
 /// An object stays urgent for a day: by then a window has passed.
@@ -55,6 +59,9 @@ pub const DEBOUNCE_MAX: Duration = Duration::from_secs(20);
 
 /// How often the database is asked whether something urgent was published by another process.
 pub const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// A copied object that nothing leads to is deleted after this long.
+pub const UNCLAIMED_S: i64 = 86_400;
 
 /// Between two attempts to renew manifests that near their end.
 pub const RENEW_AGAIN_S: u64 = 600;

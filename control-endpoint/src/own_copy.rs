@@ -5,14 +5,18 @@
 
 use std::fs::{self, File};
 use std::io::Write;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
 use anyhow::{Context, Result};
 use content_store::chunk_tree::ChunkTree;
 use content_store::chunk_tree::TreeBuilder;
+use protocol::root::Root;
 
+use crate::database::{Database, int};
 use crate::ingest::Stored;
+use crate::limits::UNCLAIMED_S;
 
 /// A copy that is being written. Dropped without [`finish`](Self::finish), it leaves nothing.
 pub(crate) struct OwnCopy {
@@ -81,9 +85,70 @@ impl OwnCopy {
     }
 }
 
+/// Deletes copies that no object has, and what was half-written: left by processes that were killed. What is younger than
+/// [`UNCLAIMED_S`] may still be on its way into the database.
+pub(crate) async fn tidy(database: &Database, now: u64) -> Result<()> {
+    let Ok(folders) = fs::read_dir(database.state_dir().join("objects")) else {
+        return Ok(());
+    };
+    // The time of the last renaming: that of the bytes is always 1970.
+    let is_old = |file: &fs::DirEntry| {
+        let metadata = file.metadata();
+        metadata
+            .is_ok_and(|metadata| metadata.is_file() && metadata.ctime() + UNCLAIMED_S < int(now))
+    };
+    for folder in folders.filter_map(|folder| Some(folder.ok()?.path())) {
+        let files =
+            fs::read_dir(&folder).with_context(|| format!("cannot read {}", folder.display()))?;
+        for file in files.filter_map(Result::ok).filter(is_old) {
+            let name = file.file_name();
+            let root = name.to_str().and_then(|name| name.parse::<Root>().ok());
+            database
+                .delete_unless_registered(root, &file.path())
+                .await?;
+        }
+    }
+    Ok(())
+}
+
 impl Drop for OwnCopy {
     fn drop(&mut self) {
         // After `finish` there is nothing under this name.
         _ = fs::remove_file(&self.temporary);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::database::now;
+    use crate::ingest::{Expectation, registration};
+
+    fn copied(database: &Database, bytes: &[u8]) -> Stored {
+        let mut copy = OwnCopy::begin(database.state_dir()).unwrap();
+        copy.write(bytes).unwrap();
+        copy.finish().unwrap()
+    }
+
+    #[tokio::test]
+    async fn what_nobody_claims_goes_after_a_day() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = Database::open(folder.path()).await.unwrap();
+        let (kept, left) = (copied(&database, b"kept"), copied(&database, b"left"));
+        let files = [kept.file.clone(), left.file];
+        let new = registration("/kept.mp4".to_owned(), kept, 1, &Expectation::default());
+        database.register(&[new]).await.unwrap();
+        let half = OwnCopy::begin(database.state_dir()).unwrap();
+        let there = |half: &OwnCopy| {
+            [
+                files[0].exists(),
+                files[1].exists(),
+                half.temporary.exists(),
+            ]
+        };
+        tidy(&database, now()).await.unwrap();
+        assert_eq!(there(&half), [true, true, true]);
+        tidy(&database, now() + 90_000).await.unwrap();
+        assert_eq!(there(&half), [true, false, false]);
     }
 }

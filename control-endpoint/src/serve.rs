@@ -34,7 +34,7 @@ use crate::building::Terms;
 use crate::config::Config;
 use crate::database::Database;
 use crate::database::manifests::write_durably;
-use crate::limits::{REPORTS_AT_ONCE, STOP_TIME};
+use crate::limits::{LARGE_REPORTS_AT_ONCE, STOP_TIME};
 use crate::metrics::Metrics;
 
 use refusal::Refusal;
@@ -50,7 +50,8 @@ pub(crate) struct App {
     /// BLAKE3 of the operator's token.
     operator: Option<[u8; 32]>,
     fills: Arc<Semaphore>,
-    reports: Semaphore,
+    /// Places for reports of many bytes.
+    large_reports: Semaphore,
     tombstones: sealed::Cache,
 }
 
@@ -70,7 +71,7 @@ pub async fn run(config: Config) -> Result<()> {
         database: Database::open(&config.state_dir).await?,
         metrics: Metrics::default(),
         fills: Arc::new(Semaphore::new(config.max_fills)),
-        reports: Semaphore::new(REPORTS_AT_ONCE),
+        large_reports: Semaphore::new(LARGE_REPORTS_AT_ONCE),
         tombstones: sealed::Cache::default(),
     });
     let listeners = listen(&config.listen).await?;

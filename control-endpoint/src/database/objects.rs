@@ -255,6 +255,26 @@ impl Database {
         Ok([paths, objects, bytes, broken].map(uint))
     }
 
+    /// Deletes a file of ours, unless the object of this root has it.
+    ///
+    /// # Errors
+    /// Of the database, or of the file.
+    pub async fn delete_unless_registered(&self, root: Option<Root>, file: &Path) -> Result<()> {
+        // Within a change, so that nobody registers it meanwhile.
+        let mut change = self.change().await?;
+        let registered: Option<(i64,)> =
+            sqlx::query_as("SELECT 1 FROM object WHERE root = ? AND owned AND file = ?")
+                .bind(root.map(|root| root.0.to_vec()))
+                .bind(file.as_os_str().as_bytes())
+                .fetch_optional(&mut *change)
+                .await?;
+        if registered.is_none() {
+            remove_file(file)?;
+        }
+        change.commit().await?;
+        Ok(())
+    }
+
     /// Forgets objects that no path leads to, and deletes those files of theirs that are ours.
     ///
     /// # Errors

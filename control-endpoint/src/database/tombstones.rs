@@ -1,7 +1,9 @@
 //! Takedowns: what must not be held any more.
 
 use anyhow::Result;
+use protocol::limits::TOMBSTONES_MAX_BYTES;
 use protocol::manifest::Tombstone;
+use protocol::root::Root;
 
 use super::{Change, Database, int, now, objects, root, uint, wish};
 use crate::limits::TOMBSTONE_KEPT_S;
@@ -58,12 +60,36 @@ impl Database {
         rows.into_iter().map(tombstone).collect()
     }
 
-    /// Forgets those that every appliance has carried out long ago.
+    /// When this object was taken down at this path, if it was.
+    ///
+    /// # Errors
+    /// Of the database.
+    pub async fn taken_down_at(&self, path: &str, root: Root) -> Result<Option<u64>> {
+        let row: Option<(i64,)> =
+            sqlx::query_as("SELECT at FROM tombstone WHERE path = ? AND root = ?")
+                .bind(path)
+                .bind(&root.0[..])
+                .fetch_optional(&self.pool)
+                .await?;
+        Ok(row.map(|(at,)| uint(at)))
+    }
+
+    /// Forgets those that every appliance has carried out long ago, and the oldest of more than fit in a list.
     ///
     /// # Errors
     /// Of the database.
     pub async fn forget_old_tombstones(&self) -> Result<()> {
         let mut change = self.change().await?;
+        if let Some(oldest) = oldest_that_fits(&mut change).await? {
+            tracing::warn!(
+                "more takedowns than fit in a list: those up to {oldest} s since 1970 are forgotten"
+            );
+            sqlx::query("DELETE FROM tombstone WHERE at <= ?")
+                .bind(oldest)
+                .execute(&mut *change)
+                .await?;
+            number(&mut change).await?;
+        }
         let done = sqlx::query("DELETE FROM tombstone WHERE at < ?")
             .bind(int(now().saturating_sub(TOMBSTONE_KEPT_S)))
             .execute(&mut *change)
@@ -74,6 +100,19 @@ impl Database {
         change.commit().await?;
         Ok(())
     }
+}
+
+/// `None`: all fit.
+async fn oldest_that_fits(change: &mut Change) -> Result<Option<i64>> {
+    // Newest first, as long as the sum of their bytes as JSON is within the limit; an escaped character has two bytes.
+    let row: Option<(i64,)> = sqlx::query_as(
+        "SELECT at FROM (SELECT at, sum(2 * octet_length(path) + 160) OVER (ORDER BY at DESC, path, root) AS bytes FROM tombstone)
+         WHERE bytes > ? ORDER BY at DESC LIMIT 1",
+    )
+    .bind(int(TOMBSTONES_MAX_BYTES))
+    .fetch_optional(&mut **change)
+    .await?;
+    Ok(row.map(|(at,)| at))
 }
 
 /// What is published again is not taken down any more.

@@ -50,6 +50,8 @@ pub(super) struct Options {
     demand: Option<ByteSize>,
     #[serde(default)]
     urgent: bool,
+    #[serde(default)]
+    lift_takedown: bool,
 }
 
 pub(super) async fn publish(
@@ -70,6 +72,13 @@ pub(super) async fn publish(
         let stored = copy.finish()?;
         anyhow::Ok(ingest::registration(path, stored, now(), &expectation))
     })?;
+    let taken_down_at = app.database.taken_down_at(&new.path, new.root).await?;
+    if taken_down_at.is_some() && !options.lift_takedown {
+        return Err(Refusal::new(
+            StatusCode::CONFLICT,
+            "this object was taken down from this path; lift_takedown=true publishes it again",
+        ));
+    }
     app.database.register(std::slice::from_ref(&new)).await?;
     tracing::info!("published {} ({} bytes, {})", new.path, new.size, new.root);
     Ok((

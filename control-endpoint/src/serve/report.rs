@@ -1,7 +1,6 @@
 //! Reports of appliances.
 
 use std::io::Read;
-use std::time::Duration;
 
 use anyhow::Context;
 use axum::Json;
@@ -10,13 +9,14 @@ use axum::extract::{Path, State};
 use axum::http::header::CONTENT_ENCODING;
 use axum::http::{HeaderMap, StatusCode};
 use bytes::Bytes;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http_body_util::BodyExt;
 use protocol::control::{Answer, REPORT_VERSION, Report};
 use protocol::limits::REPORT_MAX_BYTES;
+use tokio::sync::SemaphorePermit;
 
-use super::Shared;
 use super::refusal::Refusal;
-use crate::limits::{REPORT_INTERVAL_S, REPORT_TIME};
+use super::{App, Shared};
+use crate::limits::{REPORT_INTERVAL_S, REPORT_TIME, SMALL_REPORT_BYTES};
 
 pub(super) async fn take(
     State(app): Shared,
@@ -26,12 +26,8 @@ pub(super) async fn take(
 ) -> Result<Json<Answer>, Refusal> {
     app.require_appliance(&headers, &id).await?;
     let is_packed = packed(&headers)?;
-    let _place = app
-        .reports
-        .acquire()
-        .await
-        .context("the semaphore of reports is never closed")?;
-    let body = read(body, REPORT_TIME).await?;
+    let within = tokio::time::timeout(REPORT_TIME, read(&app, body));
+    let (body, _place) = within.await.map_err(|_| too_slow())??;
     let report = tokio::task::spawn_blocking(move || decode(&body, is_packed));
     let report = report.await.context("reading a report")??;
     if report.appliance != id {
@@ -76,17 +72,34 @@ fn too_large() -> Refusal {
     )
 }
 
-async fn read(body: Body, within: Duration) -> Result<Bytes, Refusal> {
-    let whole = Limited::new(body, REPORT_MAX_BYTES).collect();
-    match tokio::time::timeout(within, whole).await {
-        Err(_) => Err(Refusal::new(
-            StatusCode::REQUEST_TIMEOUT,
-            format!("the report took longer than {} s", within.as_secs()),
-        )),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
-        Ok(Err(error)) => Err(Refusal::bad(format!("the report broke off: {error}"))),
-        Ok(Ok(whole)) => Ok(whole.to_bytes()),
+fn too_slow() -> Refusal {
+    let limit = REPORT_TIME.as_secs();
+    Refusal::new(
+        StatusCode::REQUEST_TIMEOUT,
+        format!("the report took longer than {limit} s"),
+    )
+}
+
+/// With a place among the large ones, if it is large.
+async fn read(app: &App, mut body: Body) -> Result<(Bytes, Option<SemaphorePermit<'_>>), Refusal> {
+    let mut read = Vec::new();
+    let mut place = None;
+    while let Some(frame) = body.frame().await {
+        let frame =
+            frame.map_err(|error| Refusal::bad(format!("the report broke off: {error}")))?;
+        let Ok(piece) = frame.into_data() else {
+            continue;
+        };
+        if read.len() + piece.len() > REPORT_MAX_BYTES {
+            return Err(too_large());
+        }
+        if read.len() + piece.len() > SMALL_REPORT_BYTES && place.is_none() {
+            let free = app.large_reports.acquire().await;
+            place = Some(free.context("the semaphore of reports is never closed")?);
+        }
+        read.extend_from_slice(&piece);
     }
+    Ok((read.into(), place))
 }
 
 fn decode(body: &[u8], is_packed: bool) -> Result<Report, Refusal> {
