@@ -9,7 +9,7 @@ use protocol::units::ByteSize;
 
 /// The control endpoint: registers content and appliances, builds and signs manifests, serves them and the bytes.
 #[derive(Debug, Parser)]
-#[command(name = "oca-control", version, about, after_help = EXAMPLES)]
+#[command(name = "oca-control", version, after_help = EXAMPLES)]
 pub(crate) struct Arguments {
     /// The configuration file.
     #[arg(long, value_name = "FILE", default_value_os_t = config::default_file(), global = true)]

@@ -143,7 +143,7 @@ async fn settle(
     mut manifest: Manifest,
 ) -> Result<Outcome> {
     let appliance = manifest.appliance.clone();
-    let content = tokio::task::block_in_place(|| content(&manifest))?;
+    let content = tokio::task::block_in_place(|| content(&manifest, &terms.keys))?;
     let before = database.manifest(&appliance).await?;
     let now = now();
     let (objects, bytes) = totals(&manifest);
@@ -209,13 +209,16 @@ fn totals(manifest: &Manifest) -> (u64, u64) {
     (sizes.len() as u64, sizes.iter().map(|(_, size)| size).sum())
 }
 
-/// Of a manifest without number and times.
-fn content(manifest: &Manifest) -> Result<[u8; 32]> {
+/// Of a manifest without number and times; and of who signs it, so that a new key soon stands under all of them.
+fn content(manifest: &Manifest, keys: &[PrivateKey]) -> Result<[u8; 32]> {
     let mut hasher = io::BufWriter::with_capacity(1 << 16, blake3::Hasher::new());
     serde_json::to_writer(&mut hasher, manifest)?;
-    let hasher = hasher
+    let mut hasher = hasher
         .into_inner()
         .map_err(io::IntoInnerError::into_error)?;
+    for key in keys {
+        hasher.update(key.public().id().as_bytes());
+    }
     Ok(*hasher.finalize().as_bytes())
 }
 

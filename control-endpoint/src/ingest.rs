@@ -63,6 +63,8 @@ pub struct Ingested {
     pub unchanged: u64,
     /// Names that begin with a dot.
     pub hidden: u64,
+    /// What was taken down before, and was left out.
+    pub taken_down: u64,
     /// What was not registered, and was said.
     pub skipped: u64,
 }
@@ -135,8 +137,11 @@ impl Ingest<'_> {
         }
         match self.read(candidate, source)? {
             Ok(stored) if self.is_taken_down(candidate, &stored).await? => {
-                let reason = "was taken down; --lift-takedown publishes it again";
-                self.skip(&candidate.file, reason);
+                let file = candidate.file.display();
+                self.progress.say(&format!(
+                    "left out {file}: was taken down; --lift-takedown publishes it again"
+                ));
+                self.report.taken_down += 1;
             }
             Ok(stored) => {
                 self.report.files += 1;
@@ -310,21 +315,28 @@ pub(crate) fn mtime_ns(metadata: &Metadata) -> i64 {
 
 impl std::fmt::Display for Ingested {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(
-            f,
-            "registered {} files, {}",
-            self.files,
-            indicatif::BinaryBytes(self.bytes)
-        )?;
-        if self.unchanged > 0 {
-            write!(f, "\nunchanged  {} files", self.unchanged)?;
-        }
-        if self.skipped > 0 {
-            write!(f, "\nskipped    {} files, named above", self.skipped)?;
-        }
-        if self.hidden > 0 {
-            write!(f, "\nleft out   {} names with a dot in front", self.hidden)?;
+        let bytes = indicatif::BinaryBytes(self.bytes);
+        write!(f, "registered {}, {bytes}", count(self.files, "file"))?;
+        for (words, number, thing, remark) in [
+            ("unchanged ", self.unchanged, "file", ""),
+            ("skipped   ", self.skipped, "file", ", named above"),
+            (
+                "left out  ",
+                self.taken_down,
+                "file",
+                ", taken down before, named above",
+            ),
+            ("left out  ", self.hidden, "name", " with a dot in front"),
+        ] {
+            if number > 0 {
+                write!(f, "\n{words} {}{remark}", count(number, thing))?;
+            }
         }
         Ok(())
     }
+}
+
+/// "1 file", "2 files".
+fn count(number: u64, thing: &str) -> String {
+    format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
 }
