@@ -1,0 +1,298 @@
+//! The real agent against a control endpoint: it fills, obeys, refuses, and says why.
+
+#![allow(clippy::unwrap_used, reason = "a test ends with a panic")]
+
+mod appliance;
+mod endpoint;
+
+use appliance::Appliance;
+use endpoint::{Endpoint, key, manifest};
+use protocol::fill::{Activity, Request, Response};
+use protocol::manifest::{Manifest, Serial, Wanted, seal};
+
+fn content(seed: u8, length: usize) -> Vec<u8> {
+    let mut bytes = vec![0; length];
+    blake3::Hasher::new()
+        .update(&[seed])
+        .finalize_xof()
+        .fill(&mut bytes);
+    bytes
+}
+
+/// Objects of one group and of several.
+fn objects(endpoint: &Endpoint, seeds: std::ops::Range<u8>) -> Vec<Wanted> {
+    seeds
+        .map(|seed| {
+            endpoint.object(
+                &format!("/{seed}.mp4"),
+                content(seed, 300_000 * (1 + usize::from(seed % 8))),
+            )
+        })
+        .collect()
+}
+
+fn paths(of: &[Wanted]) -> Vec<String> {
+    let mut paths: Vec<String> = of.iter().map(|wanted| wanted.path.to_string()).collect();
+    paths.sort();
+    paths
+}
+
+#[test]
+fn once_fills_all_and_the_second_time_nothing() {
+    let endpoint = Endpoint::start();
+    let appliance = Appliance::new(&endpoint);
+    let wanted = objects(&endpoint, 0..8);
+    endpoint.offer(&manifest(1, wanted.clone()));
+    let output = appliance.once();
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(appliance.published(), paths(&wanted));
+    let bytes: u64 = wanted.iter().map(|wanted| wanted.size).sum();
+    assert_eq!(endpoint.sent_bytes(), bytes);
+    assert!(appliance.once().status.success());
+    assert_eq!(endpoint.sent_bytes(), bytes);
+}
+
+#[test]
+fn without_a_manifest_once_says_why() {
+    let endpoint = Endpoint::start();
+    let appliance = Appliance::new(&endpoint);
+    let output = appliance.once();
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("has built no manifest"), "{said}");
+}
+
+#[test]
+fn check_names_what_is_wrong() {
+    let endpoint = Endpoint::start();
+    let appliance = Appliance::new(&endpoint);
+    assert!(
+        appliance.check().status.success(),
+        "{:?}",
+        appliance.check()
+    );
+    std::fs::write(appliance.path("token"), "forged").unwrap();
+    std::fs::write(appliance.path("state/fill/ledger.json"), "{").unwrap();
+    let output = appliance.check();
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(
+        said.contains("who are you?") && said.contains("ledger.json: is damaged"),
+        "{said}"
+    );
+}
+
+#[test]
+fn it_fills_inside_the_window_and_publishes_what_is_new() {
+    let endpoint = Endpoint::start();
+    let appliance = Appliance::new(&endpoint);
+    let mut wanted = objects(&endpoint, 0..4);
+    endpoint.offer(&manifest(1, wanted.clone()));
+    let agent = appliance.run();
+    agent.open();
+    agent.until("complete", |status| status.activity == Activity::Complete);
+    assert_eq!(appliance.published(), paths(&wanted));
+    wanted.extend(objects(&endpoint, 4..6));
+    endpoint.offer(&manifest(2, wanted.clone()));
+    agent.until("the second manifest", |status| {
+        let serial = status
+            .manifest
+            .as_ref()
+            .map(|manifest| manifest.serial.number);
+        serial == Some(2) && status.activity == Activity::Complete
+    });
+    assert_eq!(appliance.published(), paths(&wanted));
+}
+
+#[test]
+fn a_takedown_is_carried_out_while_it_is_paused_and_is_never_fetched_again() {
+    let endpoint = Endpoint::start();
+    let appliance = Appliance::new(&endpoint);
+    let wanted = objects(&endpoint, 0..3);
+    endpoint.offer(&manifest(1, wanted.clone()));
+    let agent = appliance.run();
+    agent.open();
+    agent.until("complete", |status| status.activity == Activity::Complete);
+    let pause = Request::Pause {
+        by: "ada".to_owned(),
+        until: None,
+    };
+    assert!(
+        matches!(agent.ask(&pause), Response::Status(status) if status.activity == Activity::Paused)
+    );
+    endpoint.take_down(1, &[&wanted[0]]);
+    appliance::eventually("taken down", || {
+        (appliance.published() == paths(&wanted[1..])).then_some(())
+    });
+    let resume = Request::Resume {
+        by: "ada".to_owned(),
+    };
+    agent.ask(&resume);
+    let sent = endpoint.sent_bytes();
+    agent.until("complete again", |status| {
+        status.activity == Activity::Complete
+    });
+    assert_eq!(
+        (appliance.published(), endpoint.sent_bytes()),
+        (paths(&wanted[1..]), sent)
+    );
+    agent.kill();
+    let agent = appliance.run();
+    agent.until("complete after a restart", |status| {
+        status.activity == Activity::Complete
+    });
+    assert_eq!(
+        (appliance.published(), endpoint.sent_bytes()),
+        (paths(&wanted[1..]), sent)
+    );
+}
+
+#[test]
+fn an_implausible_manifest_is_held_over_a_restart_until_it_is_accepted() {
+    let endpoint = Endpoint::start();
+    let appliance = Appliance::new(&endpoint);
+    let wanted = objects(&endpoint, 0..6);
+    endpoint.offer(&manifest(1, wanted.clone()));
+    let agent = appliance.run();
+    agent.open();
+    agent.until("complete", |status| status.activity == Activity::Complete);
+    for (number, shrunk) in [
+        (2, Vec::new()),
+        (3, wanted[..2].to_vec()),
+        (4, objects(&endpoint, 10..16)),
+    ] {
+        endpoint.offer(&manifest(number, shrunk));
+        let status = agent.until("held", |status| {
+            status
+                .held
+                .as_ref()
+                .is_some_and(|held| held.serial.number == number)
+        });
+        assert!(status.why.contains("ocactl fill accept"), "{}", status.why);
+        assert_eq!(status.manifest.unwrap().serial.number, 1);
+    }
+    assert_eq!(appliance.published(), paths(&wanted));
+    agent.kill();
+    let agent = appliance.run();
+    agent.until("still held", |status| status.held.is_some());
+    let accept = |number| Request::Accept {
+        by: "ada".to_owned(),
+        serial: Serial { epoch: 1, number },
+    };
+    assert!(
+        matches!(agent.ask(&accept(3)), Response::Refused(refusal) if refusal.message.contains("1.4 is held"))
+    );
+    assert!(matches!(agent.ask(&accept(4)), Response::Status(_)));
+    agent.until("filled", |status| {
+        status.held.is_none() && status.activity == Activity::Complete
+    });
+    // What is not wanted any more is served until its room is needed.
+    assert_eq!(appliance.published().len(), 12);
+}
+
+#[test]
+fn bad_manifests_are_refused_each_with_its_reason_and_change_nothing() {
+    let endpoint = Endpoint::start();
+    let appliance = Appliance::new(&endpoint);
+    let wanted = objects(&endpoint, 0..2);
+    endpoint.offer(&manifest(5, wanted.clone()));
+    let agent = appliance.run();
+    agent.open();
+    agent.until("complete", |status| status.activity == Activity::Complete);
+    let sealed = |manifest: &Manifest, seed| seal::seal(manifest, &[&key(seed)]).unwrap();
+    let good = manifest(6, wanted.clone());
+    let mut flipped = sealed(&good, 7);
+    *flipped.last_mut().unwrap() ^= 1;
+    let other = Manifest {
+        appliance: "c002.fra001.example".to_owned(),
+        ..good.clone()
+    };
+    let over = Manifest {
+        built_at: 1,
+        not_after: 2,
+        ..good.clone()
+    };
+    let table = [
+        ("signature", flipped),
+        ("unknown_key", sealed(&good, 8)),
+        ("appliance", sealed(&other, 7)),
+        ("older", sealed(&manifest(4, wanted.clone()), 7)),
+        ("expired", sealed(&over, 7)),
+        ("malformed", b"<html>".to_vec()),
+    ];
+    for (reason, bytes) in table {
+        endpoint.offer_bytes(reason, bytes);
+        let sample = format!("oca_fill_manifests_refused_total{{reason=\"{reason}\"}}");
+        appliance::eventually(reason, || (agent.metric(&sample) >= 1.0).then_some(()));
+        let status = agent.until("it says so", |status| {
+            status.control.problem.contains("refused")
+        });
+        assert_eq!(status.manifest.unwrap().serial.number, 5);
+    }
+    endpoint.offer_endless();
+    let sample = "oca_fill_manifests_refused_total{reason=\"too_large\"}";
+    appliance::eventually("too large", || (agent.metric(sample) >= 1.0).then_some(()));
+    assert_eq!(appliance.published(), paths(&wanted));
+}
+
+#[test]
+fn a_source_that_is_down_is_waited_for() {
+    let endpoint = Endpoint::start();
+    let appliance = Appliance::new(&endpoint);
+    let wanted = objects(&endpoint, 0..2);
+    endpoint.offer(&manifest(1, wanted.clone()));
+    let agent = appliance.run();
+    agent.until("the manifest", |status| status.manifest.is_some());
+    endpoint.be_down(true);
+    agent.open();
+    agent.until("an error", |status| {
+        status.sources.iter().any(|source| source.errors > 0)
+    });
+    assert!(appliance.published().is_empty());
+    endpoint.be_down(false);
+    agent.until("complete", |status| status.activity == Activity::Complete);
+    assert_eq!(appliance.published(), paths(&wanted));
+}
+
+#[test]
+fn a_damaged_state_stops_filling_and_empties_nothing() {
+    let endpoint = Endpoint::start();
+    let appliance = Appliance::new(&endpoint);
+    let wanted = objects(&endpoint, 0..2);
+    endpoint.offer(&manifest(1, wanted.clone()));
+    assert!(appliance.once().status.success());
+    std::fs::write(appliance.path("state/fill/manifest.accepted"), "torn").unwrap();
+    endpoint.offer(&manifest(2, objects(&endpoint, 4..5)));
+    let agent = appliance.run();
+    agent.open_refused();
+    let status = agent.until("blocked", |status| status.activity == Activity::Blocked);
+    assert!(
+        status.why.contains("manifest.accepted: is damaged"),
+        "{}",
+        status.why
+    );
+    assert_eq!(appliance.published(), paths(&wanted));
+}
+
+#[test]
+fn the_metrics_are_what_prometheus_expects() {
+    let endpoint = Endpoint::start();
+    let appliance = Appliance::new(&endpoint);
+    endpoint.offer(&manifest(1, objects(&endpoint, 0..1)));
+    let agent = appliance.run();
+    agent.open();
+    agent.until("complete", |status| status.activity == Activity::Complete);
+    let answer = agent.get("/metrics");
+    let (_, page) = answer.split_once("\r\n\r\n").unwrap();
+    let promtool = assert_cmd::Command::new("promtool")
+        .args(["check", "metrics"])
+        .write_stdin(page)
+        .ok();
+    match promtool {
+        Err(error) if error.as_output().is_some() => panic!("{error}"),
+        // It is not installed everywhere.
+        _ => {}
+    }
+    assert!(agent.get("/healthz").starts_with("HTTP/1.1 200"));
+    assert_eq!(agent.metric("oca_fill_published_objects_total"), 1.0);
+}
