@@ -430,7 +430,7 @@ impl Agent {
             }
             return;
         }
-        if planned.plan.is_empty() || planned.is_started() {
+        if !planned.has_work() || planned.is_started() {
             return;
         }
         let Some(sources) = self.sources(&planned) else {
@@ -554,13 +554,13 @@ impl Agent {
         self.following.failed = ended.failed;
         self.following.store_problem = ended.not_done;
         let is_clean = ended.failed == 0 && self.following.store_problem.is_none();
-        self.following.fruitless = match is_clean || ended.progressed {
-            true => 0,
-            false => self.following.fruitless + 1,
-        };
-        let again = match is_clean || ended.progressed {
+        let again = match ended.progressed {
             true => Duration::ZERO,
             false => PLAN_AGAIN,
+        };
+        self.following.fruitless = match ended.progressed {
+            true => 0,
+            false => self.following.fruitless + 1,
         };
         self.counters.filled(is_clean, self.clock.seconds());
         self.following.replan_at = Some(Instant::now() + again);

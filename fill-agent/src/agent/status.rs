@@ -86,7 +86,7 @@ impl Agent {
             return (Activity::Waiting, "a plan is being made".to_owned());
         };
         let totals = planned.totals();
-        if !planned.plan.is_empty() || planned.plan.later.objects > 0 {
+        if planned.has_work() || planned.plan.later.objects > 0 {
             let failures = match self.following.failed {
                 0 => String::new(),
                 failed => format!("; {failed} could not be fetched and are tried again"),
