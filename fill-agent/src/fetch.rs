@@ -92,6 +92,8 @@ pub struct Fill {
     pub parallel: usize,
     /// How long objects wait for a peer that gives none: `fill.peer_patience`.
     pub peer_patience: Duration,
+    /// Draws from [0, 1) for pauses: `rand::random`.
+    pub chance: fn() -> f64,
 }
 
 impl Fill {

@@ -48,6 +48,10 @@ pub const SINK_TRIES: usize = 16;
 
 // Sources.
 
+/// What a connection reads at once; hyper may double it. Small, so that TCP slows the sender when the rate is reached. It is also the
+/// longest head of an answer.
+pub const READ_BYTES: usize = 32 << 10;
+
 /// Fields in the head of an answer.
 pub const HEADERS_MAX: usize = 100;
 
@@ -188,3 +192,4 @@ pub const CHANGES_SHOWN: usize = 8;
 pub const SOURCES_MEASURED: usize = 64;
 
 const _: () = assert!(REAP_PATIENCE.as_secs() <= 60);
+const _: () = assert!(2 * READ_BYTES as u64 <= PIECE_BYTES);

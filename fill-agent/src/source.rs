@@ -150,10 +150,10 @@ impl Source {
         answer::check_held(&answer, wanted.size, self.etag(wanted).as_deref())
     }
 
-    /// Notes what it did wrong.
-    pub(crate) fn failed(&self, error: &SourceError) {
+    /// Notes what it did wrong. `random` is uniform in [0, 1).
+    pub(crate) fn failed(&self, error: &SourceError, random: f64) {
         self.counts.add_error(error);
-        self.health.bad(Instant::now(), error);
+        self.health.bad(Instant::now(), error, random);
     }
 
     /// The chunk tree of an object, of exactly `length` bytes, from the control endpoint.

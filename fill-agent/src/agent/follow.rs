@@ -475,6 +475,7 @@ impl Agent {
             progress: Arc::clone(&self.means.progress),
             parallel: fill.map_or(1, |fill| usize::from(fill.parallel)),
             peer_patience: fill.map_or(Duration::ZERO, |fill| fill.peer_patience.duration()),
+            chance: rand::random,
         }
     }
 

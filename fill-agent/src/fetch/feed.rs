@@ -61,7 +61,7 @@ pub(super) async fn feed(
     }
     // The object is whole; how the last answer ended is the source's affair.
     if let Some(Err(error)) = ranges.next().await {
-        source.failed(&error);
+        source.failed(&error, (fill.chance)());
     }
     Fed::Whole(staging)
 }

@@ -128,13 +128,15 @@ impl<'a> Turn<'a> {
             if let Permit::Until(until) = source.health.permit(Instant::now()) {
                 return Err(Stop::Blocked(until));
             }
+            let before = self.written();
             let error = match self.ask(source).await {
                 Ok(end) => return Ok(end),
                 Err(error) => error,
             };
-            source.failed(&error);
+            source.failed(&error, (self.fill.chance)());
             self.note(source, &error);
             match error {
+                SourceError::Cut { .. } if self.written() > before => {}
                 // Not worth closing what is half written.
                 SourceError::Busy { pause, .. }
                     if self.staging.is_some() && pause <= BUSY_IN_PLACE =>
@@ -145,6 +147,10 @@ impl<'a> Turn<'a> {
                 error => return Err(Stop::Error(error)),
             }
         }
+    }
+
+    fn written(&self) -> u64 {
+        self.staging.as_ref().map_or(0, Staging::written)
     }
 
     async fn ask(&mut self, source: &Arc<Source>) -> Result<End, SourceError> {
@@ -181,8 +187,11 @@ impl<'a> Turn<'a> {
         self.transfer.waits_for("its chunk tree");
         let control = self.fill.sources.control().clone();
         let tree = match tree::tree(&control, &self.job.wanted).await {
-            Ok(tree) => tree,
-            Err(error) => return Err(self.no_tree(&control, &error)),
+            Ok(tree) => {
+                control.health.good();
+                tree
+            }
+            Err(error) => return Err(self.no_tree(&control, error)),
         };
         self.transfer.waits_for("a place in the store");
         let (stage, tier) = (self.fill.stage.clone(), self.job.tier.clone());
@@ -199,9 +208,12 @@ impl<'a> Turn<'a> {
         }
     }
 
-    fn no_tree(&mut self, control: &Source, error: &SourceError) -> End {
-        control.failed(error);
-        self.note(control, error);
+    fn no_tree(&mut self, control: &Arc<Source>, error: SourceError) -> End {
+        control.failed(&error, (self.fill.chance)());
+        self.note(control, &error);
+        if !matches!(error.fault(), Fault::Busy(_) | Fault::Unreachable) {
+            return self.round_over(Some((control.clone(), error)));
+        }
         End::Wait {
             until: self.after_pause(control),
             what: format!("a chunk tree of {}: {error}", control.name()),
@@ -220,36 +232,37 @@ impl<'a> Turn<'a> {
 
     fn verdict(&mut self, source: &Source, stop: &Stop) -> Verdict {
         let now = Instant::now();
-        let patient = || source.health.is_waited_for(now, self.fill.peer_patience);
-        let (until, busy) = match stop {
+        let is_peer = source.kind() == SourceKind::Peer;
+        let (until, is_busy) = match stop {
             Stop::Blocked(until) => (*until, source.health.is_busy(now)),
+            Stop::Error(SourceError::Miss(_)) if is_peer => {
+                (source.health.turn(self.after_pause(source)), false)
+            }
             Stop::Error(error) => match error.fault() {
-                Fault::Missing if matches!(error, SourceError::Miss(_)) => {
-                    return match source.kind() == SourceKind::Peer && patient() {
-                        true => Verdict::Wait(source.health.turn(self.after_pause(source))),
-                        false => Verdict::Left,
-                    };
-                }
                 Fault::Busy(pause) => (now + pause, true),
                 Fault::Unreachable => (self.after_pause(source), false),
                 Fault::Missing | Fault::Refused | Fault::Lie => return Verdict::Left,
             },
         };
-        let waited_for = match source.kind() {
-            SourceKind::Peer => patient(),
-            SourceKind::Upstream => busy && patient(),
+        let is_worth_it = match source.kind() {
+            SourceKind::Peer => true,
+            SourceKind::Upstream => is_busy,
             SourceKind::Origin => false,
         };
-        match waited_for {
-            true => Verdict::Wait(until),
-            false => Verdict::Later(until),
+        let patience = self.fill.peer_patience;
+        if is_worth_it && source.health.is_waited_for(now, until, patience) {
+            return Verdict::Wait(until);
+        }
+        match stop {
+            Stop::Error(SourceError::Miss(_)) => Verdict::Left,
+            _ => Verdict::Later(until),
         }
     }
 
     /// When to ask a source again: after a pause, and when it may be asked.
     fn after_pause(&mut self, source: &Source) -> Instant {
         let now = Instant::now();
-        let pause = backoff(self.tries.pauses, rand::random());
+        let pause = backoff(self.tries.pauses, (self.fill.chance)());
         self.tries.pauses = self.tries.pauses.saturating_add(1);
         let blocked = source.health.blocked(now).map_or(now, |(until, _)| until);
         blocked.max(now + pause)
@@ -264,7 +277,10 @@ impl<'a> Turn<'a> {
                 End::GivenUp(Failure::Sources { source_name, error })
             }
             _ => {
-                let pause = backoff(self.tries.rounds + ROUND_PAUSE_DOUBLINGS, rand::random());
+                let pause = backoff(
+                    self.tries.rounds + ROUND_PAUSE_DOUBLINGS,
+                    (self.fill.chance)(),
+                );
                 End::Wait {
                     until: Instant::now() + pause,
                     what: "another try, as no source gives it".into(),

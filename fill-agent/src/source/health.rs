@@ -4,7 +4,7 @@ use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use super::error::SourceError;
-use crate::limits::MISS_SPACING;
+use crate::limits::{BACKOFF_MAX, MISS_SPACING};
 use crate::retry::{Breaker, Fault, Permit};
 
 /// What is known of a source from its answers.
@@ -47,27 +47,27 @@ impl Health {
         state.next_turn = None;
     }
 
-    pub(crate) fn bad(&self, now: Instant, error: &SourceError) {
+    pub(crate) fn bad(&self, now: Instant, error: &SourceError, random: f64) {
         let mut state = self.state();
-        state.breaker.failed(now, error.fault(), rand::random());
+        state.breaker.failed(now, error.fault(), random);
         if let Fault::Busy(pause) = error.fault() {
             state.busy_until = Some(now + pause);
         }
         state.problem = Some(error.to_string());
     }
 
-    /// Whether objects still wait for it, rather than ask elsewhere: `patience` counts from the last object that it gave.
-    pub(crate) fn is_waited_for(&self, now: Instant, patience: Duration) -> bool {
+    /// Whether objects wait for it until then, rather than ask elsewhere: `patience` counts from when it last gave one.
+    pub(crate) fn is_waited_for(&self, now: Instant, until: Instant, patience: Duration) -> bool {
         let mut state = self.state();
-        // A silence as long as the patience is another night, in which nobody asked.
-        let fresh = |waiting: &Waiting| now.duration_since(waiting.last) <= patience;
+        // After a longer silence it is another night, in which nobody waited yet.
+        let same = |waiting: &Waiting| now - waiting.last <= patience + 2 * BACKOFF_MAX;
         let since = state
             .waiting
             .take()
-            .filter(fresh)
+            .filter(same)
             .map_or(now, |waiting| waiting.since);
         state.waiting = Some(Waiting { since, last: now });
-        now.duration_since(since) < patience
+        until < since + patience
     }
 
     /// When to ask again for an object that it has not got yet, not before `earliest`: each asks at a moment of its own.

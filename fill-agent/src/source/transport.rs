@@ -1,7 +1,7 @@
 //! HTTP/1.1 as a fill speaks it: bounded heads, small reads, deadlines, few redirects, kept connections.
 //!
-//! hyper is used below a client of its own because the bounds are the point: a connection reads at most [`PIECE_BYTES`] ahead of
-//! what the rate allowed, and a head is at most as long. Nothing here knows of objects.
+//! hyper is used below a client of its own because the bounds are the point: a connection reads little ahead of what the
+//! rate allowed ([`READ_BYTES`](limits::READ_BYTES)), and a head is as short. Nothing here knows of objects.
 
 mod connect;
 mod incoming;

@@ -15,7 +15,7 @@ use tokio_rustls::TlsConnector;
 use url::{Host, Url};
 
 use super::{Sender, chain};
-use crate::limits::{ADDRESSES_MAX, HEADERS_MAX, PIECE_BYTES};
+use crate::limits::{ADDRESSES_MAX, HEADERS_MAX, READ_BYTES};
 use crate::source::SourceError;
 
 /// The client's side of TLS, made when the first `https` address is asked: a box without any needs no authorities.
@@ -101,7 +101,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let (sender, connection) = http1::Builder::new()
-        .max_buf_size(PIECE_BYTES as usize)
+        .max_buf_size(READ_BYTES)
         .max_headers(HEADERS_MAX)
         .handshake(TokioIo::new(stream))
         .await
