@@ -227,7 +227,7 @@ impl Amount {
     }
 }
 
-/// Makes a plan. Takes time and memory for each entry of the manifest and each object held: about 1 s and 200 MB for a million.
+/// Makes a plan. Takes time and memory for each entry of the manifest and each object held: a few seconds and 250 MB for a million.
 #[must_use]
 pub fn plan(situation: &Situation<'_>) -> Plan {
     let wants = wants::gather(situation);
