@@ -11,14 +11,18 @@
 //! Invariants: nothing is fetched or evicted while a file of the state is damaged, the clock cannot be believed, or the manifest in
 //! force is over. The writer lock is held only while something is being written.
 
+mod allowed;
 pub mod book;
 mod contact;
 mod filling;
 mod follow;
 pub mod hours;
+mod judging;
 mod orders;
 pub mod planning;
+mod starting;
 mod status;
+mod takedowns;
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -32,6 +32,16 @@ impl Believed {
         })
     }
 
+    /// The same with another note. A million objects are copied: a manifest is held or let through seldom.
+    #[must_use]
+    pub fn noted(&self, note: Note) -> Arc<Self> {
+        Arc::new(Self {
+            manifest: self.manifest.clone(),
+            summary: self.summary.clone(),
+            note,
+        })
+    }
+
     /// Its number.
     #[must_use]
     pub fn serial(&self) -> Serial {
