@@ -1,8 +1,8 @@
 //! What the appliance tells the control endpoint every few seconds: how it is, what it holds, what viewers got and missed.
 //!
-//! [`Demand`](crate::demand::Demand), the index and the [`Standing`](crate::control::Standing) -> [`document`] -> [`endpoint`] -> [`ReportStatus`], which the admin
-//! port and health read. A thread of its own: an inventory of a million objects takes a while to write, and the endpoint may be
-//! slow, dead or lying.
+//! [`Demand`], the index and the [`Standing`](crate::control::Standing) -> [`document`] -> [`endpoint`] -> [`ReportStatus`],
+//! which the admin port and health read. A thread of its own: an inventory of a million objects takes a while to write, and the
+//! endpoint may be slow, dead or lying.
 //!
 //! Nothing here changes what is served. What was served and missed is told until it was answered, at least once; what is held is
 //! told as changes since the last answer, or all if the endpoint says that it knows something else.
