@@ -13,8 +13,10 @@
 mod select;
 mod via;
 
-use protocol::limits::{SOURCE_URL_MAX_BYTES, SOURCES_MAX};
-use protocol::manifest::{MANIFEST_VERSION, Manifest, Serial, Source, Tombstone, Wanted};
+use protocol::limits::SOURCES_MAX;
+use protocol::manifest::{
+    MANIFEST_VERSION, Manifest, Serial, Source, Tombstone, Wanted, is_usable_url,
+};
 use protocol::root::Root;
 
 pub use select::{Selection, select};
@@ -199,14 +201,9 @@ fn peer_source(member: &Member) -> Source {
 /// Of what an appliance reports, what may stand in a manifest: one odd address must not spoil the manifests of its cluster.
 #[must_use]
 pub fn usable_urls(reported: &[String]) -> Vec<String> {
-    let usable = |url: &&String| {
-        url.len() <= SOURCE_URL_MAX_BYTES
-            && (url.starts_with("http://") || url.starts_with("https://"))
-            && url.bytes().all(|byte| byte.is_ascii_graphic())
-    };
     reported
         .iter()
-        .filter(usable)
+        .filter(|url| is_usable_url(url))
         .take(URLS_MAX)
         .cloned()
         .collect()

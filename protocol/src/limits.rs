@@ -57,6 +57,9 @@ pub const MANIFEST_MAX_PACKED_BYTES: u64 = 256 << 20;
 /// A manifest unpacked: a million objects have about 260 MB. It is read as a stream, never held as text.
 pub const MANIFEST_MAX_BYTES: u64 = 1 << 30;
 
+/// Binary logarithm of the window that a frame may ask for: 8 MiB, as RFC 8878 section 3.1.1.1.2 asks every decoder to bear.
+pub const UNPACK_WINDOW_LOG: u32 = 23;
+
 /// A list of tombstones unpacked.
 pub const TOMBSTONES_MAX_BYTES: u64 = 64 << 20;
 

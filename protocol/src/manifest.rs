@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::TierRole;
 use crate::root::Root;
 
-pub use check::{Invalid, check_path};
+pub use check::{Invalid, check_path, is_usable_url};
 pub use seal::BadSeal;
 
 /// The version of the document. A new field leaves it; a changed meaning raises it.
@@ -25,7 +25,6 @@ pub const MANIFEST_VERSION: u32 = 1;
 
 /// The number of a manifest: only rising. `epoch` rises when a control endpoint was restored from a backup.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Serial {
     /// Life of the control endpoint's database.
     pub epoch: u64,
@@ -203,7 +202,6 @@ impl Source {
 
 /// A path that must not lead to an object any more.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Tombstone {
     /// The path. If it leads to another object meanwhile, that one stays.
     pub path: Box<str>,

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::{Manifest, Source, Tombstone};
+use super::{Manifest, SiteRate, Source, Tombstone, Wanted};
 use crate::limits::{
     COPIES_MAX, OBJECT_MAX_BYTES, PATH_MAX_BYTES, SOURCE_URL_MAX_BYTES, SOURCES_MAX,
 };
@@ -80,56 +80,65 @@ impl Manifest {
         if self.not_after <= self.built_at {
             return Err(Invalid::Contradiction("it ends before it was built"));
         }
-        if self.site_rate.is_some_and(|rate| rate.appliances == 0) {
+        let none = |rate: SiteRate| rate.appliances == 0 || rate.bits_per_second == 0;
+        if self.site_rate.is_some_and(none) {
             return Err(Invalid::Contradiction(
-                "the site's rate is shared by no appliance",
+                "the site's rate is nothing, or shared by no appliance",
             ));
         }
         check_sources(&self.sources)?;
-        let mut sizes: HashMap<Root, u64> = HashMap::with_capacity(self.objects.len());
-        let mut paths: HashMap<&str, Root> = HashMap::with_capacity(self.objects.len());
-        for wanted in &self.objects {
-            check_path(&wanted.path)?;
-            if paths.insert(&wanted.path, wanted.root).is_some() {
-                return Err(Invalid::PathTwice(cut(&wanted.path)));
-            }
-            if wanted.size > OBJECT_MAX_BYTES {
-                return Err(Invalid::Size {
-                    root: wanted.root,
-                    size: wanted.size,
-                });
-            }
-            if *sizes.entry(wanted.root).or_insert(wanted.size) != wanted.size {
-                return Err(Invalid::TwoSizes(wanted.root));
-            }
-            if !(1..=COPIES_MAX).contains(&wanted.copies) {
-                return Err(Invalid::Copies {
-                    path: cut(&wanted.path),
-                    copies: wanted.copies,
-                });
-            }
-            check_header_value(&wanted.content_type)?;
-            wanted
-                .cache_control
-                .as_deref()
-                .map_or(Ok(()), check_header_value)?;
-            let via = wanted
-                .via
-                .map(|via| (via, self.sources.get(usize::from(via))));
-            if let Some((via, source)) = via
-                && !matches!(source, Some(Source::Peer { .. }))
-            {
-                return Err(Invalid::Via {
-                    path: cut(&wanted.path),
-                    via,
-                });
-            }
-        }
+        let paths = self.check_objects()?;
         check_tombstones(&self.tombstones)?;
         let both = |tombstone: &&Tombstone| paths.get(&*tombstone.path) == Some(&tombstone.root);
         match self.tombstones.iter().find(both) {
             Some(tombstone) => Err(Invalid::WantedTombstone(cut(&tombstone.path))),
             None => Ok(()),
+        }
+    }
+
+    /// Gives where each path shall lead.
+    fn check_objects(&self) -> Result<HashMap<&str, Root>, Invalid> {
+        let mut sizes: HashMap<Root, u64> = HashMap::with_capacity(self.objects.len());
+        let mut paths = HashMap::with_capacity(self.objects.len());
+        for wanted in &self.objects {
+            wanted.check(&self.sources)?;
+            if paths.insert(&*wanted.path, wanted.root).is_some() {
+                return Err(Invalid::PathTwice(cut(&wanted.path)));
+            }
+            if *sizes.entry(wanted.root).or_insert(wanted.size) != wanted.size {
+                return Err(Invalid::TwoSizes(wanted.root));
+            }
+        }
+        Ok(paths)
+    }
+}
+
+impl Wanted {
+    fn check(&self, sources: &[Source]) -> Result<(), Invalid> {
+        check_path(&self.path)?;
+        if self.size > OBJECT_MAX_BYTES {
+            return Err(Invalid::Size {
+                root: self.root,
+                size: self.size,
+            });
+        }
+        if !(1..=COPIES_MAX).contains(&self.copies) {
+            return Err(Invalid::Copies {
+                path: cut(&self.path),
+                copies: self.copies,
+            });
+        }
+        check_header_value(&self.content_type)?;
+        if let Some(value) = &self.cache_control {
+            check_header_value(value)?;
+        }
+        let is_peer = |via: u16| matches!(sources.get(usize::from(via)), Some(Source::Peer { .. }));
+        match self.via {
+            Some(via) if !is_peer(via) => Err(Invalid::Via {
+                path: cut(&self.path),
+                via,
+            }),
+            _ => Ok(()),
         }
     }
 }
@@ -173,42 +182,54 @@ fn check_header_value(value: &str) -> Result<(), Invalid> {
 }
 
 fn check_sources(sources: &[Source]) -> Result<(), Invalid> {
-    let wrong = |source: &Source, problem| {
-        Err(Invalid::Source {
-            name: cut(source.name()),
-            problem,
-        })
-    };
     let mut names = HashSet::new();
     for source in sources {
-        let urls: Vec<&str> = match source {
-            Source::Peer { urls, .. } | Source::Upstream { urls, .. } => {
-                urls.iter().map(String::as_str).collect()
-            }
-            Source::Http { url, .. } => vec![url],
-            Source::S3 { endpoint, .. } => vec![endpoint],
-            Source::Control => Vec::new(),
+        let problem = if names.len() == SOURCES_MAX {
+            "is one more than an appliance takes"
+        } else if source.name().is_empty() || source.name().len() > 253 {
+            "has no name of 1 to 253 bytes"
+        } else if !names.insert((source.kind(), source.name())) {
+            "is there twice"
+        } else if !has_address(source) {
+            "has no address, or one that is not http:// or https:// with a host"
+        } else {
+            continue;
         };
-        let usable = |url: &&str| {
-            url.len() <= SOURCE_URL_MAX_BYTES
-                && (url.starts_with("http://") || url.starts_with("https://"))
-        };
-        if names.len() == SOURCES_MAX {
-            return wrong(source, "is one more than an appliance takes");
-        }
-        if source.name().is_empty() || source.name().len() > 253 {
-            return wrong(source, "has no name of 1 to 253 bytes");
-        }
-        if !names.insert((source.kind(), source.name())) {
-            return wrong(source, "is there twice");
-        }
-        if !urls.iter().all(usable) {
-            return wrong(source, "has an address that is not http:// or https://");
-        }
+        return Err(Invalid::Source {
+            name: cut(source.name()),
+            problem,
+        });
     }
     Ok(())
+}
+
+fn has_address(source: &Source) -> bool {
+    match source {
+        Source::Peer { urls, .. } | Source::Upstream { urls, .. } => {
+            !urls.is_empty() && urls.iter().all(|url| is_usable_url(url))
+        }
+        Source::Http { url, .. } => is_usable_url(url),
+        Source::S3 {
+            endpoint, bucket, ..
+        } => is_usable_url(endpoint) && !bucket.is_empty(),
+        Source::Control => true,
+    }
+}
+
+/// Whether a source can be asked at this base URL.
+#[must_use]
+pub fn is_usable_url(url: &str) -> bool {
+    let host = url
+        .strip_prefix("http://")
+        .or_else(|| url.strip_prefix("https://"));
+    host.is_some_and(|host| !host.is_empty() && !host.starts_with('/'))
+        && url.len() <= SOURCE_URL_MAX_BYTES
+        && url.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 fn cut(text: &str) -> String {
     text.chars().take(80).collect()
 }
+
+#[cfg(test)]
+mod tests;

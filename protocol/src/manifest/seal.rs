@@ -18,7 +18,7 @@ use super::keys::{KeyId, PrivateKey, PublicKey};
 use super::{Invalid, MANIFEST_VERSION, Manifest, Tombstones};
 use crate::limits::{
     MANIFEST_MAX_BYTES, MANIFEST_MAX_PACKED_BYTES, SEAL_MAX_BYTES, SIGNATURES_MAX,
-    TOMBSTONES_MAX_BYTES,
+    TOMBSTONES_MAX_BYTES, UNPACK_WINDOW_LOG,
 };
 
 /// Why sealed bytes are refused.
@@ -123,6 +123,8 @@ mod private {
         const KIND: &'static str;
         /// Most bytes of its JSON.
         const MAX_BYTES: u64;
+        /// Its version.
+        fn version(&self) -> u32;
         /// Whom it is for.
         fn appliance(&self) -> &str;
         /// What its form does not tell.
@@ -134,6 +136,9 @@ use private::Sealable;
 impl Sealable for Manifest {
     const KIND: &'static str = "manifest";
     const MAX_BYTES: u64 = MANIFEST_MAX_BYTES;
+    fn version(&self) -> u32 {
+        self.version
+    }
     fn appliance(&self) -> &str {
         &self.appliance
     }
@@ -145,6 +150,9 @@ impl Sealable for Manifest {
 impl Sealable for Tombstones {
     const KIND: &'static str = "tombstones";
     const MAX_BYTES: u64 = TOMBSTONES_MAX_BYTES;
+    fn version(&self) -> u32 {
+        self.version
+    }
     fn appliance(&self) -> &str {
         &self.appliance
     }
@@ -181,19 +189,17 @@ pub fn seal<T: Sealable>(document: &T, keys: &[&PrivateKey]) -> Result<Vec<u8>, 
     Ok(sealed)
 }
 
-/// Checks signature, limits, version, appliance and content, in this order.
+/// Checks version, signature, limits, appliance and content, in this order.
 ///
 /// # Errors
 /// [`BadSeal`]; nothing in the bytes can panic or take more than the limits.
 pub fn open<T: Sealable>(sealed: &[u8], keys: &[PublicKey], appliance: &str) -> Result<T, BadSeal> {
     let (head, frame) = split::<T>(sealed)?;
+    // Before the signature, which of another version is over other bytes.
+    same_version(head.version)?;
     verify(&head, &message::<T>(frame), keys)?;
-    if head.version != MANIFEST_VERSION {
-        return Err(BadSeal::Version {
-            theirs: head.version,
-        });
-    }
     let document: T = unpack(frame, T::MAX_BYTES)?;
+    same_version(document.version())?;
     if document.appliance() != appliance {
         return Err(BadSeal::Appliance {
             theirs: document.appliance().to_owned(),
@@ -202,6 +208,13 @@ pub fn open<T: Sealable>(sealed: &[u8], keys: &[PublicKey], appliance: &str) -> 
     }
     document.check()?;
     Ok(document)
+}
+
+fn same_version(theirs: u32) -> Result<(), BadSeal> {
+    match theirs {
+        MANIFEST_VERSION => Ok(()),
+        _ => Err(BadSeal::Version { theirs }),
+    }
 }
 
 fn split<T: Sealable>(sealed: &[u8]) -> Result<(Head, &[u8]), BadSeal> {
@@ -224,8 +237,11 @@ fn split<T: Sealable>(sealed: &[u8]) -> Result<(Head, &[u8]), BadSeal> {
     if head.oca != T::KIND {
         return Err(form(format!("it is called {:?}", head.oca)));
     }
-    if head.signatures.len() > SIGNATURES_MAX {
-        return Err(form(format!("{} signatures", head.signatures.len())));
+    if !(1..=SIGNATURES_MAX).contains(&head.signatures.len()) {
+        let count = head.signatures.len();
+        return Err(form(format!(
+            "{count} signatures; allowed are 1 to {SIGNATURES_MAX}"
+        )));
     }
     Ok((head, &sealed[end + 1..]))
 }
@@ -247,8 +263,14 @@ fn verify(head: &Head, message: &[u8], keys: &[PublicKey]) -> Result<(), BadSeal
         return Ok(());
     }
     Err(BadSeal::UnknownKey {
-        signed_by: head.signatures.iter().map(|s| s.key.clone()).collect(),
+        signed_by: head.signatures.iter().map(|s| printable(&s.key)).collect(),
     })
+}
+
+/// The name of a key from bytes that nobody has vouched for: it goes into logs and onto terminals.
+fn printable(key: &str) -> KeyId {
+    let start: String = key.chars().take(16).collect();
+    start.escape_debug().to_string()
 }
 
 fn message<T: Sealable>(frame: &[u8]) -> Vec<u8> {
@@ -271,16 +293,23 @@ fn pack(document: &impl Serialize) -> io::Result<Vec<u8>> {
 
 fn unpack<T: DeserializeOwned>(frame: &[u8], limit: u64) -> Result<T, BadSeal> {
     let malformed = |error: &dyn std::fmt::Display| BadSeal::Malformed(error.to_string());
-    let decoder = zstd::Decoder::with_buffer(frame)
+    let mut decoder = zstd::Decoder::with_buffer(frame)
         .map_err(|error| malformed(&error))?
         .single_frame();
+    decoder
+        .window_log_max(UNPACK_WINDOW_LOG)
+        .map_err(|error| malformed(&error))?;
     // One byte more than allowed tells a document that is too large from one that fits exactly.
     let mut limited = decoder.take(limit + 1);
     let result = serde_json::from_reader(io::BufReader::with_capacity(1 << 16, &mut limited));
     if limited.limit() == 0 {
         return Err(BadSeal::TooLarge { limit });
     }
-    result.map_err(|error| malformed(&error))
+    let document = result.map_err(|error| malformed(&error))?;
+    match limited.into_inner().finish() {
+        [] => Ok(document),
+        rest => Err(malformed(&format!("{} bytes after the frame", rest.len()))),
+    }
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -299,3 +328,6 @@ fn unhex(text: &str) -> Option<[u8; 64]> {
     }
     Some(bytes)
 }
+
+#[cfg(test)]
+mod tests;
