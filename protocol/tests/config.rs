@@ -38,10 +38,38 @@ fn the_shipped_example_is_right_with_and_without_its_comments() {
         .collect();
     let config = parse(&uncommented).unwrap();
     assert_eq!(config.bgp.neighbor.len(), 1);
+    let fill = config.fill.unwrap();
     assert_eq!(
-        config.fill.unwrap().rate,
+        fill.rate,
         Some(BitRate::from_bits_per_second(1_200_000_000))
     );
+    // The values of [fill] and [control] in the example are the defaults, but for what has none.
+    let plain = format!(
+        "{MINIMAL}[control]\nurl = \"https://control.example/\"\nkeys = [\"/etc/oca/control-1.pub\"]\n\
+         token_file = \"/etc/oca/token\"\n[fill]\nwindow = \"02:00-14:00\"\ntimezone = \"Europe/Berlin\"\n\
+         rate = \"1.2 Gbit/s\"\nurgent_rate = \"120 Mbit/s\"\n"
+    );
+    let plain = parse(&plain).unwrap();
+    assert_eq!(Some(fill), plain.fill);
+    assert_eq!(config.control, plain.control);
+}
+
+#[test]
+fn a_window_of_a_whole_day_is_always_open() {
+    let with = |window: &str| {
+        let control = "[control]\nurl = \"https://control.example/\"\nkeys = [\"/k\"]\n";
+        parse(&format!(
+            "{MINIMAL}{control}[fill]\nwindow = \"{window}\"\n"
+        ))
+    };
+    for window in [
+        "00:00-24:00",
+        "22:00-06:00",
+        "00:00-23:59",
+        " 02:00 - 14:00 ",
+    ] {
+        assert_eq!(with(window).unwrap().fill.unwrap().window, window);
+    }
 }
 
 #[test]

@@ -279,17 +279,19 @@ fn http_url(url: &str, path: &str, findings: &mut Findings<'_, '_>) {
 
 fn fill(config: &Config, findings: &mut Findings<'_, '_>) {
     let Some(fill) = &config.fill else { return };
-    let ends = fill
-        .window
-        .split_once('-')
-        .map(|(from, to)| (minute_of_day(from), minute_of_day(to)));
-    if !matches!(ends, Some((Some(from), Some(to))) if from != to) {
+    if !is_window(&fill.window) {
         findings.add(
             "fill.window",
             format!(
-                "\"{}\" is not a window; allowed: HH:MM-HH:MM with two different times",
+                "\"{}\" is not a window; allowed: HH:MM-HH:MM with two different times; \"00:00-24:00\" is always open",
                 fill.window
             ),
+        );
+    }
+    if config.control.is_none() {
+        findings.add(
+            "fill",
+            "there is no [control]; allowed: a section [control], which says what is to be fetched",
         );
     }
     let zone = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '_' | '+' | '-');
@@ -337,6 +339,27 @@ fn fill_bounds(fill: &Fill, findings: &mut Findings<'_, '_>) {
         if interval.duration() < std::time::Duration::from_millis(100) {
             findings.add(key, format!("is {interval}; allowed: 100 ms or more"));
         }
+    }
+    // What is taken down must be gone within a minute, with some seconds to carry it out.
+    if fill.takedown_interval > Interval::from_seconds(50) {
+        findings.add(
+            "fill.takedown_interval",
+            format!("is {}; allowed: at most 50 s", fill.takedown_interval),
+        );
+    }
+}
+
+fn is_window(text: &str) -> bool {
+    let ends = text
+        .split_once('-')
+        .map(|(from, to)| (from.trim(), to.trim()));
+    match ends {
+        Some(("00:00", "24:00")) => true,
+        Some((from, to)) => {
+            let (from, to) = (minute_of_day(from), minute_of_day(to));
+            from.is_some() && to.is_some() && from != to
+        }
+        None => false,
     }
 }
 
