@@ -95,6 +95,31 @@ pub fn create_direct(path: &Path, length_hint: u64) -> io::Result<DirectWriter> 
     DirectWriter::new(file, directness)
 }
 
+/// Opens a file that a [`DirectWriter`] was writing, to go on after its first `written` bytes; whatever follows them is overwritten.
+///
+/// # Errors
+/// `UnexpectedEof` if the file is shorter than that; else what `open(2)` or `pread(2)` says.
+pub fn resume_direct(path: &Path, written: u64) -> io::Result<DirectWriter> {
+    let open = |flags| {
+        File::options()
+            .read(true)
+            .write(true)
+            .custom_flags(flags)
+            .open(path)
+    };
+    let (file, directness) = match open(libc::O_DIRECT) {
+        Ok(file) => {
+            let directness = os::directness(&file)?;
+            (file, directness)
+        }
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
+            (open(0)?, Directness::Buffered)
+        }
+        Err(error) => return Err(error),
+    };
+    DirectWriter::resume(file, directness, written)
+}
+
 fn create(path: &Path) -> io::Result<(File, Directness)> {
     let open = |flags| {
         File::options()

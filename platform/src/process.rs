@@ -40,6 +40,13 @@ pub fn usage() -> io::Result<Usage> {
     })
 }
 
+/// The number that the kernel has given itself at its start: what was written under another one may not have reached a disk.
+/// `None` where the kernel does not say.
+#[must_use]
+pub fn boot_id() -> Option<[u8; 16]> {
+    system::boot_id()
+}
+
 fn cpu_time() -> io::Result<Duration> {
     let mut usage = MaybeUninit::<libc::rusage>::uninit();
     // SAFETY: `usage` is writable and of the type this call fills.
@@ -82,6 +89,12 @@ mod tests {
         drop(open);
         assert!(after.open_descriptors >= before.open_descriptors + 100);
         assert!(after.open_descriptors <= after.descriptor_limit);
+    }
+
+    #[test]
+    fn the_boot_has_one_number() {
+        assert_eq!(boot_id(), boot_id());
+        assert_ne!(boot_id(), Some([0; 16]));
     }
 
     #[test]

@@ -73,6 +73,36 @@ fn written_files_have_exact_length_and_content() {
 }
 
 #[test]
+fn a_writer_goes_on_where_another_was_killed() {
+    let memory = tempfile::tempdir().unwrap();
+    let disk = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let content = pattern(3 * WRITE_BYTES + 12_345);
+    let moments = [
+        0,
+        5,
+        WRITE_BYTES,
+        WRITE_BYTES + 4097,
+        2 * WRITE_BYTES,
+        content.len(),
+    ];
+    for (number, written) in moments.into_iter().enumerate() {
+        for (folder, hint) in [(&memory, 0), (&disk, content.len() as u64)] {
+            let path = folder.path().join(format!("{number}"));
+            let mut file = content[..written].to_vec();
+            file.resize(file.len().max(hint as usize), 0);
+            std::fs::write(&path, &file).unwrap();
+            let mut writer = file::resume_direct(&path, written as u64).unwrap();
+            assert_eq!(writer.length(), written as u64);
+            writer.write_all(&content[written..]).unwrap();
+            writer.finish().unwrap();
+            assert!(std::fs::read(&path).unwrap() == content, "{written}");
+            let refused = file::resume_direct(&path, content.len() as u64 + 1).unwrap_err();
+            assert_eq!(refused.kind(), ErrorKind::UnexpectedEof);
+        }
+    }
+}
+
+#[test]
 fn direct_writes_and_reads_leave_the_page_cache_alone() {
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let path = folder.path().join("column");

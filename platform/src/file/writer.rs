@@ -17,7 +17,8 @@ const BUFFERED_WINDOW_BYTES: u64 = 8 << 20;
 const _: () = assert!(WRITE_BYTES.is_multiple_of(DIRECT_ALIGNMENT));
 const _: () = assert!(BUFFERED_WINDOW_BYTES >= WRITE_BYTES as u64);
 
-/// Writes a new file in order, in aligned pieces of [`WRITE_BYTES`]. Made by [`super::create_direct`].
+/// Writes a new file in order, in aligned pieces of [`WRITE_BYTES`]. Made by [`super::create_direct`], and by
+/// [`super::resume_direct`] for one that was begun before.
 ///
 /// Until [`finish`](Self::finish) has returned, the file may be longer than what was written and nothing is durable.
 /// Dropping the writer leaves the file as it is: its owner removes it.
@@ -46,6 +47,29 @@ impl DirectWriter {
         })
     }
 
+    /// The unwhole last piece is read back, so that all writes stay aligned.
+    pub(super) fn resume(file: File, directness: Directness, written: u64) -> io::Result<Self> {
+        if file.metadata()?.len() < written {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let mut writer = Self::new(file, directness)?;
+        writer.filled = (written % WRITE_BYTES as u64) as usize;
+        writer.written = written - writer.filled as u64;
+        writer.clean = writer.written;
+        let asked = writer.filled.next_multiple_of(DIRECT_ALIGNMENT);
+        let mut read = 0;
+        while read < writer.filled {
+            let (file, at) = (&writer.file, writer.written + read as u64);
+            match file.read_at(&mut writer.piece[read..asked], at) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(length) => read += length,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(writer)
+    }
+
     /// Whether the writes pass by the page cache.
     #[must_use]
     pub fn directness(&self) -> Directness {
@@ -56,6 +80,12 @@ impl DirectWriter {
     #[must_use]
     pub fn length(&self) -> u64 {
         self.written + self.filled as u64
+    }
+
+    /// Bytes that the kernel has: what outlives this process.
+    #[must_use]
+    pub fn written(&self) -> u64 {
+        self.written
     }
 
     /// Appends `bytes`; blocks while a full piece goes to the device.

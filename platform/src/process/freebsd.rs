@@ -26,6 +26,23 @@ pub(super) fn limit(limit: libc::rlim_t) -> u64 {
     u64::try_from(limit).unwrap_or(u64::MAX)
 }
 
+/// `kern.boot_id`, since 14.0; a kernel without it has no number.
+pub(super) fn boot_id() -> Option<[u8; 16]> {
+    let mut id = [0; 16];
+    let mut length = id.len();
+    // SAFETY: the name is NUL-terminated; `id` and `length` are ours, outlive the call, and `length` says the size of `id`.
+    let result = unsafe {
+        libc::sysctlbyname(
+            c"kern.boot_id".as_ptr(),
+            id.as_mut_ptr().cast(),
+            &raw mut length,
+            ptr::null(),
+            0,
+        )
+    };
+    (result == 0 && length == id.len()).then_some(id)
+}
+
 /// Asks `kern.proc.<what>` about this process.
 ///
 /// # Safety

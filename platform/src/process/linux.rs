@@ -26,6 +26,14 @@ pub(super) fn limit(limit: libc::rlim_t) -> u64 {
     limit
 }
 
+/// A UUID; random(4).
+pub(super) fn boot_id() -> Option<[u8; 16]> {
+    let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    let digits: String = text.trim().chars().filter(|c| *c != '-').collect();
+    let id = u128::from_str_radix(&digits, 16).ok()?;
+    (digits.len() == 32).then(|| id.to_be_bytes())
+}
+
 fn page_bytes() -> u64 {
     // SAFETY: this call takes no pointer.
     let bytes = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
