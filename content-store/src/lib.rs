@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! bytes -> chunk_tree -> ChunkTree                 its name, and one value for each MiB
-//!       -> Store::stage -> Staging -> Sealed       verified, cut into columns, synced in staging/
+//!       -> Store::stage -> Staging -> Sealed       verified, cut into columns, synced in staging/; resumed after a kill
 //!       -> Store::publish                          columns and sidecars in place, then the catalog
 //!       -> CatalogReader::load -> Snapshot
 //!       -> Index::build -> Index                   what the daemon serves: paths -> objects -> columns
@@ -32,11 +32,13 @@ pub mod index;
 pub mod limits;
 pub mod placement;
 mod publish;
+mod reader;
 mod reap;
 mod rebuild;
+mod recover;
 pub mod sidecar;
 pub mod space;
-mod staging;
+pub mod staging;
 mod store;
 mod stripe;
 pub mod verify;
@@ -49,8 +51,9 @@ pub use ids::{BadId, DeviceId, ETag, Generation, ObjectId};
 pub use index::{Column, Entry, Index, IndexDevice, Object};
 pub use placement::choose_devices;
 pub use publish::{Content, NewPath, Publication};
+pub use reader::ObjectReader;
 pub use reap::Reaped;
 pub use rebuild::{Incomplete, Rebuilt, Unusable, rebuild};
 pub use staging::{Sealed, Staging};
-pub use store::{DeviceSlot, Stage, Step, StepHook, Store, open_devices};
+pub use store::{DeviceSlot, Resumable, Stage, Step, StepHook, Store, open_devices};
 pub use stripe::{BadLayout, Piece, Pieces, StripeLayout};

@@ -34,6 +34,14 @@ pub const MAX_TIER_NAME_BYTES: usize = 64;
 /// Largest sidecar that is read: 128 MiB of groups and 256 MiB of CRCs for the largest object, and its paths.
 pub const MAX_SIDECAR_BYTES: u64 = 512 << 20;
 
+/// Largest journal that is read: the groups and CRCs of the largest object, and 8 B for each group. The agent reads those of
+/// all resumable objects when it opens the store.
+pub const MAX_JOURNAL_BYTES: u64 = MAX_SIDECAR_BYTES;
+
+/// Most objects that one device keeps partly written when the store is opened: far more than are written at once, and published
+/// in one batch. Those that were written to last stay. Each costs its columns, reserved at full length.
+pub const MAX_RESUMABLE: usize = 1024;
+
 /// Most copies in one catalog record.
 pub const MAX_COPIES: usize = 8;
 
@@ -61,6 +69,8 @@ pub const REBUILD_GENERATION_GAP: u64 = 1 << 20;
 pub const MAX_IDENTITY_BYTES: u64 = 16 << 10;
 
 const _: () = assert!(GROUP_BYTES.is_multiple_of(CRC_BLOCK_BYTES));
+const _: () = assert!(GROUP_BYTES.is_multiple_of(platform::file::WRITE_BYTES as u64));
+const _: () = assert!(MAX_RESUMABLE > 4 * MAX_BATCH_OBJECTS);
 const _: () = assert!(MIN_STRIPE_UNIT_BYTES.is_multiple_of(GROUP_BYTES));
 const _: () = assert!(MAX_STRIPE_UNIT_BYTES.is_multiple_of(GROUP_BYTES));
 const _: () = assert!(MAX_STRIPE_WIDTH <= u8::MAX as usize);
@@ -70,4 +80,8 @@ const _: () = assert!(
         + (MAX_PATHS_PER_OBJECT * (MAX_PATH_BYTES + 2 * MAX_HEADER_VALUE_BYTES + 64)) as u64
         + 4096
         <= MAX_SIDECAR_BYTES
+);
+const _: () = assert!(
+    MAX_OBJECT_BYTES / GROUP_BYTES * (32 + 8) + MAX_OBJECT_BYTES / CRC_BLOCK_BYTES * 4 + 4096
+        <= MAX_JOURNAL_BYTES
 );

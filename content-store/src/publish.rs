@@ -3,12 +3,13 @@
 //! The order of the steps, after any of which a crash leaves the old or the new state:
 //!
 //! ```text
-//! columns staged and synced   nothing refers to them; `staging/` is cleared when the store is opened
-//! catalog: intention          the objects are *doomed* before they exist: what appears now is unlinked at open
+//! columns staged and synced   nothing refers to them but their journals, by which they are resumed
+//! catalog: intention          the objects are *doomed* before they exist: at open, what appears now goes back or is unlinked
 //! sidecars staged and synced
 //! sidecars, columns renamed   into objects/ab/cd/
 //! folders synced
 //! catalog: commit             the new state; the objects are no longer doomed, replaced ones are
+//! journals removed            of the objects that came
 //! sidecars rewritten          of objects that gained or lost a path; pending ones are finished at open
 //! ```
 //!
@@ -28,14 +29,14 @@ use crate::error::StoreError;
 use crate::ids::{Generation, ObjectId};
 use crate::limits::{MAX_BATCH_OBJECTS, MAX_PATHS_PER_OBJECT};
 use crate::sidecar::{BadSidecar, Sidecar};
-use crate::staging::{Sealed, StagedFile};
+use crate::staging::{Claim, Sealed, StagedFile, Target};
 use crate::store::{Step, Store};
 
 /// An object and the paths that shall lead to it.
 pub struct Publication {
     /// The object.
     pub content: Content,
-    /// Paths to set, at least one.
+    /// Paths to set, at least one; of moved content those that are new, perhaps none.
     pub paths: Vec<NewPath>,
 }
 
@@ -43,6 +44,8 @@ pub struct Publication {
 pub enum Content {
     /// Freshly written.
     Sealed(Sealed),
+    /// Freshly written, by [`Store::restage`], to take the place of the copy that is published; its paths stay.
+    Moved(Sealed),
     /// Stored before.
     Stored(ObjectId),
 }
@@ -63,8 +66,15 @@ pub struct NewPath {
 impl Content {
     fn object(&self) -> ObjectId {
         match self {
-            Self::Sealed(sealed) => sealed.object(),
+            Self::Sealed(sealed) | Self::Moved(sealed) => sealed.object(),
             Self::Stored(object) => *object,
+        }
+    }
+
+    fn into_sealed(self) -> Option<Sealed> {
+        match self {
+            Self::Sealed(sealed) | Self::Moved(sealed) => Some(sealed),
+            Self::Stored(_) => None,
         }
     }
 }
@@ -85,8 +95,16 @@ impl NewPath {
 struct Batch {
     generation: Generation,
     arrivals: BTreeMap<ObjectId, Sealed>,
+    /// What is stored already.
+    surplus: Vec<Sealed>,
     resumed: BTreeMap<ObjectId, ObjectRecord>,
     paths: BTreeMap<Box<str>, (ObjectId, PathEntry)>,
+}
+
+/// An object whose files are in their places: its journals stay until the commit, so that a crash before it loses no bytes.
+struct Arrived {
+    journals: Vec<StagedFile>,
+    _claim: Option<Claim>,
 }
 
 impl Store {
@@ -95,8 +113,8 @@ impl Store {
         let batch = self.check(batch)?;
         let generation = batch.generation;
         if let Err(error) = self.arrive_and_commit(batch) {
-            // Files that came to their place are unlinked now, or when the store is opened next.
-            let _ = self.unlink_doomed(Generation(0));
+            // Files that came to their place go back now, or when the store is opened next.
+            let _ = self.undo_intentions();
             return Err(error);
         }
         self.settle_after_commit();
@@ -130,12 +148,13 @@ impl Store {
         let mut checked = Batch {
             generation,
             arrivals: BTreeMap::new(),
+            surplus: Vec::new(),
             resumed: BTreeMap::new(),
             paths: BTreeMap::new(),
         };
         for Publication { content, paths } in batch {
             let object = content.object();
-            if paths.is_empty() {
+            if paths.is_empty() && !matches!(content, Content::Moved(_)) {
                 return Err(StoreError::NoPath(object));
             }
             for path in paths {
@@ -149,13 +168,23 @@ impl Store {
                     return Err(StoreError::PathTwice(path.path));
                 }
             }
-            match (self.stored(&object)?, content) {
-                // Stored before, or meanwhile: a second copy of the bytes goes with its `Sealed`.
-                (Some(record), _) => drop(checked.resumed.insert(object, record)),
-                (None, Content::Sealed(sealed)) => drop(checked.arrivals.insert(object, sealed)),
-                (None, Content::Stored(_)) if checked.arrivals.contains_key(&object) => {}
+            let stored = self.stored(&object)?;
+            let sealed = match (stored, content) {
+                (_, Content::Moved(sealed)) if self.is_published(&object)? => sealed,
+                (_, Content::Moved(_)) => return Err(StoreError::UnknownObject(object)),
+                // Stored before, or meanwhile: a second copy of the bytes is not needed.
+                (Some(record), content) => {
+                    checked.surplus.extend(content.into_sealed());
+                    checked.resumed.insert(object, record);
+                    continue;
+                }
+                (None, Content::Sealed(sealed)) => sealed,
+                (None, Content::Stored(_)) if checked.arrivals.contains_key(&object) => continue,
                 (None, Content::Stored(_)) => return Err(StoreError::UnknownObject(object)),
-            }
+            };
+            checked
+                .surplus
+                .extend(checked.arrivals.insert(object, sealed));
         }
         Ok(checked)
     }
@@ -164,6 +193,7 @@ impl Store {
         let Batch {
             generation,
             arrivals,
+            surplus,
             resumed,
             paths,
         } = batch;
@@ -171,11 +201,18 @@ impl Store {
             .values()
             .map(|sealed| record_of(sealed, generation))
             .collect();
+        let mut arrived = Vec::new();
         if !records.is_empty() {
             self.intend(&records)?;
-            self.arrive(arrivals, &paths, generation)?;
+            arrived = self.arrive(arrivals, &paths, generation)?;
         }
-        self.commit(generation, &records, &resumed, &paths)
+        self.commit(generation, &records, &resumed, &paths)?;
+        for journal in arrived.into_iter().flat_map(|arrived| arrived.journals) {
+            journal.discard();
+            self.done(Step::JournalRemoved);
+        }
+        surplus.into_iter().for_each(Sealed::discard);
+        Ok(())
     }
 
     fn intend(&mut self, records: &[ObjectRecord]) -> Result<(), StoreError> {
@@ -197,8 +234,9 @@ impl Store {
         arrivals: BTreeMap<ObjectId, Sealed>,
         paths: &BTreeMap<Box<str>, (ObjectId, PathEntry)>,
         generation: Generation,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Vec<Arrived>, StoreError> {
         let mut folders = BTreeSet::new();
+        let mut arrived = Vec::new();
         for (object, sealed) in arrivals {
             let mut listed = self.catalog.edit()?.paths_of(&object)?;
             let new = paths
@@ -208,13 +246,13 @@ impl Store {
             listed.retain(|before| !paths.contains_key(&before.path));
             listed.extend(new.cloned());
             listed.sort_unstable();
-            self.arrive_object(sealed, &listed, generation, &mut folders)?;
+            arrived.push(self.arrive_object(sealed, &listed, generation, &mut folders)?);
         }
         for folder in folders {
             file::sync_directory(&folder).map_err(StoreError::io("sync", &folder))?;
         }
         self.done(Step::FoldersSynced);
-        Ok(())
+        Ok(arrived)
     }
 
     fn arrive_object(
@@ -223,26 +261,30 @@ impl Store {
         paths: &[PathEntry],
         generation: Generation,
         folders: &mut BTreeSet<PathBuf>,
-    ) -> Result<(), StoreError> {
-        let devices: Box<[_]> = sealed
-            .columns
-            .iter()
-            .map(|column| column.device.id())
-            .collect();
+    ) -> Result<Arrived, StoreError> {
         let object = sealed.object();
+        let Target {
+            tree,
+            layout,
+            tier,
+            devices,
+            claim,
+            ..
+        } = *sealed.target;
+        let mut journals = Vec::new();
         for (column, sealed_column) in sealed.columns.into_iter().enumerate() {
             let device = sealed_column.device;
             let sidecar = Sidecar {
                 object,
-                layout: sealed.layout,
+                layout,
                 placed: generation.0,
                 revision: generation.0,
-                tier: sealed.tier.clone(),
+                tier: tier.clone(),
                 copy: 0,
                 column: column as u8,
                 devices: devices.clone(),
                 paths: paths.to_vec(),
-                groups: sealed.tree.groups().into(),
+                groups: tree.groups().into(),
                 crcs: sealed_column.crcs,
             };
             let staged = StagedFile::name(&device, &object, "meta");
@@ -254,9 +296,13 @@ impl Store {
             staged.rename(&device.sidecar_path(&object))?;
             self.done(Step::SidecarRenamed);
             sealed_column.file.rename(&device.column_path(&object))?;
+            journals.extend(sealed_column.journal);
             self.done(Step::ColumnRenamed);
         }
-        Ok(())
+        Ok(Arrived {
+            journals,
+            _claim: claim,
+        })
     }
 
     fn commit(
@@ -383,13 +429,9 @@ impl Store {
 fn record_of(sealed: &Sealed, generation: Generation) -> ObjectRecord {
     let copy = CopyRecord {
         placed: generation.0,
-        layout: sealed.layout,
-        tier: sealed.tier.clone(),
-        devices: sealed
-            .columns
-            .iter()
-            .map(|column| column.device.id())
-            .collect(),
+        layout: sealed.target.layout,
+        tier: sealed.target.tier.clone(),
+        devices: sealed.target.devices.clone(),
     };
     ObjectRecord::single(sealed.object(), copy)
 }

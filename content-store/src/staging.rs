@@ -1,12 +1,12 @@
 //! Writing an object: `Staging` takes its bytes, `Sealed` is all of them on their devices, synced, and not yet published.
 //!
 //! Every group of 1 MiB is verified against the chunk tree before it is written, so a source that lies or changes is
-//! refused after one group. A `Staging` or `Sealed` that is dropped takes its files with it.
+//! refused after one group. Beside each column a [`journal`] notes which groups the kernel has taken, so that a staging outlives
+//! the process: dropped or killed, it is resumed by the next one of its object. The file of a column that has no journal yet, or
+//! never gets one ([`Store::stage_anew`](crate::Store::stage_anew)), goes with its owner.
 
-use std::fs;
 use std::io::{self, Read};
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::path::Path;
 
 use platform::file::{self, DirectWriter};
 
@@ -18,153 +18,170 @@ use crate::limits::{CRC_BLOCK_BYTES, GROUP_BYTES};
 use crate::store::{Step, StepHook};
 use crate::stripe::StripeLayout;
 
+pub(crate) mod files;
+pub mod journal;
+pub(crate) mod resume;
+
+pub(crate) use files::{Claim, StagedFile};
+use journal::{BootId, Journal, JournalHead, JournalWriter};
+
+/// What is written, and where.
+pub(crate) struct Target {
+    pub(crate) tree: ChunkTree,
+    pub(crate) layout: StripeLayout,
+    pub(crate) tier: Box<str>,
+    pub(crate) devices: Box<[DeviceId]>,
+    pub(crate) boot: BootId,
+    /// Without one it has no journal.
+    pub(crate) claim: Option<Claim>,
+}
+
 /// An object that is being written.
 pub struct Staging {
-    tree: ChunkTree,
-    layout: StripeLayout,
-    tier: Box<str>,
+    target: Box<Target>,
     columns: Vec<Column>,
     written: u64,
     hook: Option<StepHook>,
 }
 
 struct Column {
-    device: Device,
     writer: DirectWriter,
+    part: Part,
+}
+
+/// A column but for its writer.
+struct Part {
+    device: Device,
     file: StagedFile,
     crcs: Vec<u32>,
+    /// Made with the first group.
+    journal: Option<JournalWriter>,
 }
 
 /// An object whose columns are written and synced, in `staging/`.
 pub struct Sealed {
-    pub(crate) tree: ChunkTree,
-    pub(crate) layout: StripeLayout,
-    pub(crate) tier: Box<str>,
+    pub(crate) target: Box<Target>,
     pub(crate) columns: Vec<SealedColumn>,
 }
 
 pub(crate) struct SealedColumn {
     pub(crate) device: Device,
     pub(crate) file: StagedFile,
+    pub(crate) journal: Option<StagedFile>,
     pub(crate) crcs: Box<[u32]>,
 }
 
-/// A file in `staging/`, removed when this is dropped unless it was moved to its place.
-pub(crate) struct StagedFile {
-    path: Option<PathBuf>,
-}
-
-impl StagedFile {
-    /// A name that no other staged file of this writer has; the file is not made.
-    pub(crate) fn name(device: &Device, object: &ObjectId, extension: &str) -> Self {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        Self {
-            path: Some(
-                device
-                    .staging()
-                    .join(format!("{object}.{number}.{extension}")),
-            ),
-        }
-    }
-
-    pub(crate) fn path(&self) -> &Path {
-        self.path
-            .as_deref()
-            .expect("only `rename` takes the path, and it takes the file with it")
-    }
-
-    /// Moves it to its place.
-    pub(crate) fn rename(mut self, to: &Path) -> Result<(), StoreError> {
-        fs::rename(self.path(), to).map_err(StoreError::io("rename a staged file to", to))?;
-        self.path = None;
-        Ok(())
-    }
-}
-
-impl Drop for StagedFile {
-    fn drop(&mut self) {
-        if let Some(path) = &self.path {
-            // Whatever stays is removed when the store is opened next.
-            let _ = fs::remove_file(path);
-        }
+impl Target {
+    /// The head of a column's journal; `None` if it is to have none.
+    fn head(&self, column: usize) -> Option<JournalHead> {
+        self.claim.as_ref()?;
+        Some(JournalHead {
+            object: self.tree.object(),
+            layout: self.layout,
+            tier: self.tier.clone(),
+            column: column as u8,
+            devices: self.devices.clone(),
+            boot: self.boot,
+            groups: self.tree.groups().into(),
+        })
     }
 }
 
 impl Staging {
+    /// `devices` are those of the target, in order.
     pub(crate) fn create(
-        tree: ChunkTree,
-        layout: StripeLayout,
-        tier: &str,
+        target: Target,
         devices: Vec<Device>,
+        hook: Option<StepHook>,
     ) -> Result<Self, StoreError> {
-        let object = tree.object();
         let columns = devices.into_iter().enumerate();
-        let columns = columns
-            .map(|(column, device)| Column::create(device, &object, layout.column_length(column)));
+        let columns = columns.map(|(column, device)| Column::create(&target, column, device));
         let columns = columns.collect::<Result<_, _>>()?;
         Ok(Self {
-            tree,
-            layout,
-            tier: tier.into(),
+            target: target.into(),
             columns,
             written: 0,
-            hook: None,
+            hook,
         })
-    }
-
-    pub(crate) fn with_hook(self, hook: Option<StepHook>) -> Self {
-        Self { hook, ..self }
     }
 
     /// The object.
     pub fn object(&self) -> ObjectId {
-        self.tree.object()
+        self.target.tree.object()
     }
 
-    /// Bytes written so far: the offset of the next group.
+    /// Bytes written so far: the offset of the next group. Not 0 at the beginning if an interrupted staging is resumed.
     pub fn written(&self) -> u64 {
         self.written
     }
 
-    /// The device that the next group goes to; after the last group, the last one's.
-    pub fn next_device(&self) -> DeviceId {
-        let next = self.written.min(self.tree.size().saturating_sub(1));
-        let (column, _) = self.layout.locate(next);
-        self.columns[column].device.id()
+    /// The devices that it is written to, in the order of its columns.
+    pub fn devices(&self) -> impl ExactSizeIterator<Item = DeviceId> + '_ {
+        self.target.devices.iter().copied()
     }
 
-    /// Verifies and writes the next group: 1 MiB, less at the object's end.
+    /// The device that the next group goes to; after the last group, the last one's.
+    pub fn next_device(&self) -> DeviceId {
+        let next = self.written.min(self.target.tree.size().saturating_sub(1));
+        let (column, _) = self.target.layout.locate(next);
+        self.target.devices[column]
+    }
+
+    /// Verifies and writes the next group: 1 MiB, less at the object's end. Touches no other device than [`next_device`]
+    /// (Self::next_device). After an error that is not the source's, drop this and stage the object again.
     pub fn write_group(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
         let object = self.object();
         let group = self.written / GROUP_BYTES;
-        self.tree
+        self.target
+            .tree
             .verify_group(group, bytes)
             .map_err(|source| StoreError::WrongBytes { object, source })?;
-        let (column, _) = self.layout.locate(self.written);
-        let column = &mut self.columns[column];
+        let (index, _) = self.target.layout.locate(self.written);
+        let column = &mut self.columns[index];
         column
             .writer
             .write_all(bytes)
-            .map_err(|error| column.problem(bytes.len() as u64, error))?;
+            .map_err(|error| column.part.problem(bytes.len() as u64, error))?;
+        self.done(Step::GroupWritten);
+        let column = &mut self.columns[index];
         column
+            .part
             .crcs
             .extend(bytes.chunks(CRC_BLOCK_BYTES as usize).map(crc32fast::hash));
+        let taken = column.writer.written();
+        column.part.note(&self.target, index, taken)?;
         self.written += bytes.len() as u64;
+        self.done(Step::GroupNoted);
         Ok(())
     }
 
-    /// Writes the whole object from a source; `progress` is told the bytes written so far, once per group.
+    fn done(&self, step: Step) {
+        if let Some(hook) = &self.hook {
+            hook(step);
+        }
+    }
+
+    /// Removes what is written; it cannot be resumed.
+    pub fn discard(self) {
+        for Column { part, .. } in self.columns {
+            if part.journal.is_some() {
+                StagedFile::journal(&part.device, &self.target.tree.object()).discard();
+            }
+            part.file.discard();
+        }
+    }
+
+    /// Writes the rest of the object from a source that begins at [`written`](Self::written); `progress` is told the bytes written so far, once per group.
     pub fn copy_from(
         &mut self,
         mut source: impl Read,
         mut progress: impl FnMut(u64),
     ) -> Result<(), StoreError> {
-        let (object, size) = (self.object(), self.tree.size());
+        let (object, size) = (self.object(), self.target.tree.size());
         let unreadable = |source| StoreError::Source { object, source };
         let mut buffer = vec![0; GROUP_BYTES as usize];
         while self.written < size {
-            let wanted = self.tree.group_length(self.written / GROUP_BYTES) as usize;
+            let wanted = self.target.tree.group_length(self.written / GROUP_BYTES) as usize;
             let found = read_full(&mut source, &mut buffer[..wanted]).map_err(unreadable)?;
             if found < wanted {
                 let found = self.written + found as u64;
@@ -189,7 +206,7 @@ impl Staging {
 
     /// Syncs all columns. Fails if bytes are missing.
     pub fn seal(self) -> Result<Sealed, StoreError> {
-        let (object, expected) = (self.object(), self.tree.size());
+        let (object, expected) = (self.object(), self.target.tree.size());
         if self.written != expected {
             return Err(StoreError::WrongLength {
                 object,
@@ -197,18 +214,15 @@ impl Staging {
                 found: self.written,
             });
         }
-        let columns = self
-            .columns
-            .into_iter()
-            .map(Column::seal)
+        let columns = self.columns.into_iter().enumerate();
+        let columns = columns
+            .map(|(index, column)| column.seal(&self.target, index))
             .collect::<Result<_, _>>()?;
         if let Some(hook) = &self.hook {
             hook(Step::Sealed);
         }
         Ok(Sealed {
-            tree: self.tree,
-            layout: self.layout,
-            tier: self.tier,
+            target: self.target,
             columns,
         })
     }
@@ -217,41 +231,130 @@ impl Staging {
 impl Sealed {
     /// The object.
     pub fn object(&self) -> ObjectId {
-        self.tree.object()
+        self.target.tree.object()
     }
 
     /// Its size in bytes.
     pub fn size(&self) -> u64 {
-        self.tree.size()
+        self.target.tree.size()
+    }
+
+    /// Removes what is written.
+    pub fn discard(self) {
+        for column in self.columns {
+            column.journal.into_iter().for_each(StagedFile::discard);
+            column.file.discard();
+        }
     }
 }
 
 impl Column {
-    fn create(device: Device, object: &ObjectId, length: u64) -> Result<Self, StoreError> {
-        let file = StagedFile::name(&device, object, "col");
+    fn create(target: &Target, column: usize, device: Device) -> Result<Self, StoreError> {
+        let (object, length) = (target.tree.object(), target.layout.column_length(column));
+        let file = match target.claim {
+            Some(_) => StagedFile::column(&device, &object),
+            None => StagedFile::name(&device, &object, "col"),
+        };
         let writer = file::create_direct(file.path(), length)
             .map_err(|error| problem(&device, file.path(), length, error))?;
-        Ok(Self {
+        let part = Part {
             device,
-            writer,
             file,
             crcs: Vec::with_capacity(length.div_ceil(CRC_BLOCK_BYTES) as usize),
+            journal: None,
+        };
+        Ok(Self { writer, part })
+    }
+
+    /// Opens again what was written before: all that its journal says.
+    fn resume(target: &Target, device: Device, journal: Journal) -> Result<Self, StoreError> {
+        let object = target.tree.object();
+        let mut file = StagedFile::column(&device, &object);
+        file.keep();
+        let written = journal.head.bytes_of(journal.written);
+        let writer = file::resume_direct(file.path(), written)
+            .map_err(StoreError::io("resume", file.path()))?;
+        let path = files::journal_path(&device, &object);
+        let journal_writer = match journal.head.boot == target.boot {
+            true => JournalWriter::resume(&path, &journal),
+            false => {
+                let (written, crcs) = (journal.written, journal.crcs.clone());
+                let head = JournalHead {
+                    boot: target.boot,
+                    ..journal.head
+                };
+                JournalWriter::create(
+                    &path,
+                    &Journal {
+                        head,
+                        written,
+                        crcs,
+                    },
+                )
+            }
+        };
+        let journal_writer = journal_writer.map_err(StoreError::io("resume", path))?;
+        let part = Part {
+            device,
+            file,
+            crcs: journal.crcs,
+            journal: Some(journal_writer),
+        };
+        Ok(Self { writer, part })
+    }
+
+    fn seal(self, target: &Target, index: usize) -> Result<SealedColumn, StoreError> {
+        let Self { writer, mut part } = self;
+        writer
+            .finish()
+            .map_err(StoreError::io("sync", part.file.path()))?;
+        part.note(target, index, target.layout.column_length(index))?;
+        let is_noted = part.journal.is_some();
+        let journal = is_noted.then(|| StagedFile::journal(&part.device, &target.tree.object()));
+        Ok(SealedColumn {
+            device: part.device,
+            file: part.file,
+            journal,
+            crcs: part.crcs.into(),
         })
+    }
+}
+
+impl Part {
+    /// Notes the groups within the first `length` bytes of the column, which the kernel has.
+    fn note(&mut self, target: &Target, index: usize, length: u64) -> Result<(), StoreError> {
+        let column_length = target.layout.column_length(index);
+        loop {
+            let noted = self.journal.as_ref().map_or(0, |journal| journal.written);
+            let start = noted * GROUP_BYTES;
+            let end = (start + GROUP_BYTES).min(column_length);
+            if start >= column_length || end > length {
+                return Ok(());
+            }
+            if self.journal.is_none() {
+                let Some(head) = target.head(index) else {
+                    return Ok(());
+                };
+                self.journal = Some(self.begin_journal(head)?);
+                self.file.keep();
+            }
+            let blocks = start / CRC_BLOCK_BYTES..end.div_ceil(CRC_BLOCK_BYTES);
+            let crcs = &self.crcs[blocks.start as usize..blocks.end as usize];
+            if let Some(journal) = &mut self.journal {
+                journal
+                    .append(crcs)
+                    .map_err(StoreError::io("note a group of", self.file.path()))?;
+            }
+        }
+    }
+
+    fn begin_journal(&self, head: JournalHead) -> Result<JournalWriter, StoreError> {
+        let path = files::journal_path(&self.device, &head.object);
+        JournalWriter::create(&path, &Journal::empty(head)).map_err(StoreError::io("create", path))
     }
 
     fn problem(&self, bytes: u64, error: io::Error) -> StoreError {
         problem(&self.device, self.file.path(), bytes, error)
-    }
-
-    fn seal(self) -> Result<SealedColumn, StoreError> {
-        self.writer
-            .finish()
-            .map_err(StoreError::io("sync", self.file.path()))?;
-        Ok(SealedColumn {
-            device: self.device,
-            file: self.file,
-            crcs: self.crcs.into(),
-        })
     }
 }
 

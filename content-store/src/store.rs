@@ -1,12 +1,13 @@
 //! The store as its one writer has it: devices, catalog, writer lock. `stage -> seal -> publish`, `remove`, `reap`.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use platform::file::Space;
 
-use crate::catalog::{self, Catalog, CatalogProblem, ObjectRecord, WriterLock};
+use crate::catalog::{self, Catalog, CatalogProblem, CopyRecord, ObjectRecord, WriterLock};
 use crate::chunk_tree::ChunkTree;
 use crate::config::{StoreConfig, TierConfig};
 use crate::device::{self, Device, DeviceProblem};
@@ -14,7 +15,9 @@ use crate::error::StoreError;
 use crate::ids::{DeviceId, Generation, ObjectId};
 use crate::limits::{DEVICE_RESERVE_BYTES, DEVICE_RESERVE_INODES};
 use crate::placement::{self, Candidate, NoPlace, Placement};
-use crate::staging::Staging;
+use crate::staging::journal::BootId;
+use crate::staging::resume::Partial;
+use crate::staging::{Claim, Staging, Target, files};
 
 /// A configured device and what became of it.
 #[derive(Debug)]
@@ -61,6 +64,10 @@ impl DeviceSlot {
 /// A step of a publication that was just done: where a test kills the process.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Step {
+    /// A group is written to its column, as far as it was whole.
+    GroupWritten,
+    /// The journal knows of it.
+    GroupNoted,
     /// All columns of an object are in `staging/` and synced.
     Sealed,
     /// The catalog knows which files may appear, as doomed.
@@ -75,6 +82,8 @@ pub enum Step {
     FoldersSynced,
     /// The catalog has the new state.
     Committed,
+    /// A journal of an object that is published now is gone.
+    JournalRemoved,
     /// A sidecar of an object that was stored before lists the new paths.
     SidecarRewritten,
     /// The catalog knows that all sidecars are right.
@@ -92,6 +101,7 @@ pub struct Store {
     pub(crate) slots: Vec<DeviceSlot>,
     pub(crate) catalog: Catalog,
     pub(crate) hook: Option<StepHook>,
+    boot: BootId,
     _lock: WriterLock,
 }
 
@@ -103,15 +113,38 @@ pub enum Stage {
     Write(Staging),
 }
 
+/// An object that is partly written, or wholly and not yet published.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Resumable {
+    /// The object.
+    pub object: ObjectId,
+    /// Name of the tier that it is written to.
+    pub tier: Box<str>,
+    /// Bytes that are written, from its start. After a reboot fewer may turn out to be.
+    pub written: u64,
+    /// Bytes of the object.
+    pub size: u64,
+}
+
 impl Store {
-    /// Takes the writer lock, opens devices and catalog, and cleans up what a crash left: files in `staging/`, files of
-    /// publications that were never committed, sidecars that do not yet list their paths as the catalog does.
+    /// Takes the writer lock, opens devices and catalog, and cleans up what a crash left: files in `staging/` that cannot be
+    /// resumed, files of publications that were never committed, sidecars that do not yet list their paths as the catalog does.
     pub fn open(config: StoreConfig) -> Result<Self, StoreError> {
         Self::open_with_hook(config, None)
     }
 
     /// Like [`open`](Self::open), with a hook that is called after every step that changes a disk.
     pub fn open_with_hook(config: StoreConfig, hook: Option<StepHook>) -> Result<Self, StoreError> {
+        Self::open_in_boot(config, hook, platform::process::boot_id())
+    }
+
+    /// Like [`open_with_hook`](Self::open_with_hook), in a run of the kernel that has this number: what an interrupted writer wrote
+    /// in another one is verified before it counts.
+    pub fn open_in_boot(
+        config: StoreConfig,
+        hook: Option<StepHook>,
+        boot: BootId,
+    ) -> Result<Self, StoreError> {
         config.check()?;
         fs::create_dir_all(&config.state_dir)
             .map_err(StoreError::io("create", &config.state_dir))?;
@@ -128,10 +161,12 @@ impl Store {
             slots,
             catalog,
             hook,
+            boot,
             _lock: lock,
         };
+        store.make_staging()?;
+        store.undo_intentions()?;
         store.clear_staging()?;
-        store.unlink_doomed(Generation(0))?;
         store.settle()?;
         Ok(store)
     }
@@ -146,32 +181,171 @@ impl Store {
         Ok(self.catalog.edit()?.generation()?)
     }
 
-    /// Begins to store an object in a tier. Fails at once if no device has room for it.
+    /// Begins to store an object in a tier, or goes on where a staging of it to this tier was interrupted. Fails at once if no
+    /// device has room for it. After a reboot this reads back what was written before.
     pub fn stage(&self, tree: ChunkTree, tier: &str) -> Result<Stage, StoreError> {
         let object = tree.object();
         if self.stored(&object)?.is_some() {
             return Ok(Stage::Stored(object));
         }
-        let tier = self.tier(tier)?;
-        let placement = self.place(&object, tree.size(), tier)?;
-        let devices = placement
-            .devices
-            .iter()
-            .filter_map(|id| self.device(id))
-            .cloned()
-            .collect();
-        let staging = Staging::create(
+        self.resume_or_begin(tree, tier).map(Stage::Write)
+    }
+
+    /// Like [`stage`](Self::stage), but neither resumes anything nor can be resumed: what is written goes with its owner.
+    pub fn stage_anew(&self, tree: ChunkTree, tier: &str) -> Result<Stage, StoreError> {
+        let object = tree.object();
+        if self.stored(&object)?.is_some() {
+            return Ok(Stage::Stored(object));
+        }
+        self.begin(tree, self.tier(tier)?, None).map(Stage::Write)
+    }
+
+    /// Begins to move a stored object to a tier, or goes on with it: its bytes come from [`reader`](Self::reader), from
+    /// [`Staging::written`] on, and [`Content::Moved`](crate::Content::Moved) puts them in the place of the old ones.
+    pub fn restage(&self, object: &ObjectId, tier: &str) -> Result<Stage, StoreError> {
+        let edit = self.catalog.edit()?;
+        let live = edit.object(object)?;
+        drop(edit);
+        let live = live.filter(|live| self.is_complete(live));
+        let live = live.ok_or(StoreError::UnknownObject(*object))?;
+        if live.copies.iter().any(|copy| &*copy.tier == tier) {
+            return Ok(Stage::Stored(*object));
+        }
+        let tree = self.reader(object)?.tree().clone();
+        self.resume_or_begin(tree, tier).map(Stage::Write)
+    }
+
+    fn resume_or_begin(&self, tree: ChunkTree, tier: &str) -> Result<Staging, StoreError> {
+        let (tier, object) = (self.tier(tier)?, tree.object());
+        let Some(claim) = Claim::take(&self.config.state_dir, &object) else {
+            return self.begin(tree, tier, None);
+        };
+        let devices = self.devices_here();
+        let taken = self.taken(&object)?;
+        let claim = match Partial::find(&devices, &object) {
+            Some(partial) if self.is_of(&partial, tier, &taken) => {
+                let size = partial.head().layout.size();
+                let reopened = partial.reopen(tree.clone(), self.boot, claim, self.hook.clone());
+                match reopened {
+                    Ok(staging) => {
+                        tracing::debug!(%object, size, written = staging.written(), "resumed");
+                        return Ok(staging);
+                    }
+                    Err(error) => {
+                        tracing::warn!(%object, %error, "cannot be resumed: begun anew");
+                        Claim::take(&self.config.state_dir, &object)
+                    }
+                }
+            }
+            _ => Some(claim),
+        };
+        for device in devices {
+            files::remove(device, &object)?;
+        }
+        self.begin(tree, tier, claim)
+    }
+
+    /// Whether a partial object lies as a new one of that tier may.
+    fn is_of(&self, partial: &Partial, tier: usize, taken: &BTreeSet<DeviceId>) -> bool {
+        let head = partial.head();
+        let in_tier = |id: &DeviceId| {
+            let mut slots = self.slots.iter().filter(|slot| slot.tier == tier);
+            !taken.contains(id) && slots.any(|slot| slot.id() == Some(*id))
+        };
+        *head.tier == *self.config.tiers[tier].name && head.devices.iter().all(in_tier)
+    }
+
+    fn begin(
+        &self,
+        tree: ChunkTree,
+        tier: usize,
+        claim: Option<Claim>,
+    ) -> Result<Staging, StoreError> {
+        let placement = self.place(&tree.object(), tree.size(), tier)?;
+        let devices = placement.devices.iter().filter_map(|id| self.device(id));
+        let devices = devices.cloned().collect();
+        let target = Target {
             tree,
-            placement.layout,
-            &self.config.tiers[tier].name,
-            devices,
-        )?;
-        Ok(Stage::Write(staging.with_hook(self.hook.clone())))
+            layout: placement.layout,
+            tier: self.config.tiers[tier].name.as_str().into(),
+            devices: placement.devices,
+            boot: self.boot,
+            claim,
+        };
+        Staging::create(target, devices, self.hook.clone())
+    }
+
+    /// The devices that hold files of an object that is whole: a new placement would write over them.
+    fn taken(&self, object: &ObjectId) -> Result<BTreeSet<DeviceId>, StoreError> {
+        let edit = self.catalog.edit()?;
+        let (live, doomed) = (edit.object(object)?, edit.doomed_of(object)?);
+        drop(edit);
+        let doomed = doomed
+            .into_iter()
+            .filter(|doomed| doomed.was_published())
+            .map(|doomed| doomed.record);
+        Ok(live
+            .into_iter()
+            .chain(doomed)
+            .filter(|record| self.is_complete(record))
+            .flat_map(|record| record.copies)
+            .flat_map(|copy| copy.devices)
+            .collect())
+    }
+
+    /// Objects that are partly written, or wholly and not yet published, and that nobody writes just now: [`stage`](Self::stage)
+    /// goes on with them. Blocks on the devices.
+    pub fn resumable(&self) -> Vec<Resumable> {
+        let resumable = |(object, partial): (ObjectId, Partial)| Resumable {
+            object,
+            tier: partial.head().tier.clone(),
+            written: partial.written,
+            size: partial.head().layout.size(),
+        };
+        self.partials().map(resumable).collect()
+    }
+
+    /// What nobody has in hand.
+    pub(crate) fn partials(&self) -> impl Iterator<Item = (ObjectId, Partial)> {
+        let devices = self.devices_here();
+        let objects: BTreeSet<_> = devices
+            .iter()
+            .flat_map(|device| files::journals(device))
+            .collect();
+        objects.into_iter().filter_map(move |object| {
+            let _claim = Claim::take(&self.config.state_dir, &object)?;
+            Some((object, Partial::find(&devices, &object)?))
+        })
+    }
+
+    /// The chunk tree of an object that can be resumed, so that nobody need be asked for it.
+    pub fn resumable_tree(&self, object: &ObjectId) -> Option<ChunkTree> {
+        let partial = Partial::find(&self.devices_here(), object)?;
+        partial.head().tree().ok()
+    }
+
+    /// Removes what is written of an object that is not published; what somebody has in hand stays.
+    pub fn discard_staging(&self, object: &ObjectId) -> Result<(), StoreError> {
+        let Some(_claim) = Claim::take(&self.config.state_dir, object) else {
+            return Ok(());
+        };
+        let mut devices = self.devices_here().into_iter();
+        devices.try_for_each(|device| files::remove(device, object))
+    }
+
+    fn devices_here(&self) -> Vec<&Device> {
+        let devices = self.slots.iter().map(|slot| slot.device.as_ref());
+        devices.filter_map(Result::ok).collect()
     }
 
     /// Whether all bytes of an object are stored, as far as names and lengths of its files tell.
     pub fn is_stored(&self, object: &ObjectId) -> Result<bool, StoreError> {
         Ok(self.stored(object)?.is_some())
+    }
+
+    /// Whether a path leads to it.
+    pub(crate) fn is_published(&self, object: &ObjectId) -> Result<bool, StoreError> {
+        Ok(self.catalog.edit()?.object(object)?.is_some())
     }
 
     /// The record of an object whose files are all there, published or doomed.
@@ -191,16 +365,19 @@ impl Store {
     }
 
     fn is_complete(&self, record: &ObjectRecord) -> bool {
-        record.copies.iter().any(|copy| {
-            copy.devices.iter().enumerate().all(|(column, id)| {
-                let Some(device) = self.device(id) else {
-                    return false;
-                };
-                let length =
-                    fs::metadata(device.column_path(&record.object)).map(|column| column.len());
-                length.is_ok_and(|length| length == copy.layout.column_length(column))
-                    && device.sidecar_path(&record.object).exists()
-            })
+        let mut copies = record.copies.iter();
+        copies.any(|copy| self.has_all(&record.object, copy))
+    }
+
+    /// Whether all columns of a copy are here, as far as names and lengths tell.
+    pub(crate) fn has_all(&self, object: &ObjectId, copy: &CopyRecord) -> bool {
+        copy.devices.iter().enumerate().all(|(column, id)| {
+            let Some(device) = self.device(id) else {
+                return false;
+            };
+            let length = fs::metadata(device.column_path(object)).map(|column| column.len());
+            length.is_ok_and(|length| length == copy.layout.column_length(column))
+                && device.sidecar_path(object).exists()
         })
     }
 
@@ -236,8 +413,9 @@ impl Store {
             stripe_width,
             ..
         } = &self.config.tiers[tier];
+        let taken = self.taken(object)?;
         let slots = self.slots.iter().filter(|slot| slot.tier == tier);
-        let looked: Vec<_> = slots.map(|slot| (slot, candidate(slot))).collect();
+        let looked: Vec<_> = slots.map(|slot| (slot, candidate(slot, &taken))).collect();
         let candidates: Vec<_> = looked
             .iter()
             .filter_map(|(_, looked)| looked.as_ref().ok().copied())
@@ -269,27 +447,6 @@ impl Store {
             hook(step);
         }
     }
-
-    /// What lies in `staging/` belongs to nobody: there is only one writer, and it has just begun.
-    fn clear_staging(&self) -> Result<(), StoreError> {
-        for device in self
-            .slots
-            .iter()
-            .filter_map(|slot| slot.device.as_ref().ok())
-        {
-            let staging = device.staging();
-            if device.check_writable().is_err() {
-                continue;
-            }
-            fs::create_dir_all(&staging).map_err(StoreError::io("create", &staging))?;
-            for left in fs::read_dir(&staging).map_err(StoreError::io("read", &staging))? {
-                let left = left.map_err(StoreError::io("read", &staging))?.path();
-                tracing::info!(file = %left.display(), "removing what an interrupted writer left");
-                fs::remove_file(&left).map_err(StoreError::io("remove", &left))?;
-            }
-        }
-        Ok(())
-    }
 }
 
 fn holds_objects(slot: &DeviceSlot) -> bool {
@@ -309,8 +466,14 @@ pub(crate) fn room_bytes(space: &Space) -> u64 {
     }
 }
 
-fn candidate(slot: &DeviceSlot) -> Result<Candidate, String> {
+fn candidate(slot: &DeviceSlot, taken: &BTreeSet<DeviceId>) -> Result<Candidate, String> {
     let device = slot.device.as_ref().map_err(ToString::to_string)?;
+    if taken.contains(&device.id()) {
+        return Err(format!(
+            "device {} holds another copy of it, or one that waits to be unlinked",
+            slot.root.display()
+        ));
+    }
     let space = device
         .check_writable()
         .map_err(|problem| problem.to_string())?;

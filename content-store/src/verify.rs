@@ -183,7 +183,7 @@ fn check(
 }
 
 /// One group's buffer for direct reads.
-struct AlignedBuffer {
+pub(crate) struct AlignedBuffer {
     bytes: Vec<u8>,
     start: usize,
 }
@@ -198,7 +198,7 @@ impl Default for AlignedBuffer {
 
 impl AlignedBuffer {
     /// Reads `length` bytes, asking for whole blocks: the end of the file makes the last read short.
-    fn read(&mut self, file: &File, offset: u64, length: usize) -> io::Result<&[u8]> {
+    pub(crate) fn read(&mut self, file: &File, offset: u64, length: usize) -> io::Result<&[u8]> {
         let asked = length.next_multiple_of(DIRECT_ALIGNMENT);
         let buffer = &mut self.bytes[self.start..self.start + asked];
         let mut filled = 0;
@@ -216,5 +216,10 @@ impl AlignedBuffer {
             }
         }
         Ok(&buffer[..length])
+    }
+
+    /// What was read last, as far as `length`.
+    pub(crate) fn filled(&self, length: usize) -> &[u8] {
+        &self.bytes[self.start..self.start + length]
     }
 }

@@ -123,6 +123,10 @@ fn a_killed_writer_leaves_the_old_or_the_new_state() {
         );
         let generation = store.generation().unwrap();
         store.reap(generation).unwrap();
+        // what can be resumed is not wanted any more
+        for resumable in store.resumable() {
+            store.discard_staging(&resumable.object).unwrap();
+        }
         check_files(&appliance, &appliance.snapshot(), step);
         drop(store);
         rebuild(&appliance.config(), 0, |_| ()).unwrap();

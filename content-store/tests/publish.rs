@@ -177,7 +177,7 @@ fn bytes_that_are_not_the_object_are_refused_after_one_group() {
     staging
         .copy_from(&original[MIB as usize..], |_| ())
         .unwrap();
-    drop(staging.seal().unwrap());
+    staging.seal().unwrap().discard();
     for (wrong, what) in [
         (&original[..MIB as usize], "short"),
         (&[&original[..], b"x"].concat(), "long"),
@@ -191,6 +191,7 @@ fn bytes_that_are_not_the_object_are_refused_after_one_group() {
             matches!(refused, StoreError::WrongLength { .. }),
             "{what}: {refused}"
         );
+        staging.discard();
     }
     assert!(appliance.files().is_empty(), "staging is empty again");
 }
@@ -229,6 +230,9 @@ fn what_cannot_be_published_is_refused_and_leaves_nothing() {
         store.stage(ChunkTree::of(b""), "tape"),
         Err(StoreError::UnknownTier { .. })
     ));
+    for seed in [2, 3] {
+        store.discard_staging(&id(&bytes(seed, 10))).unwrap();
+    }
     assert_eq!((appliance.snapshot(), appliance.files()), before);
 }
 

@@ -145,7 +145,8 @@ pub fn content(store: &Store, bytes: &[u8], tier: &str) -> Content {
     match store.stage(ChunkTree::of(bytes), tier).unwrap() {
         Stage::Stored(object) => Content::Stored(object),
         Stage::Write(mut staging) => {
-            staging.copy_from(bytes, |_| ()).unwrap();
+            let rest = &bytes[staging.written() as usize..];
+            staging.copy_from(rest, |_| ()).unwrap();
             Content::Sealed(staging.seal().unwrap())
         }
     }

@@ -77,7 +77,7 @@ impl Batch {
 
 fn root_of(content: &Content) -> Root {
     match content {
-        Content::Sealed(sealed) => Root(sealed.object().0),
+        Content::Sealed(sealed) | Content::Moved(sealed) => Root(sealed.object().0),
         Content::Stored(object) => Root(object.0),
     }
 }

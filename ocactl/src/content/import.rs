@@ -218,7 +218,7 @@ impl Import<'_> {
             self.report.stored_before += 1;
             return Ok(Content::Stored(tree.object()));
         }
-        let mut staging = match self.store.stage(tree, self.tier)? {
+        let mut staging = match self.store.stage_anew(tree, self.tier)? {
             Stage::Stored(object) => {
                 self.report.stored_before += 1;
                 return Ok(Content::Stored(object));
