@@ -128,8 +128,9 @@ pub const CONTROL_SILENCE: Duration = Duration::from_secs(30);
 /// For a whole signed document: 256 MiB at 3 Mbit/s.
 pub const DOCUMENT_WAIT: Duration = Duration::from_secs(900);
 
-/// How often a manifest is asked for outside the window, for urgent objects.
-pub const CONTACT_OUTSIDE: Duration = Duration::from_secs(3600);
+/// Outside the window a manifest is asked for every so many `fill.takedown_interval`, for urgent objects: an unchanged one costs one
+/// answer without a body.
+pub const CONTACTS_OUTSIDE: u32 = 3;
 
 /// A control endpoint that does not answer is asked again at the latest after this.
 pub const CONTACT_RETRY_MAX: Duration = Duration::from_secs(60);
@@ -160,6 +161,9 @@ pub const TAKEDOWN_AGAIN: Duration = Duration::from_secs(2);
 
 /// A plan of which nothing could be done is made anew after this.
 pub const PLAN_AGAIN: Duration = Duration::from_secs(30);
+
+/// The same while somebody else writes, as `ocactl content import`.
+pub const LOCK_AGAIN: Duration = Duration::from_secs(5);
 
 /// A plan is looked over after this: devices may have come, or gone.
 pub const PLAN_AGE: Duration = Duration::from_secs(300);

@@ -1,14 +1,17 @@
 //! What may be done now, how fast, and how much of it today.
 
+use std::collections::{HashMap, HashSet};
 use std::time::Instant;
 
-use super::follow::Filling;
+use protocol::root::Root;
+
+use super::follow::{Filling, Reserved};
 use super::hours::site_offset;
 use super::planning::Planned;
 use super::{Agent, Mode};
 use crate::guard;
 use crate::limits::PLAN_AGAIN;
-use crate::planner::{Allowance, Evict};
+use crate::planner::{Allowance, Amount, Evict, Plan};
 use crate::state::Ledger;
 use crate::window::{Decision, Reason};
 
@@ -50,7 +53,7 @@ impl Agent {
     }
 
     pub(super) fn may_go_on(&self, decision: &Decision, filling: &Filling) -> bool {
-        let allowed = if filling.urgent_only {
+        let allowed = if filling.urgent.is_some() {
             decision.urgent()
         } else {
             decision.open
@@ -65,7 +68,7 @@ impl Agent {
             return Allowance::All(self.budget(decision));
         }
         let day = fill.map_or(0, |fill| fill.urgent_per_day.bytes());
-        Allowance::Urgent(day.saturating_sub(self.book.ledger.urgent_bytes))
+        Allowance::Urgent(day.saturating_sub(self.today().urgent_bytes))
     }
 
     /// Bytes until the window closes.
@@ -78,37 +81,44 @@ impl Agent {
         (self.means.limiter.rate() / 8).saturating_mul(seconds)
     }
 
-    /// Puts into the ledger what is about to be done; the evictions that the day allows.
-    pub(super) async fn charge(&mut self, planned: &Planned) -> Option<Vec<Evict>> {
+    /// Puts into the ledger what is about to be done; the part of the plan that the day allows.
+    pub(super) async fn charge(&mut self, planned: &Planned) -> Option<Part> {
         let mut ledger = self.today();
         let accepted = self.book.intent.accepts(planned.believed.serial());
-        let fill = self.config.fill.as_ref()?;
-        let mut left = match accepted {
+        let share = self.config.fill.as_ref()?.max_evict_per_day;
+        let left = match accepted {
             true => u64::MAX,
-            false => guard::evictable_today(
-                planned.held.bytes,
-                ledger.evicted_bytes,
-                fill.max_evict_per_day,
-            ),
+            false => guard::evictable_today(planned.held.bytes, ledger.evicted_bytes, share),
         };
-        let allowed = planned.plan.evict.iter().take_while(|evict| {
-            let fits = evict.size <= left;
-            left = left.saturating_sub(evict.size);
-            fits
-        });
-        let evict: Vec<Evict> = allowed.copied().collect();
-        ledger.evicted_bytes += evict.iter().map(|evict| evict.size).sum::<u64>();
+        let part = Part::of(&planned.plan, left);
+        self.following.waiting_evictions = part.waiting_evictions;
+        ledger.evicted_bytes += part.evict.iter().map(|evict| evict.size).sum::<u64>();
         if matches!(planned.allowance, Allowance::Urgent(_)) {
             ledger.urgent_bytes += planned.totals().fetch_bytes;
         }
-        if ledger != self.book.ledger
-            && let Err(problem) = self.book.charge(ledger).await
-        {
-            tracing::error!("nothing is evicted: {problem}");
+        if let Err(problem) = self.book.charge(ledger).await {
+            tracing::error!("nothing is evicted or fetched: {problem}");
             self.following.replan_at = Some(Instant::now() + PLAN_AGAIN);
             return None;
         }
-        Some(evict)
+        Some(part)
+    }
+
+    /// Takes back from the ledger what was reserved for urgent objects and has not come.
+    pub(super) async fn settle(&mut self, reserved: Reserved) {
+        let came = self.came().saturating_sub(reserved.came);
+        let mut ledger = self.today();
+        let back = reserved.bytes.saturating_sub(came);
+        ledger.urgent_bytes = ledger.urgent_bytes.saturating_sub(back);
+        if let Err(problem) = self.book.charge(ledger).await {
+            tracing::error!("too much is counted as urgent today: {problem}");
+        }
+    }
+
+    /// Bytes that came from all sources.
+    pub(super) fn came(&self) -> u64 {
+        let sources = self.means.sources.iter().flat_map(|sources| sources.all());
+        sources.map(|source| source.counts().bytes()).sum()
     }
 
     /// The ledger of this civil day.
@@ -116,5 +126,44 @@ impl Agent {
         let mut ledger = self.book.ledger.clone();
         ledger.turn_to(&self.settings.day(self.clock.now));
         ledger
+    }
+}
+
+/// The part of a plan that a day allows.
+pub(super) struct Part {
+    pub(super) evict: Vec<Evict>,
+    /// Fetches that wait, because the room for them is not made today.
+    pub(super) waiting_fetches: HashSet<Root>,
+    waiting_evictions: Amount,
+}
+
+impl Part {
+    /// With evictions of `left` bytes at most. The last fetches of a tier wait for the others.
+    fn of(plan: &Plan, mut left: u64) -> Self {
+        let fitting = plan.evict.iter().take_while(|evict| {
+            let fits = evict.size <= left;
+            left = left.saturating_sub(evict.size);
+            fits
+        });
+        let (evict, waiting) = plan.evict.split_at(fitting.count());
+        let mut missing: HashMap<usize, u64> = HashMap::new();
+        for evict in waiting {
+            *missing.entry(evict.tier).or_default() += evict.size;
+        }
+        let wait = plan.fetch.iter().rev().filter(|fetch| {
+            let missing = missing.entry(fetch.tier).or_default();
+            std::mem::replace(missing, missing.saturating_sub(fetch.size)) > 0
+        });
+        Self {
+            waiting_fetches: wait.map(|fetch| fetch.root).collect(),
+            waiting_evictions: Plan::amount(waiting.iter().map(|evict| evict.size)),
+            evict: evict.to_vec(),
+        }
+    }
+
+    /// Whether it leaves nothing of the plan.
+    pub(super) fn is_nothing(&self, plan: &Plan) -> bool {
+        let fetches = plan.fetch.len() - self.waiting_fetches.len();
+        self.evict.is_empty() && plan.publish.is_empty() && fetches == 0
     }
 }

@@ -8,7 +8,7 @@ use protocol::manifest::{Manifest, Serial, Tombstones};
 use super::follow::Event;
 use super::{Agent, jittered, note};
 use crate::control::{Answer, ContactError, ControlEndpoint, Document};
-use crate::limits::{CONTACT_OUTSIDE, CONTACT_RETRY_MAX};
+use crate::limits::{CONTACT_RETRY_MAX, CONTACTS_OUTSIDE};
 use crate::manifest::{Judge, Refusal};
 use crate::{retry, takedown, window};
 
@@ -143,13 +143,15 @@ impl Agent {
     }
 
     fn manifest_interval(&self, open: bool) -> Duration {
-        let configured = self.config.fill.as_ref();
-        let inside = configured.map_or(CONTACT_OUTSIDE, |fill| fill.manifest_interval.duration());
-        if open {
-            inside
-        } else {
-            CONTACT_OUTSIDE.max(inside)
+        match &self.config.fill {
+            Some(fill) if open => fill.manifest_interval.duration(),
+            _ => CONTACTS_OUTSIDE * self.takedown_interval(),
         }
+    }
+
+    fn takedown_interval(&self) -> Duration {
+        let fill = self.config.fill.as_ref();
+        fill.map_or(TAKEDOWN_INTERVAL, |fill| fill.takedown_interval.duration())
     }
 
     /// What came of asking for a manifest.
@@ -173,8 +175,11 @@ impl Agent {
         self.counters
             .contacted(Document::Manifest, arrived.is_ok(), self.clock.seconds());
         note(&mut self.contacts.last, self.clock.seconds(), problem);
-        let open = self.contacts.was_open;
-        let interval = self.manifest_interval(open);
+        let mut interval = self.manifest_interval(self.contacts.was_open);
+        if matches!(arrived, Err(Failed::Refused(_))) {
+            // It comes whole each time.
+            interval = interval.max(self.manifest_interval(true));
+        }
         // A refused one is no reason to ask more often.
         let worked = !matches!(arrived, Err(Failed::Contact(_)));
         self.contacts.manifest.answered(worked, interval);
@@ -189,8 +194,7 @@ impl Agent {
         &mut self,
         arrived: Result<Arrived<Tombstones>, Failed>,
     ) -> Option<(Box<Tombstones>, Vec<u8>)> {
-        let fill = self.config.fill.as_ref();
-        let interval = fill.map_or(TAKEDOWN_INTERVAL, |fill| fill.takedown_interval.duration());
+        let interval = self.takedown_interval();
         if let Err(failed) = &arrived {
             tracing::warn!("tombstones: {failed}");
         }

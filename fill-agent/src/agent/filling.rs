@@ -15,12 +15,13 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
+use super::allowed::Part;
 use super::planning::Planned;
 use crate::daemon::Daemon;
 use crate::fetch::{Failure, Fill, Job, Outcome};
 use crate::limits::{FLUSH_LOOK, OUTCOMES_WAITING, REAP_AGAIN, REAP_PATIENCE};
 use crate::metrics::Counters;
-use crate::planner::{Entries, Evict};
+use crate::planner::Entries;
 use crate::publish::{NotDone, Publisher, Whom};
 use crate::source::Wanted;
 
@@ -28,8 +29,8 @@ use crate::source::Wanted;
 pub(super) struct Work {
     pub(super) config: Arc<Config>,
     pub(super) planned: Arc<Planned>,
-    /// Those of the plan's evictions that the day allows. They are in the ledger already.
-    pub(super) evict: Vec<Evict>,
+    /// What the day allows of it. It is in the ledger already.
+    pub(super) part: Part,
     pub(super) fill: Fill,
     pub(super) publisher: Publisher,
     pub(super) daemon: Daemon,
@@ -95,21 +96,22 @@ impl Work {
     }
 
     async fn evict(&self, ended: &mut Ended) -> Result<(), NotDone> {
-        if self.evict.is_empty() {
+        let evict = &self.part.evict;
+        if evict.is_empty() {
             return Ok(());
         }
-        let roots: HashSet<Root> = self.evict.iter().map(|evict| evict.root).collect();
+        let roots: HashSet<Root> = evict.iter().map(|evict| evict.root).collect();
         let removed = self.publisher.remove(Whom::Evicted(roots)).await?;
-        let bytes: u64 = self.evict.iter().map(|evict| evict.size).sum();
+        let bytes: u64 = evict.iter().map(|evict| evict.size).sum();
         tracing::info!(
-            objects = self.evict.len(),
+            objects = evict.len(),
             bytes,
             paths = removed.paths,
             "evicted"
         );
         self.counters
             .evicted_objects
-            .fetch_add(self.evict.len() as u64, Relaxed);
+            .fetch_add(evict.len() as u64, Relaxed);
         self.counters.evicted_bytes.fetch_add(bytes, Relaxed);
         ended.progressed = true;
         self.reload().await;
@@ -142,7 +144,7 @@ impl Work {
                         let bytes = job.wanted.size;
                         publishing.spawn(async move { published.await.map(|_| bytes) });
                     }
-                    Some(Outcome::Failed { job, failure }) => failed(ended, &job, failure),
+                    Some(Outcome::Failed { job, failure }) => self.failed(ended, &job, failure),
                     None => break,
                 },
                 Some(published) = publishing.join_next() => self.note(ended, published.ok()),
@@ -182,6 +184,19 @@ impl Work {
         }
     }
 
+    fn failed(&self, ended: &mut Ended, job: &Job, failure: Failure) {
+        ended.failed += 1;
+        tracing::warn!(path = &*job.wanted.path, %failure, "not fetched");
+        if let Failure::Store(error) = failure {
+            let not_done = NotDone::from(error);
+            if not_done.is_locked {
+                // The others would find the same.
+                self.cancelled.cancel();
+            }
+            ended.not_done = Some(not_done);
+        }
+    }
+
     async fn reload(&self) {
         if let Err(error) = self.daemon.reload().await {
             tracing::debug!(%error, "the daemon was not told of new content");
@@ -190,7 +205,10 @@ impl Work {
 
     fn jobs(&self) -> Vec<Job> {
         let plan = &self.planned.plan;
-        let jobs = plan.fetch.iter().filter_map(|fetch| {
+        let waiting = &self.part.waiting_fetches;
+        let fetches = plan.fetch.iter();
+        let allowed = fetches.filter(|fetch| !waiting.contains(&fetch.root));
+        let jobs = allowed.filter_map(|fetch| {
             let entry = plan.entries(&fetch.entries, self.planned.wanted()).next()?;
             Some(Job {
                 wanted: Wanted {
@@ -217,14 +235,6 @@ impl Work {
             modified_s: entry.modified,
         });
         paths.collect()
-    }
-}
-
-fn failed(ended: &mut Ended, job: &Job, failure: Failure) {
-    ended.failed += 1;
-    tracing::warn!(path = &*job.wanted.path, %failure, "not fetched");
-    if let Failure::Store(error) = failure {
-        ended.not_done = Some(error.into());
     }
 }
 

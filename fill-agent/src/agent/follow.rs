@@ -17,6 +17,7 @@ use super::book::Believed;
 use super::contact::{Arrived, Failed};
 use super::filling::{self, Done, Ended};
 use super::judging::Thought;
+use crate::planner::Amount;
 use crate::publish::{NotDone, Removed};
 
 /// What came of something that ran beside the loop.
@@ -52,6 +53,8 @@ pub(super) struct Following {
     /// Rounds in a row that ended with failures and without progress.
     pub(super) fruitless: u32,
     pub(super) failed: u64,
+    /// Evictions of the plan that wait for another day.
+    pub(super) waiting_evictions: Amount,
     /// The token for sources, as it was read last.
     pub(super) token: Option<String>,
     pub(super) is_reading_token: bool,
@@ -61,7 +64,16 @@ pub(super) struct Following {
 pub(super) struct Filling {
     pub(super) cancelled: CancellationToken,
     pub(super) roots: HashSet<Root>,
-    pub(super) urgent_only: bool,
+    /// Of a fill outside the window.
+    pub(super) urgent: Option<Reserved>,
+}
+
+/// What the ledger was charged with for urgent objects, to be put right in the end.
+#[derive(Clone, Copy)]
+pub(super) struct Reserved {
+    pub(super) bytes: u64,
+    /// Bytes that had come from all sources before.
+    pub(super) came: u64,
 }
 
 impl Default for Following {
@@ -82,6 +94,7 @@ impl Default for Following {
             plan_problem: None,
             fruitless: 0,
             failed: 0,
+            waiting_evictions: Amount::default(),
             token: None,
             is_reading_token: false,
         }
@@ -128,7 +141,7 @@ impl Agent {
                 }
             }
             Event::Thought(thought) => self.thought(*thought).await,
-            Event::Filled(ended) => self.filled(ended),
+            Event::Filled(ended) => self.filled(ended).await,
             Event::TakedownWaits(problem) => self.following.takedown_problem = problem,
             Event::TakenDown(serial, removed, reaped) => self.taken_down(serial, removed, reaped),
             Event::Reaped(not_done) => {

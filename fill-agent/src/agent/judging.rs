@@ -13,7 +13,7 @@ use super::planning::{Planned, Task};
 use super::{Agent, orders};
 use crate::guard::{self, Question, Verdict};
 use crate::limits::{PLAN_AGAIN, PLAN_AGE};
-use crate::planner::Allowance;
+use crate::planner::{Allowance, Amount};
 use crate::state::StateProblem;
 use crate::state::sealed::Note;
 use crate::window::Decision;
@@ -103,6 +103,7 @@ impl Agent {
                 let in_force = self.book.in_force.as_ref();
                 if in_force.is_some_and(|in_force| Arc::ptr_eq(in_force, &planned.believed)) {
                     self.following.done = Arc::default();
+                    self.following.waiting_evictions = Amount::default();
                     self.following.reap_due |= planned.doomed > 0;
                     self.planned = Some(planned);
                 }

@@ -6,12 +6,13 @@ use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::Agent;
+use super::allowed::Part;
 use super::filling::{self, Ended, Work};
-use super::follow::{Event, Filling};
+use super::follow::{Event, Filling, Reserved};
 use super::planning::Planned;
 use crate::fetch::Fill;
-use crate::limits::PLAN_AGAIN;
-use crate::planner::{Allowance, Evict};
+use crate::limits::{LOCK_AGAIN, PLAN_AGAIN};
+use crate::planner::Allowance;
 use crate::source::{Credentials, Settings, Sources};
 use crate::window::Decision;
 
@@ -37,10 +38,15 @@ impl Agent {
         let Some(sources) = self.sources(&planned) else {
             return;
         };
-        let Some(evict) = self.charge(&planned).await else {
+        let Some(part) = self.charge(&planned).await else {
             return;
         };
-        self.begin(planned, sources, evict);
+        if part.is_nothing(&planned.plan) {
+            planned.start();
+            self.following.fruitless += 1;
+            return;
+        }
+        self.begin(planned, sources, part);
     }
 
     fn may_begin(&self, planned: &Planned, decision: &Decision) -> bool {
@@ -50,20 +56,23 @@ impl Agent {
         }
     }
 
-    fn begin(&mut self, planned: Arc<Planned>, sources: Sources, evict: Vec<Evict>) {
+    fn begin(&mut self, planned: Arc<Planned>, sources: Sources, part: Part) {
         planned.start();
         let cancelled = CancellationToken::new();
         self.following.filling = Some(Filling {
             cancelled: cancelled.clone(),
             roots: filling::roots(&planned),
-            urgent_only: matches!(planned.allowance, Allowance::Urgent(_)),
+            urgent: matches!(planned.allowance, Allowance::Urgent(_)).then(|| Reserved {
+                bytes: planned.totals().fetch_bytes,
+                came: self.came(),
+            }),
         });
         self.following.store_used = true;
         let work = Work {
             config: Arc::clone(&self.config),
             fill: self.fetches(sources),
             planned,
-            evict,
+            part,
             publisher: self.publisher.clone(),
             daemon: self.daemon.clone(),
             counters: Arc::clone(&self.counters),
@@ -130,16 +139,25 @@ impl Agent {
         });
     }
 
-    pub(super) fn filled(&mut self, ended: Ended) {
-        self.following.filling = None;
+    pub(super) async fn filled(&mut self, ended: Ended) {
+        let Some(filling) = self.following.filling.take() else {
+            return;
+        };
+        if let Some(reserved) = filling.urgent {
+            self.settle(reserved).await;
+        }
         self.following.failed = ended.failed;
         self.following.store_problem = ended.not_done;
         let is_clean = ended.failed == 0 && self.following.store_problem.is_none();
-        let again = match ended.progressed {
+        let locked_out = self.following.store_problem.as_ref();
+        let locked_out = locked_out.is_some_and(|problem| problem.is_locked);
+        let goes_on = ended.progressed || (filling.cancelled.is_cancelled() && !locked_out);
+        let again = match goes_on {
             true => Duration::ZERO,
+            false if locked_out => LOCK_AGAIN,
             false => PLAN_AGAIN,
         };
-        self.following.fruitless = match ended.progressed {
+        self.following.fruitless = match goes_on {
             true => 0,
             false => self.following.fruitless + 1,
         };

@@ -86,6 +86,9 @@ impl Agent {
             return (Activity::Waiting, "a plan is being made".to_owned());
         };
         let totals = planned.totals();
+        if let Some(why) = self.evictions_wait() {
+            return (Activity::Waiting, why);
+        }
         if planned.has_work() || planned.plan.later.objects > 0 {
             let failures = match self.following.failed {
                 0 => String::new(),
@@ -111,6 +114,17 @@ impl Agent {
                 planned.believed.serial()
             ),
         )
+    }
+
+    fn evictions_wait(&self) -> Option<String> {
+        let waiting = self.following.waiting_evictions;
+        let share = self.config.fill.as_ref()?.max_evict_per_day;
+        (waiting.objects > 0).then(|| {
+            format!(
+                "{} objects of {} bytes are to be evicted, and fill.max_evict_per_day of {share} allows no more of them today; fetches wait for their room. `ocactl fill plan` shows both",
+                waiting.objects, waiting.bytes
+            )
+        })
     }
 
     fn filling(&self, decision: &Decision) -> (Activity, String) {
