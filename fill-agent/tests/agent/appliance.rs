@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use content_store::catalog::CatalogReader;
 use content_store::device::{self, InitOptions};
+use protocol::config::Config;
 use protocol::fill::{Request, Response, Status};
 use protocol::operator;
 use tempfile::TempDir;
@@ -79,6 +80,10 @@ impl Appliance {
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
+    }
+
+    pub(crate) fn config(&self) -> Config {
+        protocol::config::load(&self.path("oca.toml")).unwrap()
     }
 
     fn command(&self) -> Command {
@@ -202,6 +207,13 @@ impl Running<'_> {
         line.unwrap_or_else(|| panic!("{sample} is not in {page}"))
             .parse()
             .unwrap()
+    }
+
+    /// Has it read its configuration again.
+    pub(crate) fn hang_up(&self) {
+        let process = self.child.id().to_string();
+        let status = Command::new("kill").args(["-HUP", &process]).status();
+        assert!(status.unwrap().success());
     }
 
     pub(crate) fn kill(mut self) {

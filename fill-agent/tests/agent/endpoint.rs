@@ -27,6 +27,7 @@ struct Shelf {
     objects: HashMap<String, Vec<u8>>,
     sent_bytes: u64,
     is_down: bool,
+    is_held_back: bool,
 }
 
 /// What is sent as a document.
@@ -136,6 +137,16 @@ impl Endpoint {
         self.shelf().is_down = is_down;
     }
 
+    /// Holds all bytes of objects back, or not any more.
+    pub(crate) fn hold_back(&self, is_held_back: bool) {
+        self.shelf().is_held_back = is_held_back;
+    }
+
+    /// Gives these bytes for that object.
+    pub(crate) fn lie(&self, about: &Wanted, bytes: Vec<u8>) {
+        self.shelf().objects.insert(about.root.to_string(), bytes);
+    }
+
     pub(crate) fn sent_bytes(&self) -> u64 {
         self.shelf().sent_bytes
     }
@@ -199,6 +210,9 @@ async fn bytes(
     Path(root): Path<String>,
     headers: HeaderMap,
 ) -> Response {
+    while endpoint.shelf().is_held_back {
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
     let mut shelf = endpoint.shelf();
     if shelf.is_down {
         return StatusCode::INTERNAL_SERVER_ERROR.into_response();
@@ -213,7 +227,9 @@ async fn bytes(
         .to_owned();
     let (first, last) = range.split_once('-').unwrap();
     let (first, last): (usize, usize) = (first.parse().unwrap(), last.parse().unwrap());
-    let piece = object[first..=last].to_vec();
+    let Some(piece) = object.get(first..=last).map(<[u8]>::to_vec) else {
+        return StatusCode::RANGE_NOT_SATISFIABLE.into_response();
+    };
     let content_range = format!("bytes {first}-{last}/{}", object.len());
     shelf.sent_bytes += piece.len() as u64;
     let head = [

@@ -3,7 +3,10 @@
 #![allow(clippy::unwrap_used, reason = "a test ends with a panic")]
 
 mod appliance;
+mod beside;
 mod endpoint;
+mod hostile;
+mod limits;
 
 use appliance::Appliance;
 use endpoint::{Endpoint, key, manifest};

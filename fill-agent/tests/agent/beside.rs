@@ -1,0 +1,86 @@
+//! The agent beside the daemon: what is published is served at once, what is taken down is not, and the daemon knows of the agent.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
+
+use protocol::fill::Activity;
+use protocol::operator::{self, Request, Response};
+use protocol::status::{ListenerPurpose, Status};
+
+use super::appliance::{Appliance, eventually};
+use super::endpoint::{Endpoint, manifest};
+use super::{content, objects};
+
+/// The daemon itself, on a thread until the process ends.
+fn start_daemon(appliance: &Appliance) {
+    let (config, path) = (appliance.config(), appliance.path("oca.toml"));
+    std::thread::spawn(move || oca_daemon::daemon::run(config, path).unwrap());
+}
+
+fn ask(appliance: &Appliance) -> Option<Status> {
+    let mut stream = UnixStream::connect(appliance.config().daemon_socket()).ok()?;
+    stream.write_all(&operator::encode(&Request::Status)).ok()?;
+    let mut line = Vec::new();
+    BufReader::new(stream).read_until(b'\n', &mut line).ok()?;
+    match operator::decode(&line).ok()? {
+        Response::Status(status) => Some(*status),
+        _ => None,
+    }
+}
+
+fn get(from: SocketAddr, path: &str) -> Vec<u8> {
+    let mut stream = TcpStream::connect(from).unwrap();
+    write!(
+        stream,
+        "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    )
+    .unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).unwrap();
+    answer
+}
+
+#[test]
+fn what_is_published_is_served_within_a_second_and_what_is_taken_down_is_not() {
+    let endpoint = Endpoint::start();
+    let appliance = Appliance::new(&endpoint);
+    appliance.configure(&endpoint, |text| {
+        let workers = "[workers]\ncount = 1\nmemory = \"4 MiB\"\nin_flight = \"64 MiB\"\n";
+        text.replace(
+            "[control]",
+            &format!("admin = \"127.0.0.1:0\"\n{workers}[control]"),
+        )
+    });
+    start_daemon(&appliance);
+    let status = eventually("the daemon answers", || ask(&appliance));
+    let listeners = status.listeners.iter();
+    let mut http = listeners.filter(|listener| listener.purpose == ListenerPurpose::Http);
+    let http = http.next().unwrap().address;
+    let wanted = objects(&endpoint, 1..3);
+    endpoint.offer(&manifest(1, wanted.clone()));
+    let agent = appliance.run();
+    agent.open();
+    eventually("published", || {
+        (appliance.published().len() == 2).then_some(())
+    });
+    let published = Instant::now();
+    eventually("served", || {
+        let answer = get(http, "/1.mp4");
+        answer.starts_with(b"HTTP/1.1 200").then_some(())
+    });
+    assert!(published.elapsed() < Duration::from_secs(1));
+    assert!(get(http, "/1.mp4").ends_with(&content(1, 600_000)));
+
+    eventually("the daemon is told", || {
+        let fill = ask(&appliance)?.fill?;
+        (fill.activity == Activity::Complete && fill.why.contains("manifest 1.1")).then_some(())
+    });
+    endpoint.take_down(1, &[&wanted[0]]);
+    eventually("taken down", || {
+        let answer = get(http, "/1.mp4");
+        answer.starts_with(b"HTTP/1.1 404").then_some(())
+    });
+    assert!(get(http, "/2.mp4").starts_with(b"HTTP/1.1 200"));
+}

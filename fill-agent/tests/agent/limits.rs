@@ -1,0 +1,174 @@
+//! Room, the writer lock, the hours, the day's evictions, the rate: what bounds a fill, and that it says so.
+
+use content_store::Store;
+use fill_agent::survey;
+use jiff::{Timestamp, ToSpan};
+use protocol::fill::Activity;
+use protocol::manifest::Wanted;
+
+use super::appliance::{Appliance, eventually};
+use super::endpoint::{Endpoint, manifest};
+use super::{content, objects, paths};
+
+#[test]
+fn what_does_not_fit_is_said_and_the_rest_comes() {
+    let endpoint = Endpoint::start();
+    let appliance = Appliance::new(&endpoint);
+    let good = objects(&endpoint, 0..3);
+    let giants = (0..64).map(|seed| Wanted {
+        size: 4 << 40,
+        ..endpoint.object(&format!("/giant{seed}"), content(100 + seed, 10))
+    });
+    let wanted: Vec<Wanted> = giants.chain(good.clone()).collect();
+    endpoint.offer(&manifest(1, wanted));
+    let agent = appliance.run();
+    agent.open();
+    let status = agent.until("complete", |status| status.activity == Activity::Complete);
+    assert_eq!(status.progress.objects_without_room, 64);
+    assert!(
+        status.why.contains("64 objects of") && status.why.contains("no room"),
+        "{}",
+        status.why
+    );
+    assert_eq!(appliance.published(), paths(&good));
+}
+
+#[test]
+fn another_writer_is_named_and_waited_for() {
+    let endpoint = Endpoint::start();
+    let appliance = Appliance::new(&endpoint);
+    let wanted = objects(&endpoint, 0..3);
+    let other = Store::open(survey::store_config(&appliance.config())).unwrap();
+    endpoint.offer(&manifest(1, wanted.clone()));
+    let agent = appliance.run();
+    agent.open();
+    let process = std::process::id().to_string();
+    let status = agent.until("it is named", |status| status.why.contains(&process));
+    assert_eq!(status.activity, Activity::Blocked, "{}", status.why);
+    drop(other);
+    agent.until("complete", |status| status.activity == Activity::Complete);
+    assert_eq!(appliance.published(), paths(&wanted));
+}
+
+#[test]
+fn a_takedown_stops_the_fetch_of_what_it_names() {
+    let endpoint = Endpoint::start();
+    let appliance = Appliance::new(&endpoint);
+    let wanted = objects(&endpoint, 0..4);
+    endpoint.offer(&manifest(1, wanted.clone()));
+    endpoint.hold_back(true);
+    let agent = appliance.run();
+    agent.open();
+    agent.until("all are being fetched", |status| {
+        status.transfers.len() == 4
+    });
+    endpoint.take_down(1, &[&wanted[0]]);
+    agent.until("it is not fetched any more", |status| {
+        status.transfers.len() == 3
+    });
+    endpoint.hold_back(false);
+    agent.until("complete", |status| status.activity == Activity::Complete);
+    assert_eq!(appliance.published(), paths(&wanted[1..]));
+}
+
+#[test]
+fn outside_the_window_urgent_objects_come_and_what_came_is_counted() {
+    let endpoint = Endpoint::start();
+    let appliance = Appliance::new(&endpoint);
+    let hour = |hours: i64| {
+        (Timestamp::now() + hours.hours())
+            .strftime("%H:00")
+            .to_string()
+    };
+    let window = format!("window = \"{}-{}\"", hour(8), hour(12));
+    appliance.configure(&endpoint, |text| {
+        text.replace("window = \"00:00-12:00\"", &window)
+    });
+    let ordinary = objects(&endpoint, 0..3);
+    let urgent = Wanted {
+        urgent: true,
+        ..objects(&endpoint, 4..5).remove(0)
+    };
+    let both = [&ordinary[..], std::slice::from_ref(&urgent)].concat();
+    let counted = || -> u64 {
+        let text = std::fs::read(appliance.path("state/fill/ledger.json")).unwrap_or_default();
+        let ledger: Option<serde_json::Value> = serde_json::from_slice(&text).ok();
+        ledger.map_or(0, |ledger| find(&ledger, "urgent_bytes"))
+    };
+    endpoint.offer(&manifest(1, both.clone()));
+    endpoint.hold_back(true);
+    let agent = appliance.run();
+    agent.until("it is asked for", |status| status.transfers.len() == 1);
+    assert_eq!(counted(), urgent.size);
+    endpoint.offer(&manifest(2, ordinary.clone()));
+    // A chunk tree may have come.
+    eventually("no object came", || (counted() < 1000).then_some(()));
+    endpoint.hold_back(false);
+    endpoint.offer(&manifest(3, both));
+    eventually("the urgent one", || {
+        (appliance.published() == paths(std::slice::from_ref(&urgent))).then_some(())
+    });
+    let status = agent.until("closed", |status| status.activity == Activity::Closed);
+    assert!(!status.window_open);
+    assert!((urgent.size..urgent.size + 2000).contains(&counted()));
+    assert_eq!(appliance.published().len(), 1);
+}
+
+fn find(value: &serde_json::Value, key: &str) -> u64 {
+    match value {
+        serde_json::Value::Object(map) => match map.get(key) {
+            Some(found) => found.as_u64().unwrap(),
+            None => map.values().map(|value| find(value, key)).sum(),
+        },
+        _ => 0,
+    }
+}
+
+#[test]
+fn evictions_stop_at_the_bound_of_a_day_and_why_says_so() {
+    let endpoint = Endpoint::start();
+    let appliance = Appliance::new(&endpoint);
+    let wanted: Vec<Wanted> = (0..10)
+        .map(|seed| endpoint.object(&format!("/{seed}"), content(seed, 100_000)))
+        .collect();
+    endpoint.offer(&manifest(1, wanted));
+    let agent = appliance.run();
+    agent.open();
+    agent.until("complete", |status| status.activity == Activity::Complete);
+    assert_eq!(appliance.published().len(), 10);
+    // The file system is fuller than that, so all should go.
+    let marks =
+        "[fill]\nhigh_watermark = \"2 %\"\nlow_watermark = \"1 %\"\nmax_evict_per_day = \"25 %\"\n";
+    appliance.configure(&endpoint, |text| text.replace("[fill]\n", marks));
+    agent.hang_up();
+    let status = agent.until("the bound is named", |status| {
+        status.why.contains("fill.max_evict_per_day of 25 %")
+    });
+    assert_eq!(status.activity, Activity::Waiting, "{}", status.why);
+    assert!(
+        status.why.contains("8 objects of 800000 bytes"),
+        "{}",
+        status.why
+    );
+    assert_eq!(appliance.published().len(), 8);
+    assert_eq!(agent.metric("oca_fill_evicted_objects_total"), 2.0);
+}
+
+#[test]
+fn sighup_takes_another_rate() {
+    let endpoint = Endpoint::start();
+    let appliance = Appliance::new(&endpoint);
+    endpoint.offer(&manifest(1, objects(&endpoint, 0..1)));
+    let agent = appliance.run();
+    assert_eq!(agent.status().rate, Some(400_000_000));
+    appliance.configure(&endpoint, |text| text.replace("400 Mbit/s", "100 Mbit/s"));
+    agent.hang_up();
+    agent.until("the new rate", |status| status.rate == Some(100_000_000));
+    appliance.configure(&endpoint, |text| text.replace("400 Mbit/s", "much"));
+    agent.hang_up();
+    eventually("it is refused", || {
+        let log = appliance.log();
+        log.contains("the old one stays in force").then_some(())
+    });
+    assert_eq!(agent.status().rate, Some(100_000_000));
+}
