@@ -26,12 +26,16 @@ fn tombstones() -> Tombstones {
 
 /// Signs any frame, as only a holder of the key can.
 fn signed(frame: &[u8], version: u32, signatures: usize) -> Vec<u8> {
+    signed_as::<Tombstones>(frame, version, signatures)
+}
+
+fn signed_as<T: Sealable>(frame: &[u8], version: u32, signatures: usize) -> Vec<u8> {
     let signature = KeySignature {
         key: key().public().id(),
-        signature: hex(&key().sign(&message::<Tombstones>(frame))),
+        signature: hex(&key().sign(&message::<T>(frame))),
     };
     let head = Head {
-        oca: Tombstones::KIND.into(),
+        oca: T::KIND.into(),
         version,
         signatures: (0..signatures)
             .map(|_| KeySignature {
@@ -96,22 +100,49 @@ fn a_limit_cuts_off_what_is_too_large() {
     }
 }
 
-/// A few KiB that would become a gigabyte are left at the limit, without the gigabyte ever being anywhere.
+/// A list with a limit that a debug build reaches in a moment; everything else is as with any other document.
+#[derive(Debug, Serialize, Deserialize)]
+struct Short(Tombstones);
+
+impl Sealable for Short {
+    const KIND: &'static str = "short";
+    const MAX_BYTES: u64 = 1 << 20;
+    fn version(&self) -> u32 {
+        self.0.version()
+    }
+    fn appliance(&self) -> &str {
+        self.0.appliance()
+    }
+    fn check(&self) -> Result<(), Invalid> {
+        self.0.check()
+    }
+}
+
+/// A few KiB that would become a gigabyte are left at the limit, without the gigabyte ever being anywhere: what follows the limit
+/// is not even looked at.
 #[test]
 fn a_bomb_is_cut_off() {
-    let bomb = blanks(TOMBSTONES_MAX_BYTES + 1, b"{}");
-    assert!(bomb.len() < 64 << 10, "{}", bomb.len());
-    let refused = opened(&signed(&bomb, MANIFEST_VERSION, 1)).unwrap_err();
-    assert!(
-        matches!(
-            refused,
-            BadSeal::TooLarge {
-                limit: TOMBSTONES_MAX_BYTES
-            }
-        ),
-        "{refused}"
-    );
-    assert_eq!(refused.reason(), "too_large");
+    let far = blanks(64 * Short::MAX_BYTES, b"{}");
+    assert!(far.len() < 64 << 10, "{}", far.len());
+    let damaged_behind = &far[..far.len() / 2];
+    let just = blanks(Short::MAX_BYTES + 1, b"{}");
+    for bomb in [&far[..], damaged_behind, &just] {
+        let sealed = signed_as::<Short>(bomb, MANIFEST_VERSION, 1);
+        let refused = open::<Short>(&sealed, &[key().public()], BOX).unwrap_err();
+        let is_at_limit =
+            matches!(refused, BadSeal::TooLarge { limit } if limit == Short::MAX_BYTES);
+        assert!(is_at_limit, "{refused}");
+        assert_eq!(refused.reason(), "too_large");
+    }
+    let json = serde_json::to_vec(&tombstones()).unwrap();
+    let sealed = signed_as::<Short>(&blanks(1 << 19, &json), MANIFEST_VERSION, 1);
+    assert!(open::<Short>(&sealed, &[key().public()], BOX).is_ok());
+}
+
+#[test]
+fn real_documents_have_these_limits() {
+    assert_eq!(Manifest::MAX_BYTES, MANIFEST_MAX_BYTES);
+    assert_eq!(Tombstones::MAX_BYTES, TOMBSTONES_MAX_BYTES);
 }
 
 #[test]
