@@ -1,0 +1,167 @@
+//! A box in a folder with two devices, the real `oca-fill-agent` as a process, and what it has on its disks.
+
+use std::collections::HashSet;
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+use content_store::catalog::Snapshot;
+use content_store::device::{self, InitOptions};
+use content_store::limits::GROUP_BYTES;
+use content_store::staging::journal::Journal;
+use content_store::verify::verify;
+use content_store::{ObjectId, open_devices};
+use fill_agent::survey;
+use protocol::fill::{Activity, Request, Response, Status};
+use protocol::operator;
+use tempfile::TempDir;
+
+use super::control::{APPLIANCE, Control, end};
+use super::eventually;
+
+/// Objects that are fetched at once.
+pub(crate) const PARALLEL: u64 = 2;
+
+pub(crate) struct Appliance {
+    folder: TempDir,
+    running: Option<Child>,
+}
+
+impl Appliance {
+    pub(crate) fn new(control: &Control) -> Self {
+        let appliance = Self {
+            folder: tempfile::tempdir().unwrap(),
+            running: None,
+        };
+        for name in ["d0", "d1", "state", "run"] {
+            fs::create_dir(appliance.path(name)).unwrap();
+        }
+        for name in ["d0", "d1"] {
+            let options = InitOptions {
+                now_s: 1,
+                tier: Some("nvme".into()),
+                shared_fs: true,
+            };
+            device::initialise(&appliance.path(name), &options).unwrap();
+        }
+        fs::write(appliance.path("token"), &control.token).unwrap();
+        let folder = appliance.folder.path().display();
+        let text = format!(
+            "[appliance]\nid = \"{APPLIANCE}\"\nstate_dir = \"{folder}/state\"\nrun_dir = \"{folder}/run\"\n\
+             [listen]\nhttp = [\"127.0.0.1:0\"]\n\
+             [control]\nurl = \"http://{}\"\nkeys = [{:?}]\ntoken_file = \"{folder}/token\"\n\
+             [fill]\nwindow = \"00:00-24:00\"\nrate = \"800 Mbit/s\"\nparallel = {PARALLEL}\nmetrics = \"127.0.0.1:0\"\n\
+             manifest_interval = \"1 s\"\ntakedown_interval = \"1 s\"\nrequire_synchronised_clock = false\n\
+             [[tier]]\nname = \"nvme\"\nrole = \"hot\"\ndevices = [\"{folder}/d0\", \"{folder}/d1\"]\nshared_fs = true\n",
+            control.address(),
+            control.path("control-1.pub"),
+        );
+        fs::write(appliance.path("oca.toml"), text).unwrap();
+        appliance
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub(crate) fn run(&mut self) {
+        let mut log = fs::File::options();
+        let log = log.create(true).append(true).open(self.path("log"));
+        let mut command = Command::new(assert_cmd::cargo::cargo_bin!("oca-fill-agent"));
+        command.arg("--config").arg(self.path("oca.toml"));
+        let child = command
+            .arg("run")
+            .stdout(Stdio::null())
+            .stderr(log.unwrap());
+        self.running = Some(child.spawn().unwrap());
+    }
+
+    /// SIGKILL, and it is gone when this returns.
+    pub(crate) fn kill(&mut self) {
+        end(&mut self.running);
+    }
+
+    /// `None` while it does not answer.
+    fn try_ask(&self, request: &Request) -> Option<Response> {
+        let mut stream = UnixStream::connect(self.path("run/fill.sock")).ok()?;
+        stream.write_all(&operator::encode(request)).ok()?;
+        let mut line = Vec::new();
+        BufReader::new(stream).read_until(b'\n', &mut line).ok()?;
+        operator::decode(&line).ok()
+    }
+
+    pub(crate) fn tell(&self, request: &Request) {
+        let response = eventually("the agent answers", || self.try_ask(request));
+        assert!(!matches!(response, Response::Refused(_)), "{response:?}");
+    }
+
+    pub(crate) fn status(&self) -> Status {
+        eventually("the agent says how it is", || {
+            match self.try_ask(&Request::Status)? {
+                Response::Status(status) => Some(*status),
+                other => panic!("{other:?}"),
+            }
+        })
+    }
+
+    pub(crate) fn is(&self, activity: Activity) -> bool {
+        self.status().activity == activity
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        survey::snapshot(&self.path("state")).unwrap()
+    }
+
+    /// The catalog opens, it contradicts itself nowhere, and every byte of every published object is right.
+    pub(crate) fn check(&self) {
+        let snapshot = self.snapshot();
+        let config = protocol::config::load(&self.path("oca.toml")).unwrap();
+        let slots = open_devices(&survey::store_config(&config)).unwrap();
+        let known: HashSet<ObjectId> = snapshot.objects.iter().map(|one| one.object).collect();
+        for (object, entry) in &snapshot.paths {
+            assert!(known.contains(object), "{} leads nowhere", entry.path);
+        }
+        for record in &snapshot.objects {
+            let verified = verify(&slots, record, |_| ()).unwrap();
+            assert!(verified.is_good(), "{verified:?}");
+        }
+    }
+
+    pub(crate) fn published_objects(&self) -> usize {
+        self.snapshot().objects.len()
+    }
+
+    /// Bytes that need not be fetched again: published, or noted in a journal.
+    pub(crate) fn verified_bytes(&self) -> u64 {
+        let objects = self.snapshot().objects;
+        let known: HashSet<ObjectId> = objects.iter().map(|one| one.object).collect();
+        let published: u64 = objects.iter().map(|one| one.size).sum();
+        let journals = ["d0/staging", "d1/staging"].map(|folder| self.journals(folder));
+        let staged = journals.iter().flatten();
+        let staged = staged.filter(|journal| !known.contains(&journal.head.object));
+        let bytes = staged.map(|one| (one.written * GROUP_BYTES).min(one.head.column_length()));
+        published + bytes.sum::<u64>()
+    }
+
+    fn journals(&self, folder: &str) -> Vec<Journal> {
+        let files = fs::read_dir(self.path(folder)).unwrap();
+        let files = files.map(|file| file.unwrap().path());
+        let files = files.filter(|file| file.extension().is_some_and(|end| end == "journal"));
+        // One that is being made when its writer is killed has no head yet, and no group.
+        files
+            .filter_map(|file| Journal::decode(&fs::read(file).ok()?).ok())
+            .collect()
+    }
+}
+
+impl Drop for Appliance {
+    fn drop(&mut self) {
+        end(&mut self.running);
+        if std::thread::panicking() {
+            let log = fs::read_to_string(self.path("log")).unwrap_or_default();
+            eprintln!("{log}");
+        }
+    }
+}
