@@ -18,6 +18,7 @@ mod filling;
 mod follow;
 pub mod hours;
 mod judging;
+mod moving;
 mod orders;
 pub mod planning;
 mod starting;

@@ -1,7 +1,7 @@
 //! The one owner of the [`Store`], on a thread of its own: every change of what is published goes through its queue.
 //!
 //! ```text
-//! Order::Stage   -> Staging            to be written by the lanes
+//! Order::Stage   -> Staging            to be written by the lanes; Order::Restage the same, with a reader of the old copy
 //! Order::Publish -> batch -> commit    at most 64 objects or 10 s, at once when nothing else is coming
 //! Order::Remove  -> commit             evictions and takedowns
 //! Order::Reap    -> unlinked           what no generation in use leads to
@@ -18,7 +18,10 @@ use std::time::Instant;
 
 use content_store::catalog::CatalogProblem;
 use content_store::chunk_tree::ChunkTree;
-use content_store::{Content, Generation, NewPath, Reaped, Stage, Store, StoreConfig, StoreError};
+use content_store::{
+    Content, Generation, NewPath, ObjectId, ObjectReader, Reaped, Stage, Staging, Store,
+    StoreConfig, StoreError,
+};
 use protocol::manifest::Tombstone;
 use protocol::root::Root;
 use tokio::sync::oneshot;
@@ -58,6 +61,11 @@ enum Order {
         tree: Box<ChunkTree>,
         tier: String,
         reply: mpsc::SyncSender<Result<Stage, StoreError>>,
+    },
+    Restage {
+        object: ObjectId,
+        tier: String,
+        reply: Reply<Option<(Staging, ObjectReader)>>,
     },
     Publish(Entry),
     Flush,
@@ -134,6 +142,24 @@ impl Publisher {
                 cause: ENDED.to_owned(),
             })
         })
+    }
+
+    /// Begins to move an object to a tier: where its bytes go, and whence they come. `None` if it is there.
+    ///
+    /// # Errors
+    /// [`NotDone`].
+    pub async fn restage(
+        &self,
+        object: ObjectId,
+        tier: &str,
+    ) -> Result<Option<(Staging, ObjectReader)>, NotDone> {
+        let tier = tier.to_owned();
+        self.order(|reply| Order::Restage {
+            object,
+            tier,
+            reply,
+        })
+        .await
     }
 
     /// Publishes an object under its paths, with others of its batch. It is ordered when this returns, done when the future is.
@@ -238,6 +264,13 @@ impl Owner {
             Order::Stage { tree, tier, reply } => {
                 let _ = reply.send(self.stage(*tree, &tier));
             }
+            Order::Restage {
+                object,
+                tier,
+                reply,
+            } => {
+                let _ = reply.send(self.restage(&object, &tier));
+            }
             Order::Publish(entry) => {
                 self.batch.push(entry);
                 if self.batch.is_full() {
@@ -266,12 +299,28 @@ impl Owner {
     fn store(&mut self) -> Result<&mut Store, StoreError> {
         if self.store.is_none() {
             self.store = Some(Store::open(self.config.clone())?);
+            self.discard_taken_down();
         }
         Ok(self.store.as_mut().expect("it was opened above"))
     }
 
     fn stage(&mut self, tree: ChunkTree, tier: &str) -> Result<Stage, StoreError> {
         self.store()?.stage(tree, tier)
+    }
+
+    fn restage(
+        &mut self,
+        object: &ObjectId,
+        tier: &str,
+    ) -> Result<Option<(Staging, ObjectReader)>, NotDone> {
+        let store = self.store()?;
+        match store.restage(object, tier)? {
+            Stage::Stored(_) => Ok(None),
+            Stage::Write(staging) => {
+                let reader = store.reader(object)?.starting_at(staging.written());
+                Ok(Some((staging, reader)))
+            }
+        }
     }
 
     fn reap(&mut self, oldest_in_use: Generation) -> Result<Reaped, NotDone> {
@@ -299,12 +348,29 @@ impl Owner {
         }
     }
 
+    /// What was written of an object that is taken down goes, if the store is open; else when it is opened next. Under a path where
+    /// it may be wanted still, it is fetched anew.
+    fn discard_taken_down(&self) {
+        let Some(store) = self.store.as_ref().filter(|_| !self.taken_down.is_empty()) else {
+            return;
+        };
+        let roots: HashSet<Root> = self.taken_down.iter().map(|(_, root)| *root).collect();
+        let partly = store.resumable().into_iter();
+        for partly in partly.filter(|partly| roots.contains(&Root(partly.object.0))) {
+            match store.discard_staging(&partly.object) {
+                Ok(()) => tracing::info!(object = %partly.object, "what was written of it is gone"),
+                Err(problem) => tracing::warn!("taken down, and partly there still: {problem}"),
+            }
+        }
+    }
+
     fn remove(&mut self, whom: Whom) -> Result<Removed, NotDone> {
         if let Whom::TakenDown(tombstones) = &whom {
             let pairs = tombstones
                 .iter()
                 .map(|stone| (stone.path.clone(), stone.root));
             self.taken_down = pairs.collect();
+            self.discard_taken_down();
         }
         let snapshot = survey::snapshot(&self.config.state_dir).map_err(StoreError::from)?;
         let is_meant = |path: &str, root: Root| match &whom {

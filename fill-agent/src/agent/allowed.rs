@@ -161,9 +161,15 @@ impl Part {
         }
     }
 
+    /// Whether some evictions are left for another day. What follows from them waits as well.
+    pub(super) fn evictions_wait(&self) -> bool {
+        self.waiting_evictions.objects > 0
+    }
+
     /// Whether it leaves nothing of the plan.
     pub(super) fn is_nothing(&self, plan: &Plan) -> bool {
         let fetches = plan.fetch.len() - self.waiting_fetches.len();
-        self.evict.is_empty() && plan.publish.is_empty() && fetches == 0
+        let moves = !self.evictions_wait() && !plan.moves.is_empty();
+        self.evict.is_empty() && plan.publish.is_empty() && fetches == 0 && !moves
     }
 }

@@ -61,7 +61,11 @@ pub(super) struct Ended {
 
 /// The objects of a work: what a takedown must stop.
 pub(super) fn roots(planned: &Planned) -> HashSet<Root> {
-    planned.plan.fetch.iter().map(|fetch| fetch.root).collect()
+    let plan = &planned.plan;
+    let fetched = plan.fetch.iter().map(|fetch| fetch.root);
+    fetched
+        .chain(plan.moves.iter().map(|step| step.root))
+        .collect()
 }
 
 impl Work {
@@ -76,9 +80,10 @@ impl Work {
         ended
     }
 
-    /// Makes room, and sets paths of what is here.
+    /// Makes room, moves, and sets paths of what is here.
     async fn prepare(&self, ended: &mut Ended) -> Result<(), NotDone> {
         self.evict(ended).await?;
+        self.move_all(ended).await?;
         let mut published = Vec::new();
         for one in &self.planned.plan.publish {
             let content = Content::Stored(ObjectId(one.root.0));
@@ -197,7 +202,7 @@ impl Work {
         }
     }
 
-    async fn reload(&self) {
+    pub(super) async fn reload(&self) {
         if let Err(error) = self.daemon.reload().await {
             tracing::debug!(%error, "the daemon was not told of new content");
         }

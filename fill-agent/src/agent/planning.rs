@@ -119,11 +119,10 @@ impl Planned {
         self.started.load(Relaxed)
     }
 
-    /// Whether there is anything to do. Moves are not done: what is in the wrong tier stays there and is served from it.
+    /// Whether there is anything to do.
     #[must_use]
     pub fn has_work(&self) -> bool {
-        let plan = &self.plan;
-        !(plan.evict.is_empty() && plan.fetch.is_empty() && plan.publish.is_empty())
+        !self.plan.is_empty()
     }
 
     /// It is being done from now on.

@@ -52,7 +52,9 @@ impl Batch {
         }
         let (kept, gone) = std::mem::take(&mut self.entries)
             .into_iter()
-            .partition(|entry| !entry.paths.is_empty());
+            .partition(|entry| {
+                matches!(entry.content, Content::Moved(_)) || !entry.paths.is_empty()
+            });
         self.entries = kept;
         for Entry { reply, .. } in gone {
             let _ = reply.send(Err(NotDone {

@@ -78,6 +78,33 @@ impl Appliance {
         fs::write(self.path("oca.toml"), change(text)).unwrap();
     }
 
+    /// A second tier, with a device of its own.
+    pub(crate) fn add_capacity_tier(&self, endpoint: &Endpoint) {
+        let device = self.path("d2");
+        fs::create_dir(&device).unwrap();
+        let options = InitOptions {
+            now_s: 1,
+            tier: Some("disk".into()),
+            shared_fs: true,
+        };
+        device::initialise(&device, &options).unwrap();
+        self.configure(endpoint, |text| {
+            format!(
+                "{text}[[tier]]\nname = \"disk\"\nrole = \"capacity\"\ndevices = [{device:?}]\nshared_fs = true\n"
+            )
+        });
+    }
+
+    /// The tier of each object.
+    pub(crate) fn tiers(&self) -> Vec<String> {
+        let Ok(mut reader) = CatalogReader::open(&self.path("state")) else {
+            return Vec::new();
+        };
+        let records = reader.load().unwrap().objects;
+        let copies = records.iter().flat_map(|record| &record.copies);
+        copies.map(|copy| copy.tier.to_string()).collect()
+    }
+
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }

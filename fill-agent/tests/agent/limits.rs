@@ -1,8 +1,11 @@
 //! Room, the writer lock, the hours, the day's evictions, the rate: what bounds a fill, and that it says so.
 
+use std::path::{Path, PathBuf};
+
 use content_store::Store;
 use fill_agent::survey;
 use jiff::{Timestamp, ToSpan};
+use protocol::config::TierRole;
 use protocol::fill::Activity;
 use protocol::manifest::Wanted;
 
@@ -62,6 +65,12 @@ fn a_takedown_stops_the_fetch_of_what_it_names() {
     agent.until("all are being fetched", |status| {
         status.transfers.len() == 4
     });
+    let root = wanted[0].root.to_string();
+    let is_begun = || {
+        let mut files = files(&appliance.path("")).into_iter();
+        files.any(|file| file.to_string_lossy().contains(&root))
+    };
+    eventually("it has a file", || is_begun().then_some(()));
     endpoint.take_down(1, &[&wanted[0]]);
     agent.until("it is not fetched any more", |status| {
         status.transfers.len() == 3
@@ -69,6 +78,40 @@ fn a_takedown_stops_the_fetch_of_what_it_names() {
     endpoint.hold_back(false);
     agent.until("complete", |status| status.activity == Activity::Complete);
     assert_eq!(appliance.published(), paths(&wanted[1..]));
+    // Nothing is left of it either.
+    eventually("discarded", || (!is_begun()).then_some(()));
+}
+
+fn files(under: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(under).into_iter().flatten().flatten();
+    let of = |entry: std::fs::DirEntry| match entry.path() {
+        folder if folder.is_dir() => files(&folder),
+        file => vec![file],
+    };
+    entries.flat_map(of).collect()
+}
+
+#[test]
+fn an_object_moves_to_the_tier_where_it_belongs_without_being_fetched_again() {
+    let endpoint = Endpoint::start();
+    let appliance = Appliance::new(&endpoint);
+    appliance.add_capacity_tier(&endpoint);
+    let in_tier = |tier| {
+        let wanted = objects(&endpoint, 4..7).into_iter();
+        let wanted = wanted.map(|wanted| Wanted { tier, ..wanted });
+        wanted.collect::<Vec<_>>()
+    };
+    endpoint.offer(&manifest(1, in_tier(TierRole::Capacity)));
+    let agent = appliance.run();
+    agent.open();
+    agent.until("complete", |status| status.activity == Activity::Complete);
+    assert_eq!(appliance.tiers(), ["disk"; 3]);
+    let sent = endpoint.sent_bytes();
+    endpoint.offer(&manifest(2, in_tier(TierRole::Hot)));
+    eventually("moved", || (appliance.tiers() == ["nvme"; 3]).then_some(()));
+    agent.until("complete", |status| status.activity == Activity::Complete);
+    assert_eq!(endpoint.sent_bytes(), sent);
+    assert_eq!(appliance.published().len(), 3);
 }
 
 #[test]
