@@ -94,10 +94,14 @@ impl Agent {
                 0 => String::new(),
                 failed => format!("; {failed} could not be fetched and are tried again"),
             };
+            let moves = match totals.move_objects {
+                0 => String::new(),
+                objects => format!(", {objects} to be moved between tiers"),
+            };
             let left = totals.fetch_objects + planned.plan.later.objects;
             return (
                 Activity::Waiting,
-                format!("{left} objects are to be fetched{failures}"),
+                format!("{left} objects are to be fetched{moves}{failures}"),
             );
         }
         let no_room = match totals.no_room_objects {
