@@ -69,7 +69,7 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn main(arguments: &Arguments) -> Result<()> {
-    let (server_core, client_core) = cores(arguments)?;
+    let (server_core, client_core) = cores(arguments.server_core, arguments.client_core)?;
     let folder = Folder::make(arguments.folder.clone())?;
     let contents = folder.0.join("content");
     let shape = content::Shape {
@@ -84,7 +84,7 @@ pub(crate) fn main(arguments: &Arguments) -> Result<()> {
             content: &contents,
             objects: &objects,
             core: server_core,
-            programs: &programs(arguments)?,
+            programs: &programs_beside(arguments.programs.as_deref())?,
         };
         servers.push(server::start(kind, &setting)?);
     }
@@ -101,13 +101,14 @@ pub(crate) fn main(arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
-fn cores(arguments: &Arguments) -> Result<(usize, usize)> {
+/// A core for the servers and one for the client.
+pub(crate) fn cores(server: Option<usize>, client: Option<usize>) -> Result<(usize, usize)> {
     let usable = platform::cpu::usable_cores()?;
     let (Some(&first), Some(&last)) = (usable.first(), usable.last()) else {
         anyhow::bail!("no core may be used");
     };
-    let server = arguments.server_core.unwrap_or(first);
-    let client = arguments.client_core.unwrap_or(last);
+    let server = server.unwrap_or(first);
+    let client = client.unwrap_or(last);
     ensure!(
         server != client,
         "client and server need a core each; this process may use {usable:?}"
@@ -115,19 +116,20 @@ fn cores(arguments: &Arguments) -> Result<(usize, usize)> {
     Ok((server, client))
 }
 
-fn programs(arguments: &Arguments) -> Result<PathBuf> {
-    if let Some(folder) = &arguments.programs {
-        return Ok(folder.clone());
+/// The folder that was named, or the one of this program.
+pub(crate) fn programs_beside(named: Option<&Path>) -> Result<PathBuf> {
+    if let Some(folder) = named {
+        return Ok(folder.to_owned());
     }
     let own = std::env::current_exe()?;
     Ok(own.parent().unwrap_or(Path::new(".")).to_owned())
 }
 
 /// Everything below is removed with this value.
-struct Folder(PathBuf);
+pub(crate) struct Folder(pub(crate) PathBuf);
 
 impl Folder {
-    fn make(wanted: Option<PathBuf>) -> Result<Self> {
+    pub(crate) fn make(wanted: Option<PathBuf>) -> Result<Self> {
         let path = wanted.unwrap_or_else(|| {
             std::env::temp_dir().join(format!("oca-bench-{}", std::process::id()))
         });

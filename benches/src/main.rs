@@ -2,11 +2,12 @@
 //!
 //! [`load`] makes N keep-alive connections ask for byte ranges, and believes nothing: every response must be a
 //! 206 of exactly the range that was asked for. [`server`] starts a server on a core of its own and reads its CPU
-//! time. [`hot`] puts them together: interleaved rounds, medians, ratios.
+//! time. [`hot`] puts them together: interleaved rounds, medians, ratios. [`fill`] looks at viewers beside a running fill.
 //!
 //! Figures of different runs or machines cannot be compared; only the ratios of one run mean something.
 
 mod content;
+mod fill;
 mod hot;
 mod latency;
 mod load;
@@ -30,6 +31,8 @@ enum Command {
     Load(load::Arguments),
     /// Compare servers on content that is in memory: CPU per GB and request, latency
     Hot(hot::Arguments),
+    /// What a fill at its full rate does to the latency of content that is in memory
+    Fill(fill::Arguments),
 }
 
 fn main() -> Result<()> {
@@ -37,5 +40,6 @@ fn main() -> Result<()> {
     match Arguments::parse().command {
         Command::Load(arguments) => load::main(&arguments),
         Command::Hot(arguments) => hot::main(&arguments),
+        Command::Fill(arguments) => fill::main(&arguments),
     }
 }

@@ -30,9 +30,30 @@ impl Process {
         core: usize,
         log: &Path,
     ) -> Result<Self> {
+        Self::start_as(
+            &["taskset", "-c", &core.to_string()],
+            program,
+            arguments,
+            log,
+        )
+    }
+
+    /// As [`start`](Self::start), with the priority that the fill agent's unit gives it.
+    pub(crate) fn start_nice(
+        program: &Path,
+        arguments: &[&str],
+        core: usize,
+        log: &Path,
+    ) -> Result<Self> {
+        let before = ["taskset", "-c", &core.to_string(), "nice", "-n", "10"];
+        Self::start_as(&before, program, arguments, log)
+    }
+
+    fn start_as(before: &[&str], program: &Path, arguments: &[&str], log: &Path) -> Result<Self> {
         let words = File::create(log).with_context(|| log.display().to_string())?;
         let child = Command::new("setpriv")
-            .args(["--pdeathsig", "TERM", "taskset", "-c", &core.to_string()])
+            .args(["--pdeathsig", "TERM"])
+            .args(before)
             .arg(program)
             .args(arguments)
             .stdin(Stdio::null())

@@ -2,7 +2,7 @@
 
 mod lighttpd;
 mod nginx;
-mod oca;
+pub(crate) mod oca;
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
@@ -103,7 +103,7 @@ impl Server {
 }
 
 /// A port that was free a moment ago: for servers that cannot say which one the kernel gave them.
-fn free_address() -> Result<SocketAddr> {
+pub(crate) fn free_address() -> Result<SocketAddr> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
 }
 

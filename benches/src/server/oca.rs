@@ -22,6 +22,7 @@ const DEVICES: [&str; 2] = ["nvme0", "nvme1"];
 /// What can be asked of a running daemon beside content.
 pub(crate) struct Admin {
     address: SocketAddr,
+    backend: String,
     ocactl: PathBuf,
     configuration: PathBuf,
 }
@@ -54,21 +55,13 @@ pub(super) fn start(setting: &Setting<'_>, backend: &str) -> Result<(Process, So
     let log = setting.folder.join("log");
     let arguments = ["--config", &configuration.display().to_string()];
     let mut process = Process::start(&daemon, &arguments, setting.core, &log)?;
-    let status = process.wait_until(START_BOUND, || {
-        let status = ocactl_json(&ocactl, &configuration, &["status"]).ok()?;
-        listener(&status, "http").is_ok().then_some(status)
-    })?;
-    let used = status["backend"]["name"].as_str().unwrap_or_default();
+    let (address, admin) = Admin::of(&mut process, ocactl, configuration)?;
+    let used = &admin.backend;
     ensure!(
         used == backend,
         "it runs on {used:?} instead of {backend:?}"
     );
-    let admin = Admin {
-        address: listener(&status, "admin")?,
-        ocactl,
-        configuration,
-    };
-    Ok((process, listener(&status, "http")?, admin))
+    Ok((process, address, admin))
 }
 
 fn text(setting: &Setting<'_>, backend: &str) -> String {
@@ -101,7 +94,11 @@ devices = [{devices}]
     )
 }
 
-fn ocactl_json(ocactl: &Path, configuration: &Path, words: &[&str]) -> Result<serde_json::Value> {
+pub(crate) fn ocactl_json(
+    ocactl: &Path,
+    configuration: &Path,
+    words: &[&str],
+) -> Result<serde_json::Value> {
     let output = Command::new(ocactl)
         .arg("--config")
         .arg(configuration)
@@ -132,8 +129,30 @@ fn listener(status: &serde_json::Value, purpose: &str) -> Result<SocketAddr> {
 }
 
 impl Admin {
+    /// Waits until a daemon listens; where, and what can be asked of it.
+    pub(crate) fn of(
+        daemon: &mut Process,
+        ocactl: PathBuf,
+        configuration: PathBuf,
+    ) -> Result<(SocketAddr, Self)> {
+        let status = daemon.wait_until(START_BOUND, || {
+            let status = ocactl_json(&ocactl, &configuration, &["status"]).ok()?;
+            listener(&status, "http").is_ok().then_some(status)
+        })?;
+        let admin = Self {
+            address: listener(&status, "admin")?,
+            backend: status["backend"]["name"]
+                .as_str()
+                .unwrap_or_default()
+                .to_owned(),
+            ocactl,
+            configuration,
+        };
+        Ok((listener(&status, "http")?, admin))
+    }
+
     /// Asks for everything until all of it is locked in memory.
-    pub(super) fn warm(&self, address: SocketAddr, objects: &[Object]) -> Result<()> {
+    pub(crate) fn warm(&self, address: SocketAddr, objects: &[Object]) -> Result<()> {
         let wanted: u64 = objects.iter().map(|object| object.size).sum();
         let begun = Instant::now();
         loop {
@@ -160,19 +179,24 @@ impl Admin {
 
     /// Bytes read from devices so far: while content comes from memory, this stands still.
     pub(crate) fn device_bytes(&self) -> Result<u64> {
-        let mut socket = TcpStream::connect(self.address)?;
-        write!(
-            socket,
-            "GET /metrics HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n"
-        )?;
-        let mut answer = String::new();
-        socket.read_to_string(&mut answer)?;
-        sum_of(&answer, "oca_device_read_bytes_total")
+        sum_of(&metrics(self.address)?, "oca_device_read_bytes_total")
     }
 }
 
+/// What `/metrics` says, with its head.
+pub(crate) fn metrics(address: SocketAddr) -> Result<String> {
+    let mut socket = TcpStream::connect(address)?;
+    write!(
+        socket,
+        "GET /metrics HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n"
+    )?;
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer)?;
+    Ok(answer)
+}
+
 /// The sum over all labels of a metric in Prometheus text.
-fn sum_of(text: &str, metric: &str) -> Result<u64> {
+pub(crate) fn sum_of(text: &str, metric: &str) -> Result<u64> {
     let values: Vec<f64> = text
         .lines()
         .filter_map(|line| line.strip_prefix(metric))

@@ -1,0 +1,210 @@
+//! `oca-bench fill`: what a fill at its full rate does to viewers of what is in memory.
+//!
+//! One box (daemon and agent) and one control endpoint, all real. The hot load runs in pairs of samples: with the fill paused, then with
+//! the fill running; the medians of both p99 are compared. A pair counts only if nothing was fetched in its first half and the rate was
+//! reached in its second. At the end none of what was fetched may lie in the page cache: that belongs to others.
+
+mod site;
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+
+use crate::content;
+use crate::hot::{Folder, cores, programs_beside};
+use crate::latency::median;
+use crate::load::{self, Check, Load, Object, Until};
+use site::Site;
+
+/// Bytes asked for at once, and by how many.
+const RANGE_BYTES: u64 = 64 * 1024;
+const CONNECTIONS: usize = 8;
+
+/// The least share of the rate that a fill must reach for its sample to count.
+const REACHED: f64 = 0.9;
+
+/// The most that a fill may cost.
+const WORST_RATIO: f64 = 1.5;
+
+/// A fill begins and ends within this after it was asked to.
+const TURN_BOUND: Duration = Duration::from_secs(20);
+
+/// `oca-bench fill`
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// The fill's rate, in Mbit/s
+    #[arg(long, default_value_t = 800)]
+    rate: u64,
+    /// Pairs of samples; medians over them are compared
+    #[arg(long, default_value_t = 9, value_parser = clap::value_parser!(u32).range(1..))]
+    pairs: u32,
+    /// Length of one sample
+    #[arg(long, default_value_t = 2.0)]
+    seconds: f64,
+    /// Folder with our programs; default: where this program is
+    #[arg(long)]
+    programs: Option<PathBuf>,
+    /// Folder for contents and configurations, emptied afterwards; default: a new one among the temporary files
+    #[arg(long)]
+    folder: Option<PathBuf>,
+    /// Write all samples there
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+/// One half of a pair.
+#[derive(Debug, Clone, Copy, serde::Serialize)]
+struct Sample {
+    filling: bool,
+    requests_per_second: f64,
+    p50_us: u32,
+    p99_us: u32,
+    max_us: u32,
+    fetched_mbit_per_second: f64,
+}
+
+pub(crate) fn main(arguments: &Arguments) -> Result<()> {
+    let (server_core, client_core) = cores(None, None)?;
+    let folder = Folder::make(arguments.folder.clone())?;
+    let make = |name: &str, files, bytes| {
+        let path = folder.0.join(name);
+        content::make(&path, content::Shape { files, bytes }).map(|objects| (path, objects))
+    };
+    let (hot_folder, hot) = make("hot", 16, 16 << 20)?;
+    // Half as much again as the samples take: starting and stopping fetches too.
+    let busy = arguments.seconds * f64::from(arguments.pairs + 2) * 1.5 + 10.0;
+    let fill_bytes = (arguments.rate as f64 * 1e6 / 8.0 * busy) as u64;
+    let file_bytes = 64 << 20;
+    let files = u32::try_from(fill_bytes.div_ceil(file_bytes))?;
+    let (fill_folder, fill) = make("fill", files, file_bytes)?;
+
+    let site = Site::start(&site::Setting {
+        folder: &folder.0,
+        programs: &programs_beside(arguments.programs.as_deref())?,
+        hot: &hot_folder,
+        fill: &fill_folder,
+        rate_mbit: arguments.rate,
+        server_core,
+        client_core,
+    })?;
+    platform::cpu::pin_to_core(client_core)?;
+    site.pause()?;
+    site.warm(&hot)?;
+    let mut samples = Vec::new();
+    for pair in 0..arguments.pairs {
+        samples.push(sample(arguments, &site, &hot, false)?);
+        site.resume()?;
+        await_rate(&site, arguments.rate)?;
+        samples.push(sample(arguments, &site, &hot, true)?);
+        site.pause()?;
+        await_silence(&site)?;
+        eprintln!("pair {} of {}", pair + 1, arguments.pairs);
+    }
+    let cached = site.cached_share(&fill)?;
+    report(&samples, cached);
+    if let Some(file) = &arguments.json {
+        std::fs::write(file, serde_json::to_vec_pretty(&samples)?)
+            .with_context(|| file.display().to_string())?;
+    }
+    judge(arguments, &samples, cached)
+}
+
+fn sample(arguments: &Arguments, site: &Site, hot: &[Object], filling: bool) -> Result<Sample> {
+    let before = site.fetched_bytes()?;
+    let begun = Instant::now();
+    let outcome = load::run(&Load {
+        address: site.address,
+        objects: hot,
+        connections: CONNECTIONS,
+        range_bytes: RANGE_BYTES,
+        until: Until::Elapsed(Duration::from_secs_f64(arguments.seconds)),
+        check: Check::Length,
+    })?;
+    let fetched = (site.fetched_bytes()? - before) as f64 * 8.0 / 1e6;
+    Ok(Sample {
+        filling,
+        requests_per_second: outcome.requests_per_second(),
+        p50_us: outcome.latency.p50_us,
+        p99_us: outcome.latency.p99_us,
+        max_us: outcome.latency.max_us,
+        fetched_mbit_per_second: fetched / begun.elapsed().as_secs_f64(),
+    })
+}
+
+/// Waits until half a second brings what the rate allows.
+fn await_rate(site: &Site, rate_mbit: u64) -> Result<()> {
+    let wanted = rate_mbit as f64 * 1e6 / 8.0 * 0.5 * REACHED;
+    await_steps(site, |step| step >= wanted).context("the fill does not reach its rate")
+}
+
+fn await_silence(site: &Site) -> Result<()> {
+    await_steps(site, |step| step == 0.0).context("the fill does not stop")
+}
+
+fn await_steps(site: &Site, enough: impl Fn(f64) -> bool) -> Result<()> {
+    let begun = Instant::now();
+    let mut before = site.fetched_bytes()?;
+    loop {
+        std::thread::sleep(Duration::from_millis(500));
+        let now = site.fetched_bytes()?;
+        if enough((now - before) as f64) {
+            return Ok(());
+        }
+        ensure!(
+            begun.elapsed() < TURN_BOUND,
+            "{}",
+            site.fill_status().unwrap_or_default()
+        );
+        before = now;
+    }
+}
+
+fn of(samples: &[Sample], filling: bool, value: fn(&Sample) -> f64) -> f64 {
+    median(
+        samples
+            .iter()
+            .filter(|sample| sample.filling == filling)
+            .map(value),
+    )
+}
+
+fn ratio(samples: &[Sample]) -> f64 {
+    let p99 = |filling| of(samples, filling, |sample| f64::from(sample.p99_us));
+    p99(true) / p99(false)
+}
+
+fn report(samples: &[Sample], cached: f64) {
+    for filling in [false, true] {
+        println!(
+            "{:<9} {:>8.0} requests/s  p50 {:>5.0} us  p99 {:>6.0} us  max {:>6.0} us  fetched {:>6.0} Mbit/s",
+            if filling { "filling" } else { "alone" },
+            of(samples, filling, |sample| sample.requests_per_second),
+            of(samples, filling, |sample| f64::from(sample.p50_us)),
+            of(samples, filling, |sample| f64::from(sample.p99_us)),
+            of(samples, filling, |sample| f64::from(sample.max_us)),
+            of(samples, filling, |sample| sample.fetched_mbit_per_second),
+        );
+    }
+    println!(
+        "p99 beside a fill / alone: {:.2}; of what was fetched, {:.2} % lies in the page cache",
+        ratio(samples),
+        cached * 100.0
+    );
+}
+
+fn judge(arguments: &Arguments, samples: &[Sample], cached: f64) -> Result<()> {
+    let wanted = arguments.rate as f64 * REACHED;
+    for sample in samples {
+        let fetched = sample.fetched_mbit_per_second;
+        let valid = if sample.filling {
+            fetched >= wanted
+        } else {
+            fetched < wanted / 100.0
+        };
+        ensure!(valid, "a sample is void: {sample:?}");
+    }
+    ensure!(ratio(samples) <= WORST_RATIO, "more than {WORST_RATIO}");
+    ensure!(cached <= 0.01, "the fill has used the page cache");
+    Ok(())
+}
