@@ -51,12 +51,19 @@ run_tests() {
 
 documentation() { RUSTDOCFLAGS="-D warnings" cargo doc -q --locked --keep-going --workspace --all-features --no-deps --document-private-items; }
 
+# A type check only: scripts/fuzz.sh runs them.
+fuzz_targets() {
+    cargo fmt --manifest-path fuzz/Cargo.toml -- --check
+    cargo check -q --locked --no-default-features --manifest-path fuzz/Cargo.toml
+}
+
 step "set-up" scripts/setup.sh
 step "format" cargo fmt --all -- --check
 step "scripts" lint_scripts
 step "units" verify_units
 step "dependencies" deny
 step "clippy" cargo clippy -q --locked --workspace --all-targets --all-features -- -D warnings
+step "fuzz targets" fuzz_targets
 step "documentation" documentation
 step "tests" run_tests
 step "FreeBSD" scripts/freebsd-check.sh
