@@ -97,16 +97,21 @@ pub struct Fill {
 }
 
 impl Fill {
-    /// Fetches the jobs in their order and sends what becomes of each. Ends when all have an outcome; or at once when it is
-    /// cancelled, and then what was verified stays in staging.
+    /// Fetches the jobs in their order and sends what becomes of each. Ends when all have an outcome; or when it is cancelled, as
+    /// soon as the writes return that have begun. Then what was verified stays in staging, and nobody has it in hand: who stages
+    /// these objects next goes on with them.
     pub async fn run(
         &self,
         jobs: Vec<Job>,
         outcomes: mpsc::Sender<Outcome>,
         cancelled: CancellationToken,
     ) {
-        let schedule = schedule::Schedule::new(self, jobs, outcomes);
-        cancelled.run_until_cancelled(schedule.run()).await;
+        let mut schedule = schedule::Schedule::new(self, jobs, outcomes);
+        let ended = cancelled.run_until_cancelled(schedule.run()).await;
+        if ended.is_none() {
+            schedule.stop().await;
+            self.lanes.idle().await;
+        }
         self.progress.clear();
     }
 }

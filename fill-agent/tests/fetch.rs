@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use content_store::Content;
+use content_store::chunk_tree::ChunkTree;
+use content_store::{Content, Stage};
 use fill_agent::fetch::Outcome;
 use fill_agent::source::{Lie, SourceError, Wanted};
 use protocol::manifest::Source as Listed;
@@ -411,6 +412,44 @@ async fn a_fill_that_is_cancelled_ends_at_once() {
     running.await.unwrap();
     assert!(begun.elapsed() < Duration::from_secs(1));
     assert!(fill.progress.transfers().is_empty());
+}
+
+#[tokio::test]
+async fn a_fill_that_was_cancelled_has_nothing_in_hand() {
+    let object = bytes(11, 2 * MIB);
+    let control = control_of(&[&object]).await;
+    let appliance = Appliance::new();
+    let mut fill = appliance.fill(Setup::new(&control.url()).sources(&[Listed::Control]));
+    let (entered, mut staging) = mpsc::channel(1);
+    let (release, gate) = std::sync::mpsc::channel();
+    let (gate, stage) = (std::sync::Mutex::new(gate), fill.stage.clone());
+    fill.stage = Arc::new(move |tree, tier| {
+        entered.blocking_send(()).unwrap();
+        gate.lock().unwrap().recv().unwrap();
+        stage(tree, tier)
+    });
+    let (sender, _outcomes) = mpsc::channel(1);
+    let cancelled = CancellationToken::new();
+    let running = {
+        let (job, cancelled) = (job(&wanted(PATH, &object), None), cancelled.clone());
+        tokio::spawn(async move { fill.run(vec![job], sender, cancelled).await })
+    };
+    staging.recv().await.unwrap();
+    cancelled.cancel();
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    assert!(!running.is_finished(), "a lane still has it");
+    release.send(()).unwrap();
+    running.await.unwrap();
+    let store = appliance.store.lock().unwrap();
+    let Stage::Write(mut staging) = store.stage(ChunkTree::of(&object), "nvme").unwrap() else {
+        panic!("it is stored");
+    };
+    staging.write_group(&object[..MIB as usize]).unwrap();
+    drop(staging);
+    // Had somebody still had it in hand, this one would not be resumed.
+    assert_eq!(store.resumable()[0].written, MIB);
 }
 
 #[tokio::test]

@@ -44,7 +44,7 @@ impl Schedule {
     }
 
     /// Until all jobs have an outcome.
-    pub(super) async fn run(mut self) {
+    pub(super) async fn run(&mut self) {
         loop {
             self.start();
             let due = self.waiting.peek().map(|Reverse(first)| first.until);
@@ -60,6 +60,11 @@ impl Schedule {
                 else => return,
             }
         }
+    }
+
+    /// Ends all turns where they are. What they have given to a lane stays there until it is done.
+    pub(super) async fn stop(mut self) {
+        self.active.shutdown().await;
     }
 
     /// Fills the free places: with what is due, then with what is next.
