@@ -127,8 +127,8 @@ impl Staging {
         self.target.devices[column]
     }
 
-    /// Verifies and writes the next group: 1 MiB, less at the object's end. Touches no other device than [`next_device`]
-    /// (Self::next_device). After an error that is not the source's, drop this and stage the object again.
+    /// Verifies and writes the next group: 1 MiB, less at the object's end. Touches no other device than
+    /// [`next_device`](Self::next_device). After an error that is not the source's, drop this and stage the object again.
     pub fn write_group(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
         let object = self.object();
         let group = self.written / GROUP_BYTES;

@@ -1,4 +1,4 @@
-//! Builds manifests: the database's content goes through [`builder`](crate::builder), what comes out is compared with what is in
+//! Builds manifests: the database's content goes through [`crate::builder`], what comes out is compared with what is in
 //! force, judged, signed, and put into force.
 //!
 //! Refused is what an operator most likely did not mean: a manifest without objects, or with fewer than half the objects of the

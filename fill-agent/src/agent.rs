@@ -5,7 +5,7 @@
 //!                                                                    |
 //!  clock, window, operator ---> may it fill? ---------------------> filling (evict, publish, fetch) ---> thinking again
 //! ```
-//! After everything that happens, [`Agent::step`] looks at all of it and starts what is due; it never waits for a device, the
+//! After everything that happens, `Agent::step` looks at all of it and starts what is due; it never waits for a device, the
 //! network or a plan. Takedowns go their own way: whatever the window, a pause or the clock say.
 //!
 //! Invariants: nothing is fetched or evicted while a file of the state is damaged, the clock cannot be believed, or the manifest in

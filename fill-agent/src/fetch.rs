@@ -5,7 +5,7 @@
 //! ```
 //! An object is asked of its peer, then of upstream appliances, then of origins; every group is verified before it is written, and
 //! nothing that was verified is fetched again: the next source goes on where the last one ended. What an error means is decided in
-//! [`turn`]. An object that waits for a source occupies no place among the objects that are fetched.
+//! `turn`. An object that waits for a source occupies no place among the objects that are fetched.
 
 mod feed;
 mod progress;

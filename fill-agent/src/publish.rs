@@ -91,7 +91,7 @@ pub enum Whom {
     TakenDown(Vec<Tombstone>),
 }
 
-/// What became of an [`Order::Remove`].
+/// What became of an `Order::Remove`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Removed {
     /// Paths that are gone.

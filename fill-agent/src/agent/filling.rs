@@ -46,6 +46,8 @@ pub(super) struct Done {
     pub(super) objects: AtomicU64,
     /// Their bytes.
     pub(super) bytes: AtomicU64,
+    /// Bytes of objects that were fetched whole, published or about to be.
+    pub(super) fetched: AtomicU64,
 }
 
 /// How it ended.
@@ -147,6 +149,7 @@ impl Work {
                         let fetch = &plan.fetch[by_root[&job.wanted.root]];
                         let published = self.publisher.publish(content, self.paths(&fetch.entries));
                         let bytes = job.wanted.size;
+                        self.done.fetched.fetch_add(bytes, Relaxed);
                         publishing.spawn(async move { published.await.map(|_| bytes) });
                     }
                     Some(Outcome::Failed { job, failure }) => self.failed(ended, &job, failure),

@@ -147,8 +147,14 @@ impl Settings {
             Some(Some(until)) => timestamp(until).unwrap_or(clock.now),
             None => clock.now,
         };
-        let changes = hours.changes(from, site_offset).take(CHANGES_SHOWN);
+        // Where an override ends, the hours may say otherwise than it did.
+        let turn = overridden.and_then(|order| {
+            let opens = matches!(hours.state(from, site_offset), window::State::Open { .. });
+            (opens != order.open).then_some(window::Change { at: from, opens })
+        });
+        let changes = turn.into_iter().chain(hours.changes(from, site_offset));
         changes
+            .take(CHANGES_SHOWN)
             .map(|change| fill::Change {
                 at: u64::try_from(change.at.as_second()).unwrap_or(0),
                 opens: change.opens,

@@ -139,14 +139,14 @@ impl Agent {
             .any(|transfer| transfer.waits_for.is_empty());
         match waiting.first() {
             Some(waits) if !comes => (Activity::Waiting, format!("{waits}; {}", decision.why)),
-            _ => (
-                Activity::Filling,
-                format!(
-                    "{} objects are being fetched, {}",
-                    transfers.len(),
-                    decision.why
-                ),
-            ),
+            _ => {
+                let doing = match transfers.len() {
+                    0 => "objects are being evicted, moved or published".to_owned(),
+                    1 => "1 object is being fetched".to_owned(),
+                    count => format!("{count} objects are being fetched"),
+                };
+                (Activity::Filling, format!("{doing}, {}", decision.why))
+            }
         }
     }
 
@@ -216,7 +216,7 @@ impl Agent {
             objects: totals.fetch_objects,
             objects_done: done.objects.load(Relaxed),
             bytes: totals.fetch_bytes,
-            bytes_done: (done.bytes.load(Relaxed) + self.means.progress.bytes_in_transfers())
+            bytes_done: (done.fetched.load(Relaxed) + self.means.progress.bytes_in_transfers())
                 .min(totals.fetch_bytes),
             objects_without_room: totals.no_room_objects,
             bytes_without_room: totals.no_room_bytes,
