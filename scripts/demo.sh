@@ -184,6 +184,9 @@ rate = "30 Mbit/s"
 manifest_interval = "2 s"
 metrics = "127.0.0.1:0"
 require_synchronised_clock = false
+# A trial on a disk that is nearly full.
+high_watermark = "99 %"
+low_watermark = "98 %"
 END
     for device in nvme0 nvme1 hdd0 hdd1; do
         mkdir "$folder/$device"

@@ -215,6 +215,8 @@ window = \"00:00-24:00\"
 rate = \"{rate} Mbit/s\"
 metrics = \"{agent}\"
 require_synchronised_clock = false
+high_watermark = \"99 %\"
+low_watermark = \"98 %\"
 "
     )
 }

@@ -180,9 +180,10 @@ fn evictions_stop_at_the_bound_of_a_day_and_why_says_so() {
     agent.until("complete", |status| status.activity == Activity::Complete);
     assert_eq!(appliance.published().len(), 10);
     // The file system is fuller than that, so all should go.
-    let marks =
-        "[fill]\nhigh_watermark = \"2 %\"\nlow_watermark = \"1 %\"\nmax_evict_per_day = \"25 %\"\n";
-    appliance.configure(&endpoint, |text| text.replace("[fill]\n", marks));
+    appliance.configure(&endpoint, |text| {
+        text.replace("\"99 %\"", "\"2 %\"")
+            .replace("\"98 %\"\n", "\"1 %\"\nmax_evict_per_day = \"25 %\"\n")
+    });
     agent.hang_up();
     let status = agent.until("the bound is named", |status| {
         status.why.contains("fill.max_evict_per_day of 25 %")

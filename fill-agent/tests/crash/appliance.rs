@@ -54,6 +54,7 @@ impl Appliance {
              [control]\nurl = \"http://{}\"\nkeys = [{:?}]\ntoken_file = \"{folder}/token\"\n\
              [fill]\nwindow = \"00:00-24:00\"\nrate = \"800 Mbit/s\"\nparallel = {PARALLEL}\nmetrics = \"127.0.0.1:0\"\n\
              manifest_interval = \"1 s\"\ntakedown_interval = \"1 s\"\nrequire_synchronised_clock = false\n\
+             high_watermark = \"99 %\"\nlow_watermark = \"98 %\"\n\
              [[tier]]\nname = \"nvme\"\nrole = \"hot\"\ndevices = [\"{folder}/d0\", \"{folder}/d1\"]\nshared_fs = true\n",
             control.address(),
             control.path("control-1.pub"),
