@@ -75,7 +75,7 @@ pub(crate) fn main(arguments: &Arguments) -> Result<()> {
     // Half as much again as the samples take: starting and stopping fetches too.
     let busy = arguments.seconds * f64::from(arguments.pairs + 2) * 1.5 + 10.0;
     let fill_bytes = (arguments.rate as f64 * 1e6 / 8.0 * busy) as u64;
-    let file_bytes = 64 << 20;
+    let file_bytes = 8 << 20;
     let files = u32::try_from(fill_bytes.div_ceil(file_bytes))?;
     let (fill_folder, fill) = make("fill", files, file_bytes)?;
 

@@ -108,7 +108,8 @@ impl Site {
 
     /// Bytes that came from sources so far.
     pub(super) fn fetched_bytes(&self) -> Result<u64> {
-        sum_of(&metrics(self.agent)?, "oca_fill_fetched_bytes_total")
+        // No source is listed before the first fill begins; a fill that is not counted at all never reaches its rate.
+        Ok(sum_of(&metrics(self.agent)?, "oca_fill_source_bytes_total").unwrap_or(0))
     }
 
     /// The share of the filled objects' columns that lies in the page cache: `fincore` of util-linux.
