@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use content_store::catalog::CatalogReader;
 use content_store::device::{self, InitOptions};
+use jiff::{Timestamp, ToSpan};
 use protocol::config::Config;
 use protocol::fill::{Request, Response, Status};
 use protocol::operator;
@@ -41,6 +42,13 @@ pub(crate) struct Running<'a> {
     child: Child,
 }
 
+/// A window that is closed for the next hours: a test opens it when it is ready, at any time of
+/// the day.
+fn closed_window() -> String {
+    let after = |hours: i64| (Timestamp::now() + hours.hours()).strftime("%H:00");
+    format!("{}-{}", after(8), after(12))
+}
+
 impl Appliance {
     pub(crate) fn new(endpoint: &Endpoint) -> Self {
         let appliance = Self {
@@ -70,11 +78,12 @@ impl Appliance {
             "[appliance]\nid = \"{APPLIANCE}\"\nstate_dir = \"{folder}/state\"\nrun_dir = \"{folder}/run\"\n\
              [listen]\nhttp = [\"127.0.0.1:0\"]\n\
              [control]\nurl = \"http://{}\"\nkeys = [\"{folder}/control.pub\"]\ntoken_file = \"{folder}/token\"\n\
-             [fill]\nwindow = \"00:00-12:00\"\nrate = \"400 Mbit/s\"\nmetrics = \"127.0.0.1:0\"\n\
+             [fill]\nwindow = \"{}\"\nrate = \"400 Mbit/s\"\nmetrics = \"127.0.0.1:0\"\n\
              manifest_interval = \"1 s\"\ntakedown_interval = \"1 s\"\nrequire_synchronised_clock = false\n\
              high_watermark = \"99 %\"\nlow_watermark = \"98 %\"\n\
              [[tier]]\nname = \"nvme\"\nrole = \"hot\"\ndevices = [\"{folder}/d0\", \"{folder}/d1\"]\nshared_fs = true\n",
-            endpoint.address
+            endpoint.address,
+            closed_window()
         );
         fs::write(self.path("oca.toml"), change(text)).unwrap();
     }

@@ -1,10 +1,9 @@
-//! Room, the writer lock, the hours, the day's evictions, the rate: what bounds a fill, and that it says so.
+//! Room, the writer lock, the day's evictions, the rate: what bounds a fill, and that it says so.
 
 use std::path::{Path, PathBuf};
 
 use content_store::Store;
 use fill_agent::survey;
-use jiff::{Timestamp, ToSpan};
 use protocol::config::TierRole;
 use protocol::fill::Activity;
 use protocol::manifest::Wanted;
@@ -118,15 +117,6 @@ fn an_object_moves_to_the_tier_where_it_belongs_without_being_fetched_again() {
 fn outside_the_window_urgent_objects_come_and_what_came_is_counted() {
     let endpoint = Endpoint::start();
     let appliance = Appliance::new(&endpoint);
-    let hour = |hours: i64| {
-        (Timestamp::now() + hours.hours())
-            .strftime("%H:00")
-            .to_string()
-    };
-    let window = format!("window = \"{}-{}\"", hour(8), hour(12));
-    appliance.configure(&endpoint, |text| {
-        text.replace("window = \"00:00-12:00\"", &window)
-    });
     let ordinary = objects(&endpoint, 0..3);
     let urgent = Wanted {
         urgent: true,
