@@ -4,8 +4,6 @@
 //! Lines of JSON ([`protocol::operator`], [`protocol::fill`]), answered one after another by the agent's loop, which alone owns
 //! the state.
 
-mod socket;
-
 use std::io;
 use std::sync::Arc;
 
@@ -19,8 +17,6 @@ use tokio::time::{sleep, timeout};
 use crate::limits::{
     ACCEPT_PAUSE, ANSWER_WAIT, OPERATOR_CONNECTIONS, OPERATOR_IDLE, OPERATOR_LINE_BYTES,
 };
-
-pub use socket::Door;
 
 /// A request and where its answer goes.
 #[derive(Debug)]

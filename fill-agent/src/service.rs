@@ -3,6 +3,7 @@
 use std::io::IsTerminal;
 use std::path::PathBuf;
 
+use platform::door::Door;
 use protocol::config::Config;
 use protocol::fill::FILL_SOCKET;
 use tokio::sync::mpsc;
@@ -13,7 +14,7 @@ use crate::agent::{Agent, Ended, Mode};
 use crate::control::{ControlEndpoint, Document};
 use crate::daemon::Daemon;
 use crate::limits::OPERATOR_QUEUE;
-use crate::operator::{self, Door};
+use crate::operator;
 use crate::state::StateFolder;
 use crate::{facts, metrics, survey};
 
@@ -24,7 +25,10 @@ use crate::{facts, metrics, survey};
 pub fn work(config: Config, path: PathBuf, mode: Mode) -> anyhow::Result<()> {
     start_logging();
     use_ring();
-    let door = Door::open(&config.appliance.run_dir.join(FILL_SOCKET))?;
+    let door = Door::open(
+        &config.appliance.run_dir.join(FILL_SOCKET),
+        "oca-fill-agent",
+    )?;
     let scrapes = config
         .fill
         .as_ref()

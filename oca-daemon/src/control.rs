@@ -20,6 +20,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
+use platform::door::Door;
 use protocol::config::Config;
 use protocol::status::{Listener, ListenerPurpose, SelfTest};
 use steering::UnixTime;
@@ -36,7 +37,7 @@ use crate::devices::Identities;
 use crate::egress::Egress;
 use crate::intent::IntentFile;
 use crate::limits::{CONTROL_TICK, CUT_GRACE, OPERATOR_QUEUE, STOP_TICK};
-use crate::operator::{self, Command, Door};
+use crate::operator::{self, Command};
 use crate::shared::{Service, Shared};
 use signals::{Signal, Signals};
 
@@ -55,7 +56,7 @@ impl Doors {
     /// # Errors
     /// An address that cannot be had, or another daemon in the same `run_dir`; with the way out.
     pub fn open(config: &Config) -> anyhow::Result<Self> {
-        let operator = Door::open(&config.daemon_socket())?;
+        let operator = Door::open(&config.daemon_socket(), "oca-daemon")?;
         let admin = server::bind("admin", config.listen.admin)?;
         let metrics = config
             .listen

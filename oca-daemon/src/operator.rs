@@ -3,8 +3,6 @@
 //! Lines of JSON ([`protocol::operator`]), answered one after another. What only looks is answered on the spot; what changes
 //! something is a [`Command`] to the control loop, which alone owns the state.
 
-mod socket;
-
 use std::io;
 use std::sync::Arc;
 use std::time::Instant;
@@ -22,8 +20,6 @@ use crate::limits::{
     RELOAD_WAIT,
 };
 use crate::shared::Shared;
-
-pub use socket::Door;
 
 /// Something that the control loop is to do.
 #[derive(Debug)]
