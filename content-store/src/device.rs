@@ -6,6 +6,8 @@
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
 
 use platform::file::{self, Space};
 use serde::{Deserialize, Serialize};
@@ -54,6 +56,41 @@ pub struct InitOptions {
     pub tier: Option<String>,
     /// Accept a folder that is not the root of its own file system.
     pub shared_fs: bool,
+}
+
+/// What [`look_at_all`] found: the device and its file system's space, or what is wrong with it.
+pub type Looked = Result<(Device, Space), String>;
+
+/// Opens all devices at once and asks whether they can be written, in the order of `roots`. One that hangs is said to after `wait`, and keeps nobody
+/// waiting for the others.
+pub fn look_at_all(roots: &[&Path], wait: Duration) -> Vec<Looked> {
+    let silent = format!(
+        "has not answered within {} s: see the kernel log",
+        wait.as_secs()
+    );
+    let (sender, receiver) = mpsc::channel();
+    for (index, root) in roots.iter().enumerate() {
+        let (sender, root) = (sender.clone(), root.to_path_buf());
+        // Whoever has given up waiting receives no more.
+        std::thread::spawn(move || drop(sender.send((index, look(&root)))));
+    }
+    drop(sender);
+    let mut found = vec![Err(silent); roots.len()];
+    let deadline = Instant::now() + wait;
+    while let Ok((index, looked)) =
+        receiver.recv_timeout(deadline.saturating_duration_since(Instant::now()))
+    {
+        found[index] = looked;
+    }
+    found
+}
+
+fn look(root: &Path) -> Looked {
+    let device = open(root).map_err(|problem| problem.to_string())?;
+    let space = device
+        .check_writable()
+        .map_err(|problem| problem.to_string())?;
+    Ok((device, space))
 }
 
 /// Why a configured device cannot be used.

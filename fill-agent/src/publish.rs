@@ -16,7 +16,7 @@ use std::collections::HashSet;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Instant;
 
-use content_store::catalog::CatalogProblem;
+use content_store::catalog::{CatalogProblem, Snapshot};
 use content_store::chunk_tree::ChunkTree;
 use content_store::{
     Content, Generation, NewPath, ObjectId, ObjectReader, Reaped, Stage, Staging, Store,
@@ -26,7 +26,6 @@ use protocol::manifest::Tombstone;
 use protocol::root::Root;
 use tokio::sync::oneshot;
 
-use crate::survey;
 use batch::{Batch, Entry};
 
 /// Why an order was not done. Several orders may share one cause, so it is in words.
@@ -372,7 +371,7 @@ impl Owner {
             self.taken_down = pairs.collect();
             self.discard_taken_down();
         }
-        let snapshot = survey::snapshot(&self.config.state_dir).map_err(StoreError::from)?;
+        let snapshot = Snapshot::read_or_empty(&self.config.state_dir).map_err(StoreError::from)?;
         let is_meant = |path: &str, root: Root| match &whom {
             Whom::Evicted(roots) => roots.contains(&root),
             Whom::TakenDown(_) => self.taken_down.contains(&(path.into(), root)),

@@ -3,13 +3,10 @@
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
-use std::sync::mpsc;
-use std::time::Instant;
 
-use content_store::catalog::{CatalogProblem, CatalogReader, ObjectRecord, Snapshot};
+use content_store::catalog::{CatalogProblem, ObjectRecord, Snapshot};
 use content_store::limits::DEVICE_RESERVE_BYTES;
 use content_store::{DeviceId, PathEntry, StoreConfig, TierConfig, TierRole, device};
-use platform::file::Space;
 use protocol::config::Config;
 use protocol::root::Root;
 
@@ -62,21 +59,9 @@ impl FoundDevice {
 /// When there is a catalog and it cannot be read.
 pub fn survey(config: &Config) -> Result<Survey, CatalogProblem> {
     Ok(Survey {
-        snapshot: snapshot(&config.appliance.state_dir)?,
+        snapshot: Snapshot::read_or_empty(&config.appliance.state_dir)?,
         devices: devices(config),
     })
-}
-
-/// What is published; nothing, on a new appliance.
-///
-/// # Errors
-/// When there is a catalog and it cannot be read.
-pub fn snapshot(state_dir: &Path) -> Result<Snapshot, CatalogProblem> {
-    match CatalogReader::open(state_dir) {
-        Ok(mut reader) => reader.load(),
-        Err(CatalogProblem::Missing { .. }) => Ok(Snapshot::default()),
-        Err(problem) => Err(problem),
-    }
 }
 
 /// The configuration in the store's words.
@@ -104,45 +89,23 @@ pub fn store_config(config: &Config) -> StoreConfig {
 /// Looks at all devices at once.
 #[must_use]
 pub fn devices(config: &Config) -> Vec<FoundDevice> {
-    let (sender, receiver) = mpsc::channel();
-    let silent = format!(
-        "has not answered within {} s: see the kernel log",
-        DEVICE_WAIT.as_secs()
-    );
     let tiers = config.tiers.iter().enumerate();
-    let roots = tiers.flat_map(|(tier, of)| of.devices.iter().map(move |root| (tier, root)));
-    let mut devices: Vec<FoundDevice> = roots
-        .map(|(tier, root)| FoundDevice {
-            root: root.clone(),
-            tier,
-            found: Err(silent.clone()),
-        })
+    let configured: Vec<(usize, &Path)> = tiers
+        .flat_map(|(tier, of)| of.devices.iter().map(move |root| (tier, root.as_path())))
         .collect();
-    for (index, device) in devices.iter().enumerate() {
-        let (sender, root) = (sender.clone(), device.root.clone());
-        // Whoever has given up waiting receives no more.
-        std::thread::spawn(move || drop(sender.send((index, look(&root)))));
-    }
-    drop(sender);
-    let deadline = Instant::now() + DEVICE_WAIT;
-    while let Ok((index, found)) =
-        receiver.recv_timeout(deadline.saturating_duration_since(Instant::now()))
-    {
-        devices[index].found = found;
-    }
-    devices
-}
-
-fn look(root: &Path) -> Result<Room, String> {
-    let device = device::open(root).map_err(|problem| problem.to_string())?;
-    let space: Space = device
-        .check_writable()
-        .map_err(|problem| problem.to_string())?;
-    Ok(Room {
-        id: device.id(),
-        total_bytes: space.total_bytes,
-        room_bytes: space.available_bytes.saturating_sub(DEVICE_RESERVE_BYTES),
-    })
+    let roots: Vec<&Path> = configured.iter().map(|(_, root)| *root).collect();
+    let looked = device::look_at_all(&roots, DEVICE_WAIT);
+    let devices = configured.iter().zip(looked);
+    let devices = devices.map(|((tier, root), found)| FoundDevice {
+        root: root.to_path_buf(),
+        tier: *tier,
+        found: found.map(|(device, space)| Room {
+            id: device.id(),
+            total_bytes: space.total_bytes,
+            room_bytes: space.available_bytes.saturating_sub(DEVICE_RESERVE_BYTES),
+        }),
+    });
+    devices.collect()
 }
 
 impl Survey {

@@ -3,10 +3,8 @@
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc;
-use std::time::Instant;
 
-use content_store::catalog::{CatalogProblem, CatalogReader, Snapshot};
+use content_store::catalog::{CatalogReader, Snapshot};
 use content_store::device::{self, Device};
 use content_store::{DeviceId, DeviceSlot, Store, StoreConfig, TierConfig, TierRole};
 use platform::file::Space;
@@ -52,11 +50,7 @@ pub(crate) fn snapshot(config: &Config) -> Result<Snapshot, Failure> {
 
 /// What is published now; nothing, on a new appliance.
 pub(crate) fn snapshot_or_empty(config: &Config) -> Result<Snapshot, Failure> {
-    match CatalogReader::open(&config.appliance.state_dir) {
-        Ok(mut reader) => Ok(reader.load()?),
-        Err(CatalogProblem::Missing { .. }) => Ok(Snapshot::default()),
-        Err(problem) => Err(problem.into()),
-    }
+    Ok(Snapshot::read_or_empty(&config.appliance.state_dir)?)
 }
 
 /// The devices with their state, in the order of the configuration.
@@ -83,43 +77,22 @@ impl Probed {
 
 /// Looks at all devices at once. One that hangs is said to, and keeps nobody waiting for the others.
 pub(crate) fn probe(config: &Config) -> Vec<Probed> {
-    let (sender, receiver) = mpsc::channel();
-    let roots = config.tiers.iter().enumerate();
-    let roots =
-        roots.flat_map(|(tier, of)| of.devices.iter().map(move |root| (tier, root.clone())));
-    let silent = format!(
-        "has not answered within {} s: see the kernel log",
-        DEVICE_TIMEOUT.as_secs()
-    );
-    let mut probed: Vec<Probed> = roots
-        .map(|(tier, root)| Probed {
-            tier,
-            root,
-            found: Err(silent.clone()),
+    let configured = config.tiers.iter().enumerate();
+    let configured: Vec<(usize, &Path)> = configured
+        .flat_map(|(tier, of)| of.devices.iter().map(move |root| (tier, root.as_path())))
+        .collect();
+    let roots: Vec<&Path> = configured.iter().map(|(_, root)| *root).collect();
+    let mut probed: Vec<Probed> = configured
+        .iter()
+        .zip(device::look_at_all(&roots, DEVICE_TIMEOUT))
+        .map(|((tier, root), found)| Probed {
+            tier: *tier,
+            root: root.to_path_buf(),
+            found,
         })
         .collect();
-    for (index, device) in probed.iter().enumerate() {
-        let (sender, root) = (sender.clone(), device.root.clone());
-        // Whoever has given up waiting receives no more.
-        std::thread::spawn(move || drop(sender.send((index, look(&root)))));
-    }
-    drop(sender);
-    let deadline = Instant::now() + DEVICE_TIMEOUT;
-    while let Ok((index, found)) =
-        receiver.recv_timeout(deadline.saturating_duration_since(Instant::now()))
-    {
-        probed[index].found = found;
-    }
     refuse_twins(&mut probed);
     probed
-}
-
-fn look(root: &Path) -> Result<(Device, Space), String> {
-    let device = device::open(root).map_err(|problem| problem.to_string())?;
-    let space = device
-        .check_writable()
-        .map_err(|problem| problem.to_string())?;
-    Ok((device, space))
 }
 
 /// Two folders that are one device: a disk mounted twice, or an identity file that was copied.

@@ -32,6 +32,20 @@ pub struct Snapshot {
     pub doomed: Vec<DoomedRecord>,
 }
 
+impl Snapshot {
+    /// What is published now; nothing, on a new appliance.
+    ///
+    /// # Errors
+    /// When there is a catalog and it cannot be read.
+    pub fn read_or_empty(state_dir: &Path) -> Result<Self, CatalogProblem> {
+        match CatalogReader::open(state_dir) {
+            Ok(mut reader) => reader.load(),
+            Err(CatalogProblem::Missing { .. }) => Ok(Self::default()),
+            Err(problem) => Err(problem),
+        }
+    }
+}
+
 impl CatalogReader {
     /// Opens the catalog below `state_dir`; looks over all its pages. Creates nothing.
     ///

@@ -112,7 +112,7 @@ impl Appliance {
     }
 
     fn snapshot(&self) -> Snapshot {
-        survey::snapshot(&self.path("state")).unwrap()
+        Snapshot::read_or_empty(&self.path("state")).unwrap()
     }
 
     /// The catalog opens, it contradicts itself nowhere, and every byte of every published object is right.
