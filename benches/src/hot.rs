@@ -9,6 +9,7 @@
 mod report;
 mod shape;
 
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -16,7 +17,8 @@ use anyhow::{Context, Result, ensure};
 
 use crate::content;
 use crate::load::{self, Check, Load, Object, Until};
-use crate::process::own_cpu_seconds;
+use crate::namespace::Namespace;
+use crate::process::{Place, own_cpu_seconds};
 use crate::server::{self, Kind, Server, Setting};
 use report::Sample;
 use shape::Shape;
@@ -31,7 +33,7 @@ const SETTLE: Duration = Duration::from_millis(200);
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     /// Which servers
-    #[arg(long, value_delimiter = ',', default_values = ["nginx", "lighttpd", "oca-uring", "oca-epoll"])]
+    #[arg(long, value_delimiter = ',', default_values = ["nginx", "lighttpd", "oca-uring", "oca-epoll", "floor"])]
     servers: Vec<Kind>,
     /// Range and connections, as in 64KiBx64
     #[arg(long, value_delimiter = ',', default_values = ["16KiBx64", "64KiBx64", "256KiBx256", "1MiBx16"])]
@@ -51,8 +53,14 @@ pub(crate) struct Arguments {
     /// Clients that read bodies into memory, as players do, instead of throwing them away in the kernel
     #[arg(long)]
     read: bool,
-    /// Core of the servers; default: the first one
+    /// Workers of each server, on the first cores; with more than one the client has no core of its own
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    workers: u32,
+    /// Servers in a network namespace, behind a veth pair of MTU 1500, instead of on loopback (root)
     #[arg(long)]
+    veth: bool,
+    /// Core of the servers; default: the first one
+    #[arg(long, conflicts_with = "workers")]
     server_core: Option<usize>,
     /// Core of the client; default: the last one
     #[arg(long)]
@@ -69,7 +77,15 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn main(arguments: &Arguments) -> Result<()> {
-    let (server_core, client_core) = cores(arguments.server_core, arguments.client_core)?;
+    let (server_cores, client_core) = placement(arguments)?;
+    let namespace = arguments.veth.then(Namespace::make).transpose()?;
+    let place = Place {
+        cores: server_cores,
+        namespace: namespace.as_ref().map(|made| made.name().to_owned()),
+    };
+    let host = namespace
+        .as_ref()
+        .map_or(Ipv4Addr::LOCALHOST.into(), |made| made.inside);
     let folder = Folder::make(arguments.folder.clone())?;
     let contents = folder.0.join("content");
     let shape = content::Shape {
@@ -83,13 +99,16 @@ pub(crate) fn main(arguments: &Arguments) -> Result<()> {
             folder: &folder.0.join(kind.name().replace([' ', '(', ')'], "")),
             content: &contents,
             objects: &objects,
-            core: server_core,
+            place: &place,
+            host,
             programs: &programs_beside(arguments.programs.as_deref())?,
         };
         servers.push(server::start(kind, &setting)?);
     }
     // After the servers: they would inherit it.
-    platform::cpu::pin_to_core(client_core)?;
+    if let Some(core) = client_core {
+        platform::cpu::pin_to_core(core)?;
+    }
     for server in &servers {
         prepare(server, &objects).with_context(|| server.kind.name())?;
     }
@@ -99,6 +118,22 @@ pub(crate) fn main(arguments: &Arguments) -> Result<()> {
         report::write(file, &samples).with_context(|| file.display().to_string())?;
     }
     Ok(())
+}
+
+/// The cores of the servers, and the client's if it has one to itself.
+fn placement(arguments: &Arguments) -> Result<(Vec<usize>, Option<usize>)> {
+    if arguments.workers == 1 {
+        let (server, client) = cores(arguments.server_core, arguments.client_core)?;
+        return Ok((vec![server], Some(client)));
+    }
+    let mut usable = platform::cpu::usable_cores()?;
+    let workers = arguments.workers as usize;
+    ensure!(
+        usable.len() >= workers,
+        "{workers} workers need a core each; this process may use {usable:?}"
+    );
+    usable.truncate(workers);
+    Ok((usable, arguments.client_core))
 }
 
 /// A core for the servers and one for the client.

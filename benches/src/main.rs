@@ -8,9 +8,11 @@
 
 mod content;
 mod fill;
+mod floor;
 mod hot;
 mod latency;
 mod load;
+mod namespace;
 mod process;
 mod server;
 
@@ -31,6 +33,8 @@ enum Command {
     Load(load::Arguments),
     /// Compare servers on content that is in memory: CPU per GB and request, latency
     Hot(hot::Arguments),
+    /// Serve files with a bare loop, as the least that any server pays (`hot` starts it)
+    Floor(floor::Arguments),
     /// What a fill at its full rate does to the latency of content that is in memory
     Fill(fill::Arguments),
 }
@@ -40,6 +44,7 @@ fn main() -> Result<()> {
     match Arguments::parse().command {
         Command::Load(arguments) => load::main(&arguments),
         Command::Hot(arguments) => hot::main(&arguments),
+        Command::Floor(arguments) => floor::main(&arguments),
         Command::Fill(arguments) => fill::main(&arguments),
     }
 }

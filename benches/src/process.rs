@@ -1,4 +1,4 @@
-//! A server's processes: started on one core, their CPU time, stopped for certain.
+//! A server's processes: started where they belong, their CPU time, stopped for certain.
 
 use std::fs::{self, File};
 use std::io;
@@ -14,6 +14,36 @@ const TICKS_PER_SECOND: f64 = 100.0;
 /// A server that has not ended so long after SIGTERM is killed.
 const STOP_BOUND: Duration = Duration::from_secs(10);
 
+/// Where a process runs.
+#[derive(Debug, Clone)]
+pub(crate) struct Place {
+    pub(crate) cores: Vec<usize>,
+    /// Name of a network namespace; this process's own if there is none.
+    pub(crate) namespace: Option<String>,
+}
+
+impl From<usize> for Place {
+    fn from(core: usize) -> Self {
+        Self {
+            cores: vec![core],
+            namespace: None,
+        }
+    }
+}
+
+impl Place {
+    /// The words before a command that bring it there.
+    fn words(&self) -> Vec<String> {
+        let cores: Vec<String> = self.cores.iter().map(usize::to_string).collect();
+        let namespace = self.namespace.iter();
+        let mut words: Vec<String> = namespace
+            .flat_map(|name| ["ip", "netns", "exec", name].map(str::to_owned))
+            .collect();
+        words.extend(["taskset", "-c", &cores.join(",")].map(str::to_owned));
+        words
+    }
+}
+
 /// Ends with this value, and with this process.
 pub(crate) struct Process {
     child: Child,
@@ -21,35 +51,31 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Starts `program` on `core`, its words going to the file `log`.
+    /// Starts `program` at its place, its words going to the file `log`.
     ///
-    /// Errors: the program, `taskset` or `setpriv` is missing.
+    /// Errors: the program, `taskset`, `setpriv` or, for a namespace, `ip` is missing.
     pub(crate) fn start(
         program: &Path,
         arguments: &[&str],
-        core: usize,
+        place: impl Into<Place>,
         log: &Path,
     ) -> Result<Self> {
-        Self::start_as(
-            &["taskset", "-c", &core.to_string()],
-            program,
-            arguments,
-            log,
-        )
+        Self::start_as(&place.into().words(), program, arguments, log)
     }
 
     /// As [`start`](Self::start), with the priority that the fill agent's unit gives it.
     pub(crate) fn start_nice(
         program: &Path,
         arguments: &[&str],
-        core: usize,
+        place: impl Into<Place>,
         log: &Path,
     ) -> Result<Self> {
-        let before = ["taskset", "-c", &core.to_string(), "nice", "-n", "10"];
+        let mut before = place.into().words();
+        before.extend(["nice", "-n", "10"].map(str::to_owned));
         Self::start_as(&before, program, arguments, log)
     }
 
-    fn start_as(before: &[&str], program: &Path, arguments: &[&str], log: &Path) -> Result<Self> {
+    fn start_as(before: &[String], program: &Path, arguments: &[&str], log: &Path) -> Result<Self> {
         let words = File::create(log).with_context(|| log.display().to_string())?;
         let child = Command::new("setpriv")
             .args(["--pdeathsig", "TERM"])

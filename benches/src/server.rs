@@ -1,10 +1,11 @@
-//! The servers that are compared: one worker each, on one core, serving the same files on loopback.
+//! The servers that are compared, each alone on the same cores and serving the same files: on loopback, or out of a namespace.
 
+mod floor;
 mod lighttpd;
 mod nginx;
 pub(crate) mod oca;
 
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use anyhow::{Context, Result};
 use clap::ValueEnum;
 
 use crate::load::Object;
-use crate::process::Process;
+use crate::process::{Place, Process};
 use oca::Admin;
 
 /// A server that does not listen so long after its start has failed.
@@ -30,6 +31,8 @@ pub(crate) enum Kind {
     OcaUring,
     /// oca-daemon on epoll
     OcaEpoll,
+    /// The least that a file server can do: a bare loop of receive, send, sendfile
+    Floor,
 }
 
 impl Kind {
@@ -39,6 +42,7 @@ impl Kind {
             Self::Lighttpd => "lighttpd",
             Self::OcaUring => "oca (uring)",
             Self::OcaEpoll => "oca (epoll)",
+            Self::Floor => "floor",
         }
     }
 }
@@ -51,7 +55,10 @@ pub(crate) struct Setting<'a> {
     /// Folder of the files that it serves.
     pub(crate) content: &'a Path,
     pub(crate) objects: &'a [Object],
-    pub(crate) core: usize,
+    /// One worker on each core of it.
+    pub(crate) place: &'a Place,
+    /// Where it listens.
+    pub(crate) host: IpAddr,
     /// Folder of our release binaries.
     pub(crate) programs: &'a Path,
 }
@@ -77,6 +84,7 @@ pub(crate) fn start(kind: Kind, setting: &Setting<'_>) -> Result<Server> {
         Kind::Lighttpd => lighttpd::start(setting).map(peer),
         Kind::OcaUring => oca::start(setting, "uring").map(ours),
         Kind::OcaEpoll => oca::start(setting, "epoll").map(ours),
+        Kind::Floor => floor::start(setting).map(peer),
     };
     let (process, address, admin) = started.with_context(|| format!("starting {}", kind.name()))?;
     Ok(Server {
@@ -85,6 +93,16 @@ pub(crate) fn start(kind: Kind, setting: &Setting<'_>) -> Result<Server> {
         process,
         admin,
     })
+}
+
+impl Setting<'_> {
+    fn workers(&self) -> usize {
+        self.place.cores.len()
+    }
+
+    fn free_address(&self) -> Result<SocketAddr> {
+        Ok((self.host, free_address()?.port()).into())
+    }
 }
 
 impl Server {

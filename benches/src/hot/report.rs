@@ -76,6 +76,7 @@ struct Row {
     /// CPU per GB against the peer's, if that ran.
     to_nginx: Option<f64>,
     to_lighttpd: Option<f64>,
+    to_floor: Option<f64>,
 }
 
 /// In the order of the samples.
@@ -101,6 +102,7 @@ fn rows(samples: &[Sample]) -> Vec<Row> {
             median,
             to_nginx: to(Kind::Nginx),
             to_lighttpd: to(Kind::Lighttpd),
+            to_floor: to(Kind::Floor),
         });
     }
     rows
@@ -143,6 +145,7 @@ pub(super) fn print(samples: &[Sample]) {
         "client busy",
         "CPU / nginx",
         "CPU / lighttpd",
+        "CPU / floor",
     ]);
     for row in rows(samples) {
         let ratio = |ratio: Option<f64>| ratio.map_or("-".into(), |ratio| format!("{ratio:.2}"));
@@ -159,6 +162,7 @@ pub(super) fn print(samples: &[Sample]) {
             format!("{:.0} %", figures.client_busy * 100.0),
             ratio(row.to_nginx),
             ratio(row.to_lighttpd),
+            ratio(row.to_floor),
         ]);
     }
     for column in table.column_iter_mut().skip(2) {

@@ -6,27 +6,32 @@ use std::path::Path;
 
 use anyhow::Result;
 
-use super::{Setting, free_address, wait_for_listener};
+use super::{Setting, wait_for_listener};
 use crate::process::Process;
 
 pub(super) fn start(setting: &Setting<'_>) -> Result<(Process, SocketAddr)> {
-    let address = free_address()?;
+    let address = setting.free_address()?;
     let configuration = setting.folder.join("lighttpd.conf");
     std::fs::write(&configuration, text(setting, address))?;
     let log = setting.folder.join("log");
     let arguments = ["-D", "-f", &configuration.display().to_string()];
     let program = Path::new("/usr/sbin/lighttpd");
-    let mut process = Process::start(program, &arguments, setting.core, &log)?;
+    let mut process = Process::start(program, &arguments, setting.place.clone(), &log)?;
     wait_for_listener(&mut process, address)?;
     Ok((process, address))
 }
 
 fn text(setting: &Setting<'_>, address: SocketAddr) -> String {
     let content = setting.content.display();
+    // With 0 it serves itself, without a process beside it.
+    let workers = Some(setting.workers())
+        .filter(|&workers| workers > 1)
+        .unwrap_or(0);
     format!(
         "server.document-root = \"{content}\"
 server.bind = \"{}\"
 server.port = {}
+server.max-worker = {workers}
 server.event-handler = \"linux-sysepoll\"
 server.network-backend = \"sendfile\"
 server.max-fds = 8192

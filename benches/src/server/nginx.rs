@@ -6,11 +6,11 @@ use std::path::Path;
 
 use anyhow::Result;
 
-use super::{Setting, free_address, wait_for_listener};
+use super::{Setting, wait_for_listener};
 use crate::process::Process;
 
 pub(super) fn start(setting: &Setting<'_>) -> Result<(Process, SocketAddr)> {
-    let address = free_address()?;
+    let address = setting.free_address()?;
     let configuration = setting.folder.join("nginx.conf");
     std::fs::write(&configuration, text(setting, address))?;
     let log = setting.folder.join("log");
@@ -22,7 +22,12 @@ pub(super) fn start(setting: &Setting<'_>) -> Result<(Process, SocketAddr)> {
         "-e",
         "stderr",
     ];
-    let mut process = Process::start(Path::new("/usr/sbin/nginx"), &arguments, setting.core, &log)?;
+    let mut process = Process::start(
+        Path::new("/usr/sbin/nginx"),
+        &arguments,
+        setting.place.clone(),
+        &log,
+    )?;
     wait_for_listener(&mut process, address)?;
     Ok((process, address))
 }
@@ -30,9 +35,10 @@ pub(super) fn start(setting: &Setting<'_>) -> Result<(Process, SocketAddr)> {
 fn text(setting: &Setting<'_>, address: SocketAddr) -> String {
     let folder = setting.folder.display();
     let content = setting.content.display();
+    let workers = setting.workers();
     format!(
         "daemon off;
-worker_processes 1;
+worker_processes {workers};
 user root;
 pid {folder}/pid;
 error_log stderr warn;

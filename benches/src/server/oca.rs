@@ -54,7 +54,7 @@ pub(super) fn start(setting: &Setting<'_>, backend: &str) -> Result<(Process, So
 
     let log = setting.folder.join("log");
     let arguments = ["--config", &configuration.display().to_string()];
-    let mut process = Process::start(&daemon, &arguments, setting.core, &log)?;
+    let mut process = Process::start(&daemon, &arguments, setting.place.clone(), &log)?;
     let (address, admin) = Admin::of(&mut process, ocactl, configuration)?;
     let used = &admin.backend;
     ensure!(
@@ -66,6 +66,7 @@ pub(super) fn start(setting: &Setting<'_>, backend: &str) -> Result<(Process, So
 
 fn text(setting: &Setting<'_>, backend: &str) -> String {
     let folder = setting.folder.display();
+    let (host, workers) = (setting.host, setting.workers());
     let bytes: u64 = setting.objects.iter().map(|object| object.size).sum();
     let mut devices = String::new();
     for device in DEVICES {
@@ -78,10 +79,10 @@ id = \"bench.local.example\"
 state_dir = \"{folder}/state\"
 run_dir = \"{folder}/run\"
 [listen]
-http = [\"127.0.0.1:0\"]
-admin = \"127.0.0.1:0\"
+http = [\"{host}:0\"]
+admin = \"{host}:0\"
 [workers]
-count = 1
+count = {workers}
 backend = \"{backend}\"
 memory = \"{} MiB\"
 [[tier]]

@@ -1,0 +1,214 @@
+//! `oca-bench floor`: a server that does nothing but receive, `send(2)` a head and `sendfile(2)` the range, with the send
+//! buffer and the quantum of ours. It trusts its client, knows its files beforehand, has no limits, no time-outs and no
+//! figures: what it costs is what the kernel costs, and nothing that is to be used.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use platform::sendfile::{FilePiece, More, send_head_and_file};
+use platform::socket::{ListenOptions, bind_listeners};
+use platform::watch::Watch;
+
+/// Bytes of one connection per turn, as in the daemon.
+const QUANTUM_BYTES: usize = 256 * 1024;
+
+const LISTENER: u64 = u64::MAX;
+
+/// `oca-bench floor`
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// Where to listen
+    address: SocketAddr,
+    /// Folder of files to serve
+    content: PathBuf,
+    /// Threads
+    #[arg(long, default_value_t = 1)]
+    workers: usize,
+}
+
+pub(crate) fn main(arguments: &Arguments) -> Result<()> {
+    platform::socket::ignore_sigpipe();
+    let listeners = bind_listeners(
+        arguments.address,
+        arguments.workers,
+        &ListenOptions::default(),
+    )?;
+    let files = open_all(&arguments.content)?;
+    std::thread::scope(|scope| {
+        let files = &files;
+        let workers: Vec<_> = listeners
+            .into_iter()
+            .map(|listener| scope.spawn(move || serve(&listener, files)))
+            .collect();
+        for worker in workers {
+            worker
+                .join()
+                .unwrap_or_else(|_| anyhow::bail!("a worker panicked"))?;
+        }
+        Ok(())
+    })
+}
+
+type Files = HashMap<String, (File, u64)>;
+
+/// All files of the folder by their path in a URL, with their sizes.
+fn open_all(folder: &Path) -> Result<Files> {
+    let entries = folder
+        .read_dir()
+        .with_context(|| folder.display().to_string())?;
+    entries
+        .map(|entry| {
+            let entry = entry?;
+            let file = File::open(entry.path())?;
+            let size = file.metadata()?.len();
+            Ok((
+                format!("/{}", entry.file_name().to_string_lossy()),
+                (file, size),
+            ))
+        })
+        .collect()
+}
+
+struct Connection<'a> {
+    socket: TcpStream,
+    request: Vec<u8>,
+    head: Vec<u8>,
+    head_sent: usize,
+    body: Option<(&'a File, u64)>,
+    left: usize,
+}
+
+fn serve(listener: &TcpListener, files: &Files) -> Result<()> {
+    listener.set_nonblocking(true)?;
+    let mut watch = Watch::new()?;
+    watch.add(listener.as_fd(), LISTENER)?;
+    let mut connections: Vec<Connection<'_>> = Vec::new();
+    // Those that have had their quantum.
+    let mut ready: Vec<usize> = Vec::new();
+    loop {
+        let patience = if ready.is_empty() {
+            Duration::from_secs(1)
+        } else {
+            Duration::ZERO
+        };
+        let mut turn = std::mem::take(&mut ready);
+        for number in 0..watch.wait(patience)? {
+            match watch.key(number) {
+                LISTENER => accept(listener, &watch, &mut connections)?,
+                key => turn.push(key as usize),
+            }
+        }
+        for number in turn {
+            if connections[number].advance(files)? {
+                ready.push(number);
+            }
+        }
+    }
+}
+
+fn accept(
+    listener: &TcpListener,
+    watch: &Watch,
+    connections: &mut Vec<Connection<'_>>,
+) -> Result<()> {
+    loop {
+        let socket = match listener.accept() {
+            Ok((socket, _)) => socket,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+            Err(error) => return Err(error.into()),
+        };
+        socket.set_nonblocking(true)?;
+        watch.add(socket.as_fd(), connections.len() as u64)?;
+        connections.push(Connection {
+            socket,
+            request: Vec::with_capacity(1024),
+            head: Vec::with_capacity(256),
+            head_sent: 0,
+            body: None,
+            left: 0,
+        });
+    }
+}
+
+impl<'a> Connection<'a> {
+    /// Whether there is more to do at once.
+    fn advance(&mut self, files: &'a Files) -> Result<bool> {
+        if self.body.is_none() {
+            self.receive()?;
+            if !self.request.ends_with(b"\r\n\r\n") {
+                return Ok(false);
+            }
+            self.answer(files)
+                .context("a request that the load generator would not make")?;
+        }
+        self.send()
+    }
+
+    fn receive(&mut self) -> Result<()> {
+        let mut piece = [0; 4096];
+        match self.socket.read(&mut piece) {
+            Ok(count) => self.request.extend_from_slice(&piece[..count]),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            // The client has gone.
+            Err(_) => self.request.clear(),
+        }
+        Ok(())
+    }
+
+    fn answer(&mut self, files: &'a Files) -> Result<()> {
+        let text = std::str::from_utf8(&self.request)?;
+        let path = text.split(' ').nth(1).context("no path")?;
+        let (file, size) = files.get(path).context("no such file")?;
+        let (_, range) = text.split_once("Range: bytes=").context("no range")?;
+        let (first, rest) = range.split_once('-').context("no range")?;
+        let first: u64 = first.parse()?;
+        let last: u64 = rest.lines().next().context("no end")?.parse()?;
+        self.body = Some((file, first));
+        self.left = usize::try_from(last + 1 - first)?;
+        self.head_sent = 0;
+        self.head.clear();
+        write!(
+            self.head,
+            "HTTP/1.1 206 Partial Content\r\nContent-Length: {}\r\nContent-Range: bytes {first}-{last}/{size}\r\n\r\n",
+            self.left
+        )?;
+        self.request.clear();
+        Ok(())
+    }
+
+    fn send(&mut self) -> Result<bool> {
+        let Some((file, offset)) = &mut self.body else {
+            return Ok(false);
+        };
+        let length = self.left.min(QUANTUM_BYTES);
+        let piece = FilePiece {
+            file: file.as_fd(),
+            offset: *offset,
+            length,
+        };
+        let head = &self.head[self.head_sent..];
+        let sent = match send_head_and_file(self.socket.as_fd(), head, piece, More::No) {
+            Ok(sent) => sent,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
+            // The client has gone.
+            Err(_) => {
+                self.body = None;
+                return Ok(false);
+            }
+        };
+        self.head_sent += sent.head;
+        self.left -= sent.body;
+        *offset += sent.body as u64;
+        if self.left == 0 {
+            self.body = None;
+            return Ok(false);
+        }
+        Ok(sent.body == length)
+    }
+}
