@@ -15,7 +15,7 @@
 use std::sync::Arc;
 
 use content_store::Object;
-use platform::device::{FilledBuffer, ReadError};
+use platform::device::{Class, FilledBuffer, ReadError};
 use platform::stored_file::{Locked, StoredFile};
 
 use crate::limits::{QUANTUM_BYTES, READS_PER_TRANSFER};
@@ -72,6 +72,8 @@ pub struct Wanted {
     pub offset: u64,
     /// Bytes.
     pub length: u32,
+    /// What for.
+    pub class: Class,
     slot: usize,
     span: ByteRange,
 }
@@ -106,6 +108,7 @@ pub struct Transfer {
     object: Arc<Object>,
     position: u64,
     end: u64,
+    class: Class,
     /// In the order of the object; the first covers `position` unless it is `Idle`.
     reads: [Read; READS_PER_TRANSFER],
 }
@@ -117,7 +120,16 @@ impl Transfer {
             object,
             position: range.start,
             end: range.end,
+            class: Class::Viewer,
             reads: Default::default(),
+        }
+    }
+
+    /// The same for another appliance, which waits behind viewers.
+    pub fn for_fill(self) -> Self {
+        Self {
+            class: Class::FillSource,
+            ..self
         }
     }
 
@@ -202,6 +214,7 @@ impl Transfer {
                 file: None,
                 offset: place.offset,
                 length: 0,
+                class: self.class,
                 slot,
                 span: ByteRange {
                     start,
@@ -222,6 +235,7 @@ impl Transfer {
             file: Some(Arc::clone(file)),
             offset: place.offset,
             length: length as u32,
+            class: self.class,
             slot,
             span,
         })

@@ -122,6 +122,8 @@ impl Bench {
                         file: Arc::clone(&file),
                         offset: wanted.offset,
                         length: wanted.length,
+                        class: wanted.class,
+                        requester: 0,
                         token: wanted.offset,
                         reply: Arc::clone(&self.mailbox),
                     };

@@ -29,6 +29,7 @@ pub mod limits;
 mod loader;
 mod mailbox;
 mod open_files;
+mod order;
 mod probe;
 mod queue;
 mod reader;
@@ -40,7 +41,7 @@ pub use crate::buffer::FilledBuffer;
 pub use health::Verdict;
 pub use limits::Deadlines;
 pub use loader::LoadDone;
-pub use mailbox::{Mailbox, ReadDone, ReadError, ReadRequest, Refused};
+pub use mailbox::{Class, Mailbox, ReadDone, ReadError, ReadRequest, Refused};
 pub use statistics::{DeviceSnapshot, LATENCY_BOUNDS_US, Latency};
 
 use mailbox::Pending;

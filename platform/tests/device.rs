@@ -14,3 +14,5 @@ mod hanging;
 mod reading;
 #[path = "device/stress.rs"]
 mod stress;
+#[path = "device/turns.rs"]
+mod turns;

@@ -81,6 +81,7 @@ impl Answer {
     pub(super) fn for_fill(self, place: Place) -> Self {
         Self {
             fill: Some(place),
+            body: self.body.map(Transfer::for_fill),
             ..self
         }
     }

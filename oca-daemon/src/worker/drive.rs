@@ -252,6 +252,8 @@ fn submit(io: ReadIo<'_>, token: Token, file: &Arc<StoredFile>, wanted: &Wanted)
         file: Arc::clone(file),
         offset: wanted.offset,
         length: wanted.length,
+        class: wanted.class,
+        requester: requester(token, io.mailbox),
         token: u64::from(id),
         reply: Arc::clone(io.mailbox),
     };
@@ -260,6 +262,11 @@ fn submit(io: ReadIo<'_>, token: Token, file: &Arc<StoredFile>, wanted: &Wanted)
         return None;
     }
     Some(id)
+}
+
+/// A connection, by a number that no other one has now: tokens are unique in their worker.
+fn requester(token: Token, mailbox: &Arc<Mailbox>) -> u64 {
+    token.to_bits() ^ (Arc::as_ptr(mailbox).addr() as u64)
 }
 
 /// A piece that is wanted from its device again and again is worth a look of the memory tier.

@@ -16,6 +16,10 @@ pub const MAX_OPEN_FILES: usize = 1024;
 /// A file that nobody read for so long is closed. Checked once in this time, so it may stay open for twice as long.
 pub const IDLE_CLOSE: Duration = Duration::from_secs(60);
 
+/// Of so many reads that a device begins, one goes to a worse class that waits, so that it never starves: the most that viewers give up
+/// is this share for each worse class, 6 %.
+pub const LOWER_CLASS_EVERY: u32 = 16;
+
 /// Loads that wait on one device: about 100 bytes each.
 pub const MAX_LOADS: usize = 1024;
 
@@ -65,5 +69,6 @@ impl Default for Deadlines {
     }
 }
 
+const _: () = assert!(LOWER_CLASS_EVERY > 1);
 const _: () = assert!(MAX_READERS as usize <= MAX_WAITERS);
 const _: () = assert!(PIECE_BYTES.is_multiple_of(LOAD_STEP_BYTES as u64));

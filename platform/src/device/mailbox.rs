@@ -10,6 +10,23 @@ use crossbeam_queue::ArrayQueue;
 use crate::buffer::FilledBuffer;
 use crate::stored_file::StoredFile;
 
+/// What a read is for: the better class is served first, a worse one keeps a small share (see [`super::limits::LOWER_CLASS_EVERY`]).
+#[derive(Copy, Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Class {
+    /// Somebody waits for the bytes.
+    #[default]
+    Viewer = 0,
+    /// Another appliance fills from here.
+    FillSource = 1,
+    /// Repair and scrub.
+    Repair = 2,
+}
+
+impl Class {
+    /// All, the best first.
+    pub const ALL: [Self; 3] = [Self::Viewer, Self::FillSource, Self::Repair];
+}
+
 /// Bytes that a worker wants from a device.
 #[derive(Debug)]
 pub struct ReadRequest {
@@ -19,6 +36,10 @@ pub struct ReadRequest {
     pub offset: u64,
     /// Bytes wanted, at least 1. Widened to whole checksum blocks they must fit the device's `read_unit`.
     pub length: u32,
+    /// What it is for.
+    pub class: Class,
+    /// Who wants it: of equal class, the reads of one requester take turns with those of every other. Any number.
+    pub requester: u64,
     /// The worker's own mark, given back with the answer.
     pub token: u64,
     /// Where the answer goes.
@@ -167,6 +188,8 @@ pub(super) struct Pending {
     /// What will be read: the wanted range, widened to whole blocks.
     pub(super) offset: u64,
     pub(super) length: u32,
+    pub(super) class: Class,
+    pub(super) requester: u64,
     debt: Debt,
 }
 
@@ -183,6 +206,8 @@ impl Pending {
             file: request.file,
             offset,
             length,
+            class: request.class,
+            requester: request.requester,
             debt: Debt {
                 token: request.token,
                 reply: request.reply,
@@ -239,6 +264,8 @@ mod tests {
             file: StoredFile::new(0, Box::new(Nowhere)),
             offset: 0,
             length: 1,
+            class: Class::Viewer,
+            requester: 0,
             token,
             reply: Arc::clone(reply),
         };

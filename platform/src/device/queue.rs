@@ -1,16 +1,18 @@
 //! The one queue of a device: requests that were taken and not yet answered.
 //!
 //! Two stages. Workers push into `intake`, a lock-free queue. Service threads move everything from there into the schedule, under a mutex
-//! that no worker ever takes: there, requests for the same range of the same file become one job, whether it waits or is in flight.
+//! that no worker ever takes: there, requests for the same range of the same file become one job, whether it waits or is in flight. Each
+//! request has its own entry in the [`Order`], so a job begins at the turn of the first of those who wait for it.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use crossbeam_queue::ArrayQueue;
 
-use super::mailbox::{Pending, ReadError, Refused};
+use super::mailbox::{Class, Pending, ReadError, Refused};
+use super::order::Order;
 use crate::buffer::FilledBuffer;
 use crate::stored_file::StoredFile;
 
@@ -25,12 +27,15 @@ pub(super) struct Queue {
     merged: AtomicU64,
 }
 
-#[derive(Default)]
 struct Schedule {
     /// Every job that waits or is in flight.
     jobs: HashMap<Range, Job>,
-    /// Those that wait, oldest first.
-    order: VecDeque<Range>,
+    /// Those who wait for a job that waits. An entry of a job that was begun is void.
+    order: Order<(Range, u64)>,
+    /// Entries beyond which void ones are looked for.
+    order_length: usize,
+    /// Jobs that wait.
+    waiting: u32,
     next_id: u64,
 }
 
@@ -69,7 +74,7 @@ impl Queue {
     pub(super) fn new(length: u32) -> Self {
         Self {
             intake: ArrayQueue::new(length as usize),
-            schedule: Mutex::default(),
+            schedule: Mutex::new(Schedule::new(length as usize)),
             outstanding: AtomicU32::new(0),
             jobs_waiting: AtomicU32::new(0),
             merged: AtomicU64::new(0),
@@ -120,21 +125,20 @@ impl Queue {
         !self.intake.is_empty() || self.jobs_waiting.load(Ordering::Relaxed) > 0
     }
 
-    /// Begins the oldest job.
+    /// Begins the job whose turn it is.
     pub(super) fn begin(&self) -> Option<Work> {
         let mut schedule = self.settled();
-        let range = schedule.order.pop_front()?;
-        self.jobs_waiting
-            .store(schedule.waiting(), Ordering::Relaxed);
-        let job = schedule.jobs.get_mut(&range).expect("what waits is a job");
+        let job = schedule.next()?;
         job.started = Some(Instant::now());
         let first = job.waiters.first().expect("somebody waits for every job");
-        Some(Work {
+        let work = Work {
             file: Arc::clone(&first.file),
             offset: first.offset,
             length: first.length,
             id: job.id,
-        })
+        };
+        self.jobs_waiting.store(schedule.waiting, Ordering::Relaxed);
+        Some(work)
     }
 
     /// Ends a job and returns who waits for it: nobody, if they were answered meanwhile.
@@ -159,6 +163,7 @@ impl Queue {
         };
         let mut schedule = self.settled();
         schedule.order.clear();
+        schedule.waiting = 0;
         self.jobs_waiting.store(0, Ordering::Relaxed);
         let taken = schedule.jobs.extract_if(|_, job| wanted(job));
         taken.flat_map(|(_, job)| job.waiters).collect()
@@ -172,8 +177,7 @@ impl Queue {
                 self.merged.fetch_add(1, Ordering::Relaxed);
             }
         }
-        self.jobs_waiting
-            .store(schedule.waiting(), Ordering::Relaxed);
+        self.jobs_waiting.store(schedule.waiting, Ordering::Relaxed);
         schedule
     }
 }
@@ -185,10 +189,25 @@ enum Added {
 }
 
 impl Schedule {
+    fn new(length: usize) -> Self {
+        Self {
+            jobs: HashMap::new(),
+            order: Order::new(),
+            order_length: 2 * length,
+            waiting: 0,
+            next_id: 0,
+        }
+    }
+
     fn add(&mut self, pending: Pending) -> Added {
         let range = Range::of(&pending.file, pending.offset, pending.length);
+        let (class, requester) = (pending.class, pending.requester);
         if let Some(job) = self.jobs.get_mut(&range) {
             job.waiters.push(pending);
+            if job.started.is_none() {
+                let id = job.id;
+                self.enqueue(class, requester, (range, id));
+            }
             return Added::Merged;
         }
         self.next_id += 1;
@@ -198,13 +217,32 @@ impl Schedule {
             waiters: vec![pending],
         };
         self.jobs.insert(range, job);
-        self.order.push_back(range);
+        self.waiting += 1;
+        self.enqueue(class, requester, (range, self.next_id));
         Added::New
     }
 
-    fn waiting(&self) -> u32 {
-        u32::try_from(self.order.len()).unwrap_or(u32::MAX)
+    fn enqueue(&mut self, class: Class, requester: u64, entry: (Range, u64)) {
+        if self.order.len() >= self.order_length {
+            let jobs = &self.jobs;
+            self.order.retain(|entry| waits(jobs, entry));
+        }
+        self.order.push(class, requester, entry);
     }
+
+    /// The next job of those that wait.
+    fn next(&mut self) -> Option<&mut Job> {
+        let jobs = &self.jobs;
+        let (range, _) = self.order.pop(|entry| waits(jobs, entry))?;
+        self.waiting -= 1;
+        self.jobs.get_mut(&range)
+    }
+}
+
+/// Whether an entry's job is still to be begun.
+fn waits(jobs: &HashMap<Range, Job>, (range, id): &(Range, u64)) -> bool {
+    jobs.get(range)
+        .is_some_and(|job| job.id == *id && job.started.is_none())
 }
 
 impl Range {

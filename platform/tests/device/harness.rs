@@ -8,7 +8,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use platform::device::{
-    Deadlines, DeviceOptions, DeviceService, DeviceSnapshot, Mailbox, ReadDone, ReadRequest,
+    Class, Deadlines, DeviceOptions, DeviceService, DeviceSnapshot, Mailbox, ReadDone, ReadRequest,
     Refused,
 };
 use platform::stored_file::{BLOCK_BYTES, BadBlock, BlockCheck, Source, StoredFile};
@@ -224,10 +224,23 @@ impl Worker {
         at: (u64, u32),
         token: u64,
     ) -> Result<(), Refused> {
+        self.ask_as(device, file, at, token, (Class::Viewer, 0))
+    }
+
+    pub(crate) fn ask_as(
+        &self,
+        device: &DeviceService,
+        file: &Arc<StoredFile>,
+        at: (u64, u32),
+        token: u64,
+        (class, requester): (Class, u64),
+    ) -> Result<(), Refused> {
         device.submit(ReadRequest {
             file: Arc::clone(file),
             offset: at.0,
             length: at.1,
+            class,
+            requester,
             token,
             reply: Arc::clone(&self.mailbox),
         })
