@@ -74,17 +74,41 @@ pub const MEMORY_TIER_SHARE: u64 = 2;
 /// The share of the machine's memory for bytes read from devices and not yet sent, unless configured: one eighth.
 pub const IN_FLIGHT_SHARE: u64 = 8;
 
-/// Pieces that wait for admission to the memory tier. Cost: 16 bytes each; more are forgotten, not queued.
+/// Reads of devices that the memory tier has not looked at yet. Cost: 16 bytes each; more are forgotten, not queued.
 pub const ADMISSION_QUEUE: usize = 4096;
 
 /// Times that a quantum of a piece must be wanted from its device before the memory tier looks at the piece.
 /// One viewer who plays a piece from end to end wants it 8 times.
 pub const ADMISSION_HITS: u32 = 16;
 
+/// The memory tier counts in this part of one read of a whole piece: 32 KiB of a piece of 2 MiB.
+pub const READ_USES: u32 = 64;
+
+/// Uses of a piece before it may come into memory: the second viewer's first quarter.
+pub const ADMISSION_USES: u32 = READ_USES + READ_USES / 4;
+
+/// So many more uses than another piece must one have to take its place: bringing it in is a read in itself.
+pub const EVICTION_MARGIN_USES: u32 = READ_USES;
+
+/// The most uses that the plan of the content may lend to a piece.
+pub const EXPECTED_USES_MAX: u32 = 256 * READ_USES;
+
+/// The memory tier's counts are halved after so many times its budget of traffic.
+pub const FADING_BUDGETS: u64 = 10;
+
+/// There is room to count the uses of one piece for so many bytes of the budget. Cost: 16 to 32 bytes for each.
+pub const SKETCH_BYTES_PER_PIECE: u64 = 256 * 1024;
+
+/// There is room to count the uses of this many pieces at least. Cost: 64 KiB.
+pub const SKETCH_PIECES_MIN: usize = 4096;
+
+/// The most pieces that go for one that comes: pieces at the end of a file are small.
+pub const EVICTIONS_PER_ADMISSION: usize = 32;
+
 /// Pieces that the memory tier loads at once, over all devices. Cost: 2 MiB of reading each.
 pub const LOADS_IN_FLIGHT: usize = 16;
 
-/// Locked pieces that are looked at to make room for one candidate.
+/// Locked pieces that are looked at to find one that goes.
 pub const EVICTION_SAMPLE: usize = 16;
 
 /// How often the memory tier looks at its candidates.

@@ -5,6 +5,9 @@
 //! one pass over a cold library cannot empty a memory that is in use. Counts are halved now and then, so that yesterday's
 //! evening does not decide about today's.
 
+pub mod policy;
+pub mod sketch;
+
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::{self, Receiver, Sender};
