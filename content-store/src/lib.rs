@@ -29,6 +29,7 @@ mod entry;
 mod error;
 mod ids;
 pub mod index;
+pub mod intake;
 pub mod limits;
 pub mod placement;
 mod publish;

@@ -28,6 +28,9 @@ pub const MAX_HEADER_VALUE_BYTES: usize = 256;
 /// Most paths that lead to one object: all of them are in each of its sidecars (at most 1.5 KiB each).
 pub const MAX_PATHS_PER_OBJECT: usize = 1024;
 
+/// How deep a folder of files to publish is gone into; a loop of mounts ends here.
+pub const MAX_FOLDER_DEPTH: usize = 64;
+
 /// Longest tier name, in bytes.
 pub const MAX_TIER_NAME_BYTES: usize = 64;
 

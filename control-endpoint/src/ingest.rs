@@ -3,30 +3,23 @@
 //! A file is registered where it lies, or copied. One that is not the same after it was read as before is not registered. A batch
 //! is one commit, so a process that is killed leaves whole batches; what is registered already is not read again.
 
-mod source;
-mod walk;
-
-use std::fs::Metadata;
 use std::io::Read;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use anyhow::Result;
-use content_store::chunk_tree;
-use content_store::chunk_tree::ChunkTree;
+use anyhow::{Context, Result};
+use content_store::chunk_tree::{self, ChunkTree};
+use content_store::intake::{self, Candidate, Source};
 use protocol::manifest::check_path;
 use protocol::media_type;
 use protocol::root::Root;
 
 use crate::database::objects::Registration;
 use crate::database::{Database, now};
+use crate::error::Usage;
 use crate::limits::{BATCH_FILES, BATCH_TIME, PIECE_BYTES, URGENT_S};
 use crate::own_copy::OwnCopy;
 use crate::progress::Progress;
-
-use source::Source;
-use walk::Candidate;
 
 /// What was typed.
 #[derive(Debug, Clone)]
@@ -84,7 +77,9 @@ pub(crate) struct Stored {
 /// # Errors
 /// When the folder cannot be read, or the database does not take them. A file that cannot be taken is said and counted.
 pub async fn run(database: &Database, wanted: &Wanted) -> Result<Ingested> {
-    let found = walk::find(&wanted.dir, &walk::url_prefix(&wanted.prefix)?)?;
+    let prefix = intake::url_prefix(&wanted.prefix).map_err(|bad| Usage(bad.to_string()))?;
+    let found = intake::find(&wanted.dir, &prefix)
+        .with_context(|| format!("cannot ingest {}", wanted.dir.display()))?;
     let total = found.files.iter().map(|file| file.length).sum();
     let mut ingest = Ingest {
         database,
@@ -97,8 +92,8 @@ pub async fn run(database: &Database, wanted: &Wanted) -> Result<Ingested> {
             ..Ingested::default()
         },
     };
-    for (file, reason) in &found.skipped {
-        ingest.skip(file, reason);
+    for skipped in &found.skipped {
+        ingest.skip(&skipped.file, &skipped.reason);
     }
     let mut position = 0;
     for candidate in &found.files {
@@ -198,14 +193,18 @@ impl Ingest<'_> {
     fn read(&self, candidate: &Candidate, mut source: Source) -> Result<Result<Stored, String>> {
         self.progress.name(&candidate.file);
         let counter = self.progress.counter();
+        let bytes = match source.rewound() {
+            Ok(bytes) => bytes,
+            Err(error) => return Ok(Err(format!("cannot be read: {error}"))),
+        };
         let (tree, copy) = if self.wanted.copy {
             let mut copy = OwnCopy::begin(self.database.state_dir())?;
-            match copy_from(source.reader(), &mut copy, counter)? {
+            match copy_from(bytes, &mut copy, counter)? {
                 Ok(()) => (None, Some(copy)),
                 Err(reason) => return Ok(Err(reason)),
             }
         } else {
-            match chunk_tree::hash_reader(source.reader(), counter) {
+            match chunk_tree::hash_reader(bytes, counter) {
                 Ok(tree) => (Some(tree), None),
                 Err(error) => return Ok(Err(format!("cannot be read: {error}"))),
             }
@@ -303,14 +302,6 @@ fn urgent_until(expectation: &Expectation, now: u64) -> u64 {
     } else {
         0
     }
-}
-
-/// When a file was last written to, in nanoseconds since 1970.
-pub(crate) fn mtime_ns(metadata: &Metadata) -> i64 {
-    metadata
-        .mtime()
-        .saturating_mul(1_000_000_000)
-        .saturating_add(metadata.mtime_nsec())
 }
 
 impl std::fmt::Display for Ingested {

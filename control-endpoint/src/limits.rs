@@ -14,9 +14,6 @@ pub const BATCH_FILES: usize = 500;
 /// A commit is due after this long, however few files there are.
 pub const BATCH_TIME: Duration = Duration::from_secs(5);
 
-/// How deep folders may lie in each other.
-pub const FOLDER_DEPTH_MAX: usize = 64;
-
 /// One read from a file on its way to an appliance: two of them are in memory per fill.
 pub const PIECE_BYTES: usize = 256 * 1024;
 

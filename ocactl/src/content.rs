@@ -3,10 +3,8 @@
 mod import;
 mod list;
 mod remove;
-mod source;
 mod stat;
 mod verify;
-mod walk;
 
 use content_store::{Generation, Reaped, Store};
 use protocol::config::Config;

@@ -29,8 +29,5 @@ pub(crate) const BATCH_OBJECTS: usize = 64;
 /// The longest that a written object waits for its batch.
 pub(crate) const BATCH_TIME: Duration = Duration::from_secs(10);
 
-/// How deep `content import` goes into folders; a loop of mounts ends here.
-pub(crate) const FOLDER_DEPTH_MAX: usize = 64;
-
 const _: () = assert!(ANSWER_TIMEOUT.as_secs() <= SLOW_ANSWER_TIMEOUT.as_secs());
 const _: () = assert!(POLL_INTERVAL.as_millis() * 10 <= LET_GO_TIMEOUT.as_millis());

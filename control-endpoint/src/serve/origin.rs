@@ -259,7 +259,7 @@ fn gone(object: &Stored, why: &str) -> Refusal {
 
 fn still_the_same(file: &File, object: &Stored) -> io::Result<()> {
     let metadata = file.metadata()?;
-    let mtime_ns = crate::ingest::mtime_ns(&metadata);
+    let mtime_ns = content_store::intake::mtime_ns(&metadata);
     if metadata.is_file() && metadata.size() == object.size && mtime_ns == object.mtime_ns {
         return Ok(());
     }

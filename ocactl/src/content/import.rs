@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use content_store::chunk_tree::{self, ChunkTree};
+use content_store::intake::{self, Candidate, Skipped, Source};
 use content_store::{
     Content, Fault, Generation, NewPath, ObjectId, PathEntry, Publication, Stage, Store, StoreError,
 };
@@ -17,8 +18,6 @@ use protocol::media_type;
 use serde::Serialize;
 
 use super::settle;
-use super::source::Source;
-use super::walk::{self, Candidate, Skipped};
 use crate::device::named_tier;
 use crate::error::{Failure, Outcome};
 use crate::limits::{BATCH_OBJECTS, BATCH_TIME};
@@ -35,12 +34,14 @@ pub(super) struct Wanted {
 
 /// Publishes all files.
 pub(super) fn run(config: &Config, format: Format, wanted: &Wanted) -> Result<Outcome, Failure> {
-    let prefix = walk::url_prefix(&wanted.prefix)?;
+    let prefix = intake::url_prefix(&wanted.prefix).map_err(Failure::usage)?;
     let tier = match &wanted.tier {
         Some(name) => named_tier(config, name)?,
         None => first_tier(config),
     };
-    let found = walk::find(&wanted.dir, &prefix)?;
+    let found = intake::find(&wanted.dir, &prefix).map_err(|error| {
+        Failure::failed(format!("{}: cannot import: {error}", wanted.dir.display()))
+    })?;
     let published = store::snapshot_or_empty(config)?.paths;
     let published = published
         .into_iter()

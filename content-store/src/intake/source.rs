@@ -1,64 +1,81 @@
-//! A file that is being imported: whether it is still what it was when it was opened.
+//! A file that is being read: whether it is still what it was when it was opened.
 
-use std::fs::{File, Metadata};
+use std::fs::{self, File, Metadata};
 use std::io::{self, Read, Seek};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::time::UNIX_EPOCH;
 
-use super::walk::gone_or_unreadable;
+use super::{gone_or_unreadable, mtime_ns};
 
 /// An open file, and what it was like then.
-pub(super) struct Source {
+pub struct Source {
     file: File,
     before: Metadata,
 }
 
 impl Source {
-    /// Opens it; `Err` says why it is skipped.
-    pub(super) fn open(path: &Path) -> Result<Self, String> {
+    /// Opens it.
+    ///
+    /// # Errors
+    /// Why it is skipped.
+    pub fn open(path: &Path) -> Result<Self, String> {
+        // Looked at by name first: opening a pipe would wait for a writer.
+        let named = fs::symlink_metadata(path).map_err(|error| gone_or_unreadable(&error))?;
+        if !named.is_file() {
+            return Err("is not a file any more".to_owned());
+        }
         let file = File::open(path).map_err(|error| gone_or_unreadable(&error))?;
         let before = file
             .metadata()
             .map_err(|error| gone_or_unreadable(&error))?;
-        if !before.is_file() {
-            return Err("is not a file any more".to_owned());
+        if (named.dev(), named.ino()) != (before.dev(), before.ino()) {
+            return Err("was replaced meanwhile".to_owned());
         }
         Ok(Self { file, before })
     }
 
     /// Its bytes from the beginning.
-    pub(super) fn rewound(&mut self) -> io::Result<impl Read + '_> {
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub fn rewound(&mut self) -> io::Result<impl Read + '_> {
         self.file.rewind()?;
         Ok(&mut self.file)
     }
 
-    /// `Err` if it was written to since it was opened, or if it has another length than was read.
-    pub(super) fn check_unchanged(&self, read: u64) -> Result<(), String> {
+    /// Size in bytes, and when it was last written to in nanoseconds since 1970.
+    #[must_use]
+    pub fn marks(&self) -> (u64, i64) {
+        (self.before.size(), mtime_ns(&self.before))
+    }
+
+    /// Whether it is still what was read.
+    ///
+    /// # Errors
+    /// When it was written to since it was opened, or has another length than was `read`.
+    pub fn check_unchanged(&self, read: u64) -> Result<(), String> {
         let now = self
             .file
             .metadata()
             .map_err(|error| gone_or_unreadable(&error))?;
         let marks = |metadata: &Metadata| {
             (
-                metadata.len(),
-                metadata.mtime(),
-                metadata.mtime_nsec(),
+                metadata.size(),
+                mtime_ns(metadata),
                 metadata.ctime(),
                 metadata.ctime_nsec(),
             )
         };
-        if now.len() != read || marks(&now) != marks(&self.before) {
+        if now.size() != read || marks(&now) != marks(&self.before) {
             return Err("has changed while it was read".to_owned());
         }
         Ok(())
     }
 
-    /// When it was last written to, seconds since 1970.
-    pub(super) fn modified_s(&self) -> u64 {
-        let modified = self.before.modified().ok();
-        let since = modified.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
-        since.unwrap_or_default().as_secs()
+    /// When it was last written to, in seconds since 1970.
+    #[must_use]
+    pub fn modified_s(&self) -> u64 {
+        u64::try_from(self.before.mtime()).unwrap_or(0)
     }
 }
 

@@ -1,57 +1,77 @@
-//! From a folder to the files that shall be registered, and their paths. What is not taken is named, but for names that begin with
-//! a dot, which are counted. Links are not followed.
+//! From a folder to the files that shall be published, and the paths under which.
+//!
+//! Nothing that lies there is passed over silently: what is not published is named, but for names that begin with a dot,
+//! which are counted. Links are not followed.
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use serde::Serialize;
 
-use crate::error::Usage;
-use crate::limits::FOLDER_DEPTH_MAX;
+use super::gone_or_unreadable;
+use crate::limits::MAX_FOLDER_DEPTH;
 
-/// A file to register.
+/// A file to publish.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Candidate {
+pub struct Candidate {
     /// Where it is, without links on the way.
-    pub(super) file: PathBuf,
-    /// Its URL path.
-    pub(super) path: String,
+    pub file: PathBuf,
+    /// The path under which it is served.
+    pub path: String,
     /// Its length when it was found; for the progress bar.
-    pub(super) length: u64,
+    pub length: u64,
+}
+
+/// A file that is not published.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Skipped {
+    /// Where it is.
+    pub file: PathBuf,
+    /// Why.
+    pub reason: String,
 }
 
 /// What was found.
 #[derive(Debug, Default)]
-pub(super) struct Found {
+pub struct Found {
     /// In the order of their paths.
-    pub(super) files: Vec<Candidate>,
-    /// With the reason.
-    pub(super) skipped: Vec<(PathBuf, String)>,
+    pub files: Vec<Candidate>,
+    /// In the order in which they were met.
+    pub skipped: Vec<Skipped>,
     /// Names that begin with a dot.
-    pub(super) hidden: u64,
+    pub hidden: u64,
 }
 
+/// A prefix of paths that cannot be one.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "--prefix \"{0}\": allowed: names joined by \"/\", without \".\", \"..\", \"?\", \"#\" and \"%\""
+)]
+pub struct BadPrefix(pub String);
+
 /// The prefix as paths begin with it: with a slash in front and none behind; `/` becomes nothing.
-pub(super) fn url_prefix(typed: &str) -> Result<String> {
+///
+/// # Errors
+/// When no path can begin so.
+pub fn url_prefix(typed: &str) -> Result<String, BadPrefix> {
     let names: Vec<&str> = typed.split('/').filter(|name| !name.is_empty()).collect();
     let plain = |name: &&str| *name != "." && *name != ".." && !name.chars().any(char::is_control);
     if !names.iter().all(plain) || typed.contains(['?', '#', '%']) {
-        bail!(Usage(format!(
-            "--prefix \"{typed}\": allowed: names joined by \"/\", without \".\", \"..\", \"?\", \"#\" and \"%\""
-        )));
+        return Err(BadPrefix(typed.to_owned()));
     }
     Ok(names.iter().map(|name| format!("/{name}")).collect())
 }
 
-/// Everything at `start`, a folder or one file.
-pub(super) fn find(start: &Path, prefix: &str) -> Result<Found> {
-    let start = start
-        .canonicalize()
-        .with_context(|| format!("cannot ingest {}", start.display()))?;
+/// Everything at `start`, a folder or one file. Blocks on the disk.
+///
+/// # Errors
+/// When `start` itself cannot be read; what lies below it and cannot be is skipped.
+pub fn find(start: &Path, prefix: &str) -> io::Result<Found> {
+    let start = start.canonicalize()?;
     let mut found = Found::default();
     if start.is_dir() {
-        fs::read_dir(&start).with_context(|| format!("cannot ingest {}", start.display()))?;
+        fs::read_dir(&start)?;
         found.folder(&start, prefix, 0);
     } else {
         found.take(start, prefix, 0);
@@ -91,10 +111,10 @@ impl Found {
         let kind = metadata.file_type();
         if kind.is_symlink() {
             self.skip(file, "is a symbolic link; links are not followed");
-        } else if kind.is_dir() && depth >= FOLDER_DEPTH_MAX {
+        } else if kind.is_dir() && depth >= MAX_FOLDER_DEPTH {
             self.skip(
                 file,
-                format!("lies more than {FOLDER_DEPTH_MAX} folders deep"),
+                format!("lies more than {MAX_FOLDER_DEPTH} folders deep"),
             );
         } else if kind.is_dir() {
             self.folder(&file, &path, depth + 1);
@@ -110,15 +130,10 @@ impl Found {
     }
 
     fn skip(&mut self, file: PathBuf, reason: impl Into<String>) {
-        self.skipped.push((file, reason.into()));
-    }
-}
-
-/// Why a file that was there cannot be opened.
-pub(super) fn gone_or_unreadable(error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::NotFound => "has vanished meanwhile".to_owned(),
-        _ => format!("cannot be read: {error}"),
+        self.skipped.push(Skipped {
+            file,
+            reason: reason.into(),
+        });
     }
 }
 
