@@ -15,14 +15,15 @@ mod via;
 
 use protocol::limits::SOURCES_MAX;
 use protocol::manifest::{
-    MANIFEST_VERSION, Manifest, Serial, Source, Tombstone, Wanted, is_usable_url,
+    MANIFEST_VERSION, Manifest, Serial, SiteRate, Source, Tombstone, Wanted, is_usable_url,
 };
 use protocol::root::Root;
+use protocol::units::Percent;
 
-pub use select::{Selection, select};
+pub use select::{Place, Selection, select};
 use via::via;
 
-use crate::limits::{PEERS_MAX, URLS_MAX};
+use crate::limits::{PEERS_MAX, SITE_OFFSET_MAX_S, URLS_MAX};
 
 /// What is published.
 #[derive(Debug, Default)]
@@ -85,6 +86,10 @@ pub struct Member {
     pub held: Vec<bool>,
     /// Its size.
     pub room: Room,
+    /// How often it shall hold what is asked for most.
+    pub copies: Copies,
+    /// What it has in common with the others of its site.
+    pub site: Site,
     /// Where it fetches when no peer has it: upstream appliances, this endpoint, further origins.
     pub sources: Vec<Source>,
 }
@@ -106,6 +111,44 @@ impl Room {
     };
 }
 
+/// Copies of what is asked for most, at most one per device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Copies {
+    /// In tiers of role `hot`.
+    pub hot: u8,
+    /// In tiers of role `capacity`.
+    pub capacity: u8,
+    /// Percent of the room that those beside the first may take.
+    pub room_percent: Percent,
+}
+
+impl Copies {
+    /// One of each.
+    pub const ONE: Self = Self {
+        hot: 1,
+        capacity: 1,
+        room_percent: Percent::of(0),
+    };
+}
+
+/// What the appliances of a site have in common.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Site {
+    /// Seconds by which their fill windows are shifted.
+    pub offset_s: u32,
+    /// What they may fill at together.
+    pub rate: Option<SiteRate>,
+}
+
+/// 0 to 30 min by the name of a site, so that sites do not all begin at once. Appliances without a manifest reckon the same.
+#[must_use]
+pub fn site_offset_s(site: &str) -> u32 {
+    let hash = blake3::hash(site.as_bytes());
+    let first = hash.as_bytes().first_chunk::<8>();
+    let number = first.map_or(0, |bytes| u64::from_le_bytes(*bytes));
+    u32::try_from(number % SITE_OFFSET_MAX_S).expect("30 min in seconds are a small number")
+}
+
 /// What is written on a manifest.
 #[derive(Debug, Clone, Copy)]
 pub struct Label {
@@ -121,7 +164,7 @@ pub struct Label {
 #[must_use]
 pub fn selections(library: &Library, cluster: &Cluster) -> Vec<Selection> {
     let ranked = select::ranked(&library.objects, &cluster.demand);
-    let of = |member: &Member| select(&library.objects, &ranked, member.room);
+    let of = |member: &Member| select(&library.objects, &ranked, member.room, member.copies);
     cluster.members.iter().map(of).collect()
 }
 
@@ -149,7 +192,7 @@ pub fn manifest(
     let via = via(library, cluster, selections, index, &peers);
     let wanted = |entry: &Entry| {
         let object = library.objects[entry.object];
-        let tier = selections[index][entry.object]?;
+        let Place { tier, copies } = selections[index][entry.object]?;
         Some(Wanted {
             path: entry.path.clone(),
             root: object.root,
@@ -159,7 +202,7 @@ pub fn manifest(
             modified: entry.modified,
             tier,
             demand: cluster.demand[entry.object],
-            copies: 1,
+            copies,
             urgent: entry.urgent,
             via: via[entry.object],
         })
@@ -170,8 +213,8 @@ pub fn manifest(
         serial: label.serial,
         built_at: label.built_at,
         not_after: label.not_after,
-        site_offset_s: None,
-        site_rate: None,
+        site_offset_s: Some(member.site.offset_s),
+        site_rate: member.site.rate,
         sources,
         objects: library.entries.iter().filter_map(wanted).collect(),
         tombstones: library.tombstones.clone(),

@@ -16,7 +16,7 @@ use protocol::manifest::keys::PrivateKey;
 use protocol::manifest::{Manifest, Serial, Source, seal};
 
 use crate::builder::{self, Label};
-use crate::config::Config;
+use crate::config::{Config, FurtherCopies, SiteTerms};
 use crate::database::manifests::Built;
 use crate::database::{Database, now};
 use crate::own_copy;
@@ -29,6 +29,10 @@ pub struct Terms {
     pub lifetime_s: u64,
     /// Further sources.
     pub origins: Vec<Source>,
+    /// What is said of single sites.
+    pub sites: Vec<SiteTerms>,
+    /// Copies of what is asked for most.
+    pub copies: Option<FurtherCopies>,
 }
 
 /// What is to be built.
@@ -72,6 +76,8 @@ impl Terms {
             keys: config.signing_keys.iter().map(key).collect::<Result<_>>()?,
             lifetime_s: config.manifest_lifetime_s,
             origins: config.origins.clone(),
+            sites: config.sites.clone(),
+            copies: config.copies,
         })
     }
 }

@@ -6,11 +6,13 @@ use std::path::{Path, PathBuf};
 use jiff::civil::Time;
 use jiff::tz::TimeZone;
 use protocol::config::ConfigError;
-use protocol::limits::SIGNATURES_MAX;
+use protocol::limits::{COPIES_MAX, SIGNATURES_MAX};
 use protocol::manifest::Source;
 use protocol::paths::Paths;
-use protocol::units::Interval;
+use protocol::units::{BitRate, Interval, Percent};
 use serde::Deserialize;
+
+use crate::limits::SITE_OFFSET_MAX_S;
 
 /// The file's place when the command line names none.
 #[must_use]
@@ -39,6 +41,34 @@ pub struct Config {
     pub operator_token_file: Option<PathBuf>,
     /// Further sources that manifests name.
     pub origins: Vec<Source>,
+    /// What is said of single sites.
+    pub sites: Vec<SiteTerms>,
+    /// Copies of what is asked for most; `None`: one of each object.
+    pub copies: Option<FurtherCopies>,
+}
+
+/// `[[site]]`: what holds for the fills of a site.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SiteTerms {
+    /// As in `appliance add --site`.
+    pub name: String,
+    /// All fills of the site together; each of its registered appliances has an equal share.
+    #[serde(default)]
+    pub rate: Option<BitRate>,
+    /// By which its fill windows open and close later than configured, instead of a time by the site's name.
+    #[serde(default)]
+    pub offset: Option<Interval>,
+}
+
+/// `[copies]`: the objects asked for most per byte are wanted more than once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FurtherCopies {
+    /// Copies of such an object, the first one included.
+    pub count: u8,
+    /// The part of an appliance's tiers that those beside the first may take.
+    pub room: Percent,
 }
 
 #[derive(Deserialize)]
@@ -61,6 +91,10 @@ struct Written {
     operator_token_file: Option<PathBuf>,
     #[serde(default, rename = "origin")]
     origins: Vec<Origin>,
+    #[serde(default, rename = "site")]
+    sites: Vec<SiteTerms>,
+    #[serde(default)]
+    copies: Option<FurtherCopies>,
 }
 
 #[derive(Deserialize)]
@@ -120,6 +154,8 @@ pub fn load(file: &Path) -> Result<Config, ConfigError> {
         max_fills: written.max_fills as usize,
         operator_token_file: written.operator_token_file,
         origins: written.origins.into_iter().map(Source::from).collect(),
+        sites: written.sites,
+        copies: written.copies,
     })
 }
 
@@ -179,12 +215,58 @@ fn findings(written: &Written) -> Vec<(String, String)> {
             format!("is {}; allowed: 1 to 65536", written.max_fills),
         );
     }
+    found.extend(findings_of_tables(written));
+    found
+}
+
+fn findings_of_tables(written: &Written) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    let mut wrong = |key: String, message: String| found.push((key, message));
+    for (index, site) in written.sites.iter().enumerate() {
+        if let Some((key, message)) = wrong_site(site, &written.sites[..index]) {
+            wrong(format!("site.{index}.{key}"), message);
+        }
+    }
+    if let Some((key, message)) = written.copies.and_then(wrong_copies) {
+        wrong(format!("copies.{key}"), message);
+    }
     for (index, origin) in written.origins.iter().enumerate() {
         if let Some((key, message)) = wrong_origin(origin, &written.origins[..index]) {
-            wrong(&format!("origin.{index}.{key}"), message.into());
+            wrong(format!("origin.{index}.{key}"), message.into());
         }
     }
     found
+}
+
+fn wrong_site(site: &SiteTerms, before: &[SiteTerms]) -> Option<(&'static str, String)> {
+    if site.name.is_empty() || before.iter().any(|other| other.name == site.name) {
+        return Some((
+            "name",
+            "is empty or there twice; allowed: another name".into(),
+        ));
+    }
+    if site.rate.is_some_and(|rate| rate.bits_per_second() == 0) {
+        return Some(("rate", "is 0; allowed: more than 0, or no such key".into()));
+    }
+    let offset_s = site.offset.map_or(0, |offset| offset.duration().as_secs());
+    (offset_s > SITE_OFFSET_MAX_S).then(|| {
+        let most = Interval::from_seconds(SITE_OFFSET_MAX_S);
+        (
+            "offset",
+            format!("is longer than {most}; allowed: \"0 s\" to \"{most}\""),
+        )
+    })
+}
+
+fn wrong_copies(copies: FurtherCopies) -> Option<(&'static str, String)> {
+    if !(2..=COPIES_MAX).contains(&copies.count) {
+        let message = format!("is {}; allowed: 2 to {COPIES_MAX}", copies.count);
+        return Some(("count", message));
+    }
+    (!(1..=50).contains(&copies.room.percent())).then(|| {
+        let message = format!("is {}; allowed: \"1 %\" to \"50 %\"", copies.room);
+        ("room", message)
+    })
 }
 
 fn wrong_origin(origin: &Origin, before: &[Origin]) -> Option<(&'static str, &'static str)> {
@@ -295,6 +377,18 @@ mod tests {
             (
                 &format!("{keys}[[origin]]\nkind = \"http\"\nname = \"a\"\nurl = \"ftp://x\""),
                 "FILE:5: origin.url: allowed",
+            ),
+            (
+                &format!("{keys}[[site]]\nname = \"a\"\noffset = \"31 min\""),
+                "FILE:4: site.offset: is longer than 30 min; allowed",
+            ),
+            (
+                &format!("{keys}[[site]]\nname = \"a\"\n[[site]]\nname = \"a\""),
+                "FILE:5: site.name: is empty or there twice",
+            ),
+            (
+                &format!("{keys}[copies]\ncount = 1\nroom = \"5 %\""),
+                "FILE:3: copies.count: is 1; allowed: 2 to 8",
             ),
             (
                 &format!(

@@ -87,6 +87,9 @@ pub const URLS_MAX: usize = 8;
 /// Upstreams of one appliance.
 pub const UPSTREAMS_MAX: usize = 16;
 
+/// Sites open their windows this much apart at most.
+pub const SITE_OFFSET_MAX_S: u64 = 30 * 60;
+
 /// `[[origin]]` entries.
 pub const ORIGINS_MAX: usize = 32;
 

@@ -6,8 +6,11 @@ mod support;
 
 use std::fs;
 
+use protocol::config::TierRole;
+use protocol::control::Report;
 use protocol::manifest::keys::{PrivateKey, PublicKey};
 use protocol::manifest::{Manifest, Serial, Source, seal};
+use protocol::status::{Device, DeviceState, Directness, Space};
 use reqwest::header::{ETAG, IF_NONE_MATCH};
 use reqwest::{Method, StatusCode};
 use support::{Endpoint, errors, key_file, until};
@@ -40,6 +43,69 @@ async fn what_is_ingested_is_wanted() {
         Some("public, max-age=31536000, immutable")
     );
     assert!(endpoint.stop());
+}
+
+#[tokio::test]
+async fn a_site_shares_its_rate_and_begins_together() {
+    let lines = "[[site]]\nname = \"x\"\nrate = \"9 Gbit/s\"\n\
+                 [[site]]\nname = \"nowhere\"\noffset = \"1 min\"";
+    let mut endpoint = Endpoint::with(lines);
+    endpoint.ingest("a.mp4", b"a");
+    let token = endpoint.appliance(ID);
+    // Of one site, whatever their cluster.
+    let elsewhere = ["appliance", "add", "c3.x", "--site", "y", "--cluster", "x"];
+    endpoint.done(&elsewhere);
+    let other = ["appliance", "add", "c2.x", "--site", "x", "--cluster", "y"];
+    let other = endpoint.done(&other);
+    let built = endpoint.run(&["build"]);
+    assert!(errors(&built).contains("nowhere"), "{}", errors(&built));
+    endpoint.serve();
+    let manifest = endpoint.manifest(ID, &token).await.unwrap();
+    let rate = manifest.site_rate.unwrap();
+    assert_eq!((rate.bits_per_second, rate.appliances), (9_000_000_000, 2));
+    let other = endpoint.manifest("c2.x", &other).await.unwrap();
+    assert_eq!(other.site_rate, manifest.site_rate);
+    assert!(manifest.site_offset_s.unwrap() < 1800);
+    assert_eq!(other.site_offset_s, manifest.site_offset_s);
+}
+
+#[tokio::test]
+async fn what_is_asked_for_most_has_a_copy_per_device_at_most() {
+    let mut endpoint = Endpoint::with("[copies]\ncount = 3\nroom = \"50 %\"");
+    endpoint.ingest("a.mp4", b"a");
+    let token = endpoint.appliance(ID);
+    endpoint.serve();
+    let report = Report {
+        devices: vec![hot_device("nvme0"), hot_device("nvme1")],
+        ..support::report(ID, 1)
+    };
+    endpoint.report(&report, &token).await;
+    endpoint.done(&["build"]);
+    let manifest = endpoint.manifest(ID, &token).await.unwrap();
+    assert_eq!(manifest.objects[0].copies, 2);
+}
+
+fn hot_device(name: &str) -> Device {
+    Device {
+        name: name.to_owned(),
+        path: format!("/srv/oca/{name}"),
+        tier: "nvme".to_owned(),
+        role: Some(TierRole::Hot),
+        id: None,
+        state: DeviceState::Ok,
+        cause: String::new(),
+        directness: Directness::Direct,
+        space: Some(Space {
+            total: 1000,
+            available: 1000,
+            read_only: false,
+        }),
+        objects: 0,
+        queue_length: 0,
+        in_flight: 0,
+        errors: 0,
+        checksum_failures: 0,
+    }
 }
 
 #[tokio::test]

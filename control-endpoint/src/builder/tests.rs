@@ -49,6 +49,11 @@ fn member(index: usize, objects: usize, room: Room) -> Member {
         serves_at: vec![format!("http://192.0.2.{index}:80")],
         held: vec![false; objects],
         room,
+        copies: Copies::ONE,
+        site: Site {
+            offset_s: 60,
+            rate: None,
+        },
         sources: vec![Source::Control],
     }
 }
@@ -102,6 +107,42 @@ fn the_most_asked_for_per_byte_is_hot_the_next_goes_to_capacity_the_rest_is_left
             ("/3.mp4", TierRole::Capacity),
         ]
     );
+}
+
+#[test]
+fn the_most_asked_for_has_copies_as_far_as_their_room_goes() {
+    let library = library(&[10, 10, 40, 10]);
+    let room = Room {
+        hot: 100,
+        capacity: 0,
+    };
+    let mut cluster = cluster(&[400, 300, 800, 100], &[room]);
+    cluster.members[0].copies = Copies {
+        hot: 3,
+        capacity: 1,
+        room_percent: Percent::of(30),
+    };
+    let manifest = build(&library, &cluster, 0);
+    let copies: Vec<u8> = manifest.objects.iter().map(|of| of.copies).collect();
+    // 20 of the 30 bytes for further copies are the first object's; no other's two fit into the rest.
+    assert_eq!(copies, [3, 1, 1, 1]);
+}
+
+#[test]
+fn a_site_is_told_when_and_how_fast() {
+    let mut cluster = cluster(&[1], &[Room::UNKNOWN]);
+    let rate = SiteRate {
+        bits_per_second: 1_000_000_000,
+        appliances: 3,
+    };
+    cluster.members[0].site = Site {
+        offset_s: site_offset_s("fra001.example"),
+        rate: Some(rate),
+    };
+    let manifest = build(&library(&[1]), &cluster, 0);
+    assert_eq!(manifest.site_rate, Some(rate));
+    // As an appliance of that site reckons by itself.
+    assert_eq!(manifest.site_offset_s, Some(909));
 }
 
 #[test]
@@ -222,6 +263,11 @@ fn worlds() -> impl Strategy<Value = (Library, Cluster)> {
                 .collect();
             let mut cluster = cluster(&demand, &rooms);
             for (member, (_, _, alive, serves, held)) in cluster.members.iter_mut().zip(members) {
+                member.copies = Copies {
+                    hot: 3,
+                    capacity: 2,
+                    room_percent: Percent::of(10),
+                };
                 member.alive = alive;
                 member.held = held;
                 if !serves {
@@ -238,7 +284,7 @@ proptest! {
     fn no_tier_is_overfilled_and_no_room_is_left_for_what_is_more_wanted((library, cluster) in worlds()) {
         for (index, member) in cluster.members.iter().enumerate() {
             let manifest = build(&library, &cluster, index);
-            let used = |role| manifest.objects.iter().filter(|wanted| wanted.tier == role).map(|wanted| wanted.size).sum::<u64>();
+            let used = |role| manifest.objects.iter().filter(|wanted| wanted.tier == role).map(|wanted| wanted.size * u64::from(wanted.copies)).sum::<u64>();
             let (hot, capacity) = (used(TierRole::Hot), used(TierRole::Capacity));
             prop_assert!(hot <= member.room.hot && capacity <= member.room.capacity);
             let wanted: HashMap<&str, TierRole> = tiers(&manifest).into_iter().collect();

@@ -5,12 +5,15 @@ use std::collections::HashMap;
 use anyhow::Result;
 use futures_util::TryStreamExt;
 use protocol::config::TierRole;
-use protocol::manifest::Source;
+use protocol::limits::COPIES_MAX;
+use protocol::manifest::{SiteRate, Source};
 use protocol::root::Root;
 use protocol::status::State;
 
 use super::Terms;
-use crate::builder::{Cluster, Entry, Library, Member, Object, Room, usable_urls};
+use crate::builder::{
+    Cluster, Copies, Entry, Library, Member, Object, Room, Site, site_offset_s, usable_urls,
+};
 use crate::database::appliances::Appliance;
 use crate::database::reports::Kept;
 use crate::database::{Database, root, uint};
@@ -36,6 +39,13 @@ pub(super) async fn world(database: &Database, terms: &Terms, now: u64) -> Resul
         .collect();
     let appliances = database.appliances().await?;
     let reports = database.reports().await?;
+    let known = Known {
+        appliances: &appliances,
+        reports: &reports,
+        terms,
+        now,
+    };
+    known.warn_of_empty_sites();
     let mut names: Vec<&str> = appliances
         .iter()
         .map(|appliance| appliance.cluster.as_str())
@@ -50,7 +60,7 @@ pub(super) async fn world(database: &Database, terms: &Terms, now: u64) -> Resul
             .filter(|appliance| appliance.cluster == name)
         {
             let held = held(database, &appliance.id, &places).await?;
-            members.push(member(appliance, &reports, terms, held, now));
+            members.push(known.member(appliance, held));
         }
         let demand = demand(database, name, &places, expected.clone(), now).await?;
         clusters.push(Cluster { demand, members });
@@ -191,36 +201,89 @@ async fn demand(
     Ok(demand.into_iter().map(popularity::stepped).collect())
 }
 
-fn member(
-    appliance: &Appliance,
-    reports: &HashMap<String, Kept>,
-    terms: &Terms,
-    held: Vec<bool>,
+/// What members are made of.
+struct Known<'a> {
+    appliances: &'a [Appliance],
+    reports: &'a HashMap<String, Kept>,
+    terms: &'a Terms,
     now: u64,
-) -> Member {
-    let own = reports.get(&appliance.id);
-    let addresses = |id: &str| {
-        reports
-            .get(id)
-            .map(|kept| usable_urls(&kept.report.serves_at))
+}
+
+impl Known<'_> {
+    fn member(&self, appliance: &Appliance, held: Vec<bool>) -> Member {
+        let own = self.reports.get(&appliance.id);
+        Member {
+            id: appliance.id.clone(),
+            alive: own.is_some_and(|kept| is_alive(kept, self.now)),
+            serves_at: self.addresses(&appliance.id).unwrap_or_default(),
+            held,
+            room: room(appliance, own),
+            copies: copies(own, self.terms),
+            site: self.site(&appliance.site),
+            sources: self.sources(appliance),
+        }
+    }
+
+    fn addresses(&self, id: &str) -> Option<Vec<String>> {
+        let kept = self.reports.get(id)?;
+        Some(usable_urls(&kept.report.serves_at))
+    }
+
+    fn sources(&self, appliance: &Appliance) -> Vec<Source> {
+        let upstream = |id: &String| {
+            Some(Source::Upstream {
+                appliance: id.clone(),
+                urls: self.addresses(id)?,
+            })
+        };
+        let upstreams = appliance.upstreams.iter().filter_map(upstream);
+        upstreams
+            .chain([Source::Control])
+            .chain(self.terms.origins.iter().cloned())
+            .collect()
+    }
+
+    fn warn_of_empty_sites(&self) {
+        let is_empty = |name: &str| !self.appliances.iter().any(|other| other.site == name);
+        for site in self.terms.sites.iter().filter(|site| is_empty(&site.name)) {
+            tracing::warn!(
+                site = site.name,
+                "[[site]]: no registered appliance is of this site"
+            );
+        }
+    }
+
+    /// All appliances of a site are told the same. Those that are registered share its rate, whether they report or not.
+    fn site(&self, name: &str) -> Site {
+        let said = self.terms.sites.iter().find(|site| site.name == name);
+        let members = self.appliances.iter().filter(|other| other.site == name);
+        let rate = said.and_then(|site| site.rate).map(|rate| SiteRate {
+            bits_per_second: rate.bits_per_second(),
+            appliances: u32::try_from(members.count()).unwrap_or(u32::MAX),
+        });
+        let offset = said.and_then(|site| site.offset);
+        let offset_s = offset.map_or(site_offset_s(name), |offset| {
+            u32::try_from(offset.duration().as_secs()).unwrap_or(u32::MAX)
+        });
+        Site { offset_s, rate }
+    }
+}
+
+/// At most one per reported device: two on one device would be lost together.
+fn copies(kept: Option<&Kept>, terms: &Terms) -> Copies {
+    let (Some(kept), Some(further)) = (kept, terms.copies) else {
+        return Copies::ONE;
     };
-    let upstream = |id: &String| {
-        let urls = addresses(id)?;
-        Some(Source::Upstream {
-            appliance: id.clone(),
-            urls,
-        })
+    let devices = |role: TierRole| {
+        let devices = kept.report.devices.iter();
+        let count = devices.filter(|device| device.role == Some(role)).count();
+        let most = u8::try_from(count).unwrap_or(COPIES_MAX);
+        further.count.min(most).max(1)
     };
-    let mut sources: Vec<Source> = appliance.upstreams.iter().filter_map(upstream).collect();
-    sources.push(Source::Control);
-    sources.extend(terms.origins.iter().cloned());
-    Member {
-        id: appliance.id.clone(),
-        alive: own.is_some_and(|kept| is_alive(kept, now)),
-        serves_at: addresses(&appliance.id).unwrap_or_default(),
-        held,
-        room: room(appliance, own),
-        sources,
+    Copies {
+        hot: devices(TierRole::Hot),
+        capacity: devices(TierRole::Capacity),
+        room_percent: further.room,
     }
 }
 

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use content_store::Store;
 use fill_agent::survey;
 use protocol::config::TierRole;
-use protocol::fill::Activity;
-use protocol::manifest::Wanted;
+use protocol::fill::{Activity, Request, Response};
+use protocol::manifest::{Manifest, SiteRate, Wanted};
 
 use super::appliance::{Appliance, eventually};
 use super::endpoint::{Endpoint, manifest};
@@ -33,6 +33,29 @@ fn what_does_not_fit_is_said_and_the_rest_comes() {
         status.why
     );
     assert_eq!(appliance.published(), paths(&good));
+}
+
+#[test]
+fn the_window_and_the_rate_are_what_the_manifest_says_of_the_site() {
+    let endpoint = Endpoint::start();
+    let appliance = Appliance::new(&endpoint);
+    endpoint.offer(&Manifest {
+        site_offset_s: Some(600),
+        site_rate: Some(SiteRate {
+            bits_per_second: 300_000_000,
+            appliances: 3,
+        }),
+        ..manifest(1, objects(&endpoint, 0..1))
+    });
+    let agent = appliance.run();
+    // Its own is 400 Mbit/s.
+    agent.until("its share", |status| status.rate == Some(100_000_000));
+    let Response::Window(window) = agent.ask(&Request::Window) else {
+        panic!("no window");
+    };
+    assert_eq!(window.site_offset_s, 600);
+    let opens = window.next.iter().find(|change| change.opens).unwrap();
+    assert!(opens.local.contains(":10:00"), "{}", opens.local);
 }
 
 #[test]
