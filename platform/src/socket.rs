@@ -8,6 +8,7 @@ mod linux;
 use std::io;
 use std::mem::MaybeUninit;
 use std::net::{Shutdown, SocketAddr, TcpListener};
+use std::num::NonZeroU64;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr;
 
@@ -103,6 +104,30 @@ pub fn set_send_buffer(socket: BorrowedFd<'_>, bytes: u32) -> io::Result<()> {
 /// The bound, in bytes, as the kernel counts it (Linux: twice what was set).
 pub fn send_buffer(socket: BorrowedFd<'_>) -> io::Result<usize> {
     SockRef::from(&socket).send_buffer_size()
+}
+
+/// Holds what a connection sends to at most `bytes_per_second`, from now on; `None`: as fast as the path takes it.
+///
+/// Linux paces TCP itself if no `fq` queue does it (socket(7), tcp(7)). FreeBSD takes the option on every system and obeys it only in
+/// a kernel with `options RATELIMIT`, on an interface with `txrtlmt` (setsockopt(2), ifconfig(8)).
+///
+/// Errors: the socket's error.
+pub fn set_pacing(socket: BorrowedFd<'_>, bytes_per_second: Option<NonZeroU64>) -> io::Result<()> {
+    let rate = system::pacing_rate(bytes_per_second);
+    // SAFETY: `rate` is valid for the length that is given, and only read, during the call.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            system::MAX_PACING_RATE,
+            (&raw const rate).cast(),
+            size_of_val(&rate) as libc::socklen_t,
+        )
+    };
+    if result < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
 }
 
 /// A write to a connection that the peer has reset shall be an error, not the end of the process.
@@ -212,6 +237,7 @@ mod tests {
     use super::*;
     use std::net::TcpStream;
     use std::os::fd::AsFd;
+    use std::time::{Duration, Instant};
 
     #[test]
     fn workers_share_one_port_and_its_options() {
@@ -239,6 +265,27 @@ mod tests {
         assert_eq!(unsent_bytes(socket.as_fd()).unwrap(), 0);
         while io::Write::write(&mut &socket, &[0; 65536]).is_ok() {}
         assert!(unsent_bytes(socket.as_fd()).unwrap() > 0);
+    }
+
+    #[test]
+    fn a_paced_connection_is_held_to_its_rate_until_it_is_let_go() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (socket, _) = listener.accept().unwrap();
+        let megabyte = vec![0; 1_000_000];
+        let mut took = |rate| {
+            set_pacing(socket.as_fd(), NonZeroU64::new(rate)).unwrap();
+            let begun = Instant::now();
+            std::thread::scope(|scope| {
+                scope.spawn(|| io::Write::write_all(&mut &socket, &megabyte).unwrap());
+                io::Read::read_exact(&mut peer, &mut vec![0; megabyte.len()]).unwrap();
+            });
+            begun.elapsed()
+        };
+        let slow = took(1_000_000);
+        assert!(slow > Duration::from_millis(500), "{slow:?}");
+        // The kernel forgets the old rate with the next acknowledgement.
+        assert!((0..100).any(|_| took(0) < slow / 2), "never let go");
     }
 
     #[test]

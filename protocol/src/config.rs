@@ -28,8 +28,8 @@ use validate::Findings;
 
 pub use error::{ConfigError, Problem};
 pub use section::{
-    Backend, Bgp, Certificate, Control, Fill, Listen, Neighbor, NeighborRole, Serve, Steering,
-    TierRole, Tls, Workers,
+    AccessLog, Addresses, Backend, Bgp, Certificate, Control, Fill, Listen, Log, Neighbor,
+    NeighborRole, Pacing, Serve, Steering, TierRole, Tls, Workers,
 };
 pub use value::{Auto, BadPrefix, OnMiss, Prefix};
 
@@ -48,6 +48,8 @@ pub struct Config {
     pub tiers: Vec<Tier>,
     /// `[serve]`: how viewers are served.
     pub serve: Serve,
+    /// `[log]`: what is written down of viewers' requests.
+    pub log: Log,
     /// `[control]`: the control endpoint.
     pub control: Option<Control>,
     /// `[fill]`: when and how fast content is fetched.

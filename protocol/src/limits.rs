@@ -1,5 +1,7 @@
 //! Every bound of this crate, with what it costs.
 
+use crate::units::{BitRate, ByteSize};
+
 /// The checksum block of the store. `read_unit` is a multiple, so that a read can be checked by itself.
 pub const CHECK_BLOCK_BYTES: u64 = 64 * 1024;
 
@@ -20,6 +22,16 @@ pub const DEVICES_MAX: usize = 256;
 
 /// Workers: one per core.
 pub const WORKERS_MAX: u16 = 1024;
+
+/// The lowest rate that a viewer may be held to. A socket tells of room again when a third of its buffer, 170 KiB, has left; a viewer
+/// that takes longer than 3 s for it loses the buffer of its device.
+pub const PACING_MIN: BitRate = BitRate::from_bits_per_second(1_000_000);
+
+/// The smallest file of the access log that is put aside: less is renamed all the time.
+pub const ACCESS_LOG_MIN: ByteSize = ByteSize::from_bytes(64 << 10);
+
+/// Files of the access log that are kept: putting one aside renames them all.
+pub const ACCESS_LOGS_MAX: u16 = 1000;
 
 /// Service addresses of one appliance, as many as may be announced over BGP.
 pub const SERVICE_ADDRESSES_MAX: usize = 16;

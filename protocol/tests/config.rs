@@ -52,6 +52,11 @@ fn the_shipped_example_is_right_with_and_without_its_comments() {
     let plain = parse(&plain).unwrap();
     assert_eq!(Some(fill), plain.fill);
     assert_eq!(config.control, plain.control);
+    // What is said of the access log are the defaults, but for its path and the share.
+    let log = parse(&format!(
+        "{MINIMAL}[log]\naccess = {{ path = \"/var/log/oca/access.log\", sample = \"1 %\" }}\n"
+    ));
+    assert_eq!(config.log, log.unwrap().log);
 }
 
 #[test]
@@ -79,6 +84,7 @@ fn the_commented_values_of_the_example_are_the_defaults() {
     assert_eq!(example.serve, config.serve);
     assert_eq!(example.workers, config.workers);
     assert_eq!(example.steering, config.steering);
+    assert_eq!(example.log, config.log);
     assert_eq!(example.listen.admin, config.listen.admin);
 }
 

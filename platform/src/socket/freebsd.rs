@@ -1,12 +1,21 @@
 //! FreeBSD words for sockets.
 
 use std::io;
+use std::num::NonZeroU64;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use socket2::Socket;
 
 /// Bytes in the send queue: there is no word for those among them that were never sent.
 pub(super) const UNSENT_BYTES: libc::c_ulong = libc::FIONWRITE;
+
+/// `SO_MAX_PACING_RATE` of sys/socket.h, which `libc` does not have.
+pub(super) const MAX_PACING_RATE: libc::c_int = 0x1018;
+
+/// Bytes per second as the option wants them; 0 is no bound (`in_pcboutput_txrtlmt` in netinet/in_pcb.c).
+pub(super) fn pacing_rate(bytes_per_second: Option<NonZeroU64>) -> u32 {
+    bytes_per_second.map_or(0, |rate| u32::try_from(rate.get()).unwrap_or(u32::MAX))
+}
 
 /// Plain `SO_REUSEPORT` would give all connections to the listener that came last.
 pub(super) fn share_port(socket: &Socket) -> io::Result<()> {

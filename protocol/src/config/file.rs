@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
-use super::section::{Bgp, Control, Fill, Listen, Serve, Steering, TierRole, Tls, Workers};
+use super::section::{Bgp, Control, Fill, Listen, Log, Serve, Steering, TierRole, Tls, Workers};
 use crate::units::ByteSize;
 
 #[derive(Deserialize)]
@@ -20,6 +20,8 @@ pub(super) struct Written {
     pub(super) tier: Vec<WrittenTier>,
     #[serde(default)]
     pub(super) serve: Serve,
+    #[serde(default)]
+    pub(super) log: Log,
     pub(super) control: Option<Control>,
     pub(super) fill: Option<Fill>,
     #[serde(default)]

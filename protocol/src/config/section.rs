@@ -133,6 +133,19 @@ pub struct Serve {
     pub send_timeout: Interval,
     /// Transfers to other appliances that fill from this one at once; beyond it they are answered 429. Default: 64.
     pub max_fills: u32,
+    /// How fast a viewer is sent to.
+    pub pacing: Pacing,
+}
+
+/// `serve.pacing`: the rate of a connection to a viewer. Other appliances that fill are never paced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Pacing {
+    /// The most that a connection gets. It should be well above the highest bitrate that is served. Default: no bound.
+    pub rate: Option<BitRate>,
+    /// Whether a player's wish for less is heard: `rtp` of its CMCD, but at least one and a half times the bitrate `br` that it
+    /// says it plays. Default: false.
+    pub cmcd: bool,
 }
 
 impl Default for Serve {
@@ -146,8 +159,56 @@ impl Default for Serve {
             idle_timeout: Interval::from_seconds(60),
             send_timeout: Interval::from_seconds(30),
             max_fills: 64,
+            pacing: Pacing::default(),
         }
     }
+}
+
+/// `[log]`
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Log {
+    /// A line for each request of a viewer. Default: none is written.
+    pub access: Option<AccessLog>,
+}
+
+/// `log.access`
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct AccessLog {
+    /// The file, in a folder that is there and that the daemon may write to.
+    pub path: PathBuf,
+    /// The share of connections whose requests are written; all requests of such a connection are. Default: 100 %.
+    #[serde(default = "hundred_percent")]
+    pub sample: Percent,
+    /// How much of a viewer's address is written. Default: truncated.
+    #[serde(default)]
+    pub addresses: Addresses,
+    /// The file is put aside when it would become longer; `"0 B"`: never, somebody else does it. Default: 256 MiB.
+    #[serde(default = "quarter_gib")]
+    pub rotate: ByteSize,
+    /// Files that were put aside and are kept, as `PATH.1` (the youngest) and so on. Default: 8.
+    #[serde(default = "eight")]
+    pub keep: u16,
+}
+
+/// `log.access.addresses`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Addresses {
+    /// The first 24 bits of an IPv4 address and the first 48 of an IPv6 address; the others are 0.
+    #[default]
+    Truncated,
+    /// The whole address.
+    Full,
+}
+
+fn hundred_percent() -> Percent {
+    Percent::of(100)
+}
+
+fn quarter_gib() -> ByteSize {
+    ByteSize::from_bytes(256 << 20)
 }
 
 /// `[control]`

@@ -10,7 +10,7 @@ use super::file::{Written, WrittenAppliance};
 use super::locate::{Document, shown};
 use super::value::{Auto, OnMiss};
 use super::{Appliance, Config, Fill};
-use crate::limits::WORKERS_MAX;
+use crate::limits::{ACCESS_LOG_MIN, ACCESS_LOGS_MAX, PACING_MIN, WORKERS_MAX};
 use crate::paths::Paths;
 use crate::units::Interval;
 
@@ -60,6 +60,7 @@ pub(super) fn resolve(written: Written, paths: &Paths, findings: &mut Findings<'
         workers: written.workers,
         tiers,
         serve: written.serve,
+        log: written.log,
         control: written.control,
         fill: written.fill,
         steering: written.steering,
@@ -71,6 +72,7 @@ pub(super) fn resolve(written: Written, paths: &Paths, findings: &mut Findings<'
     tls(&config, findings);
     workers(&config, findings);
     serve(&config, findings);
+    log(&config, findings);
     control(&config, findings);
     fill(&config, findings);
     config
@@ -242,11 +244,47 @@ fn serve(config: &Config, findings: &mut Findings<'_, '_>) {
             format!("is {}; allowed: 0 s to 1 h", serve.stop_bound),
         );
     }
+    if let Some(rate) = serve.pacing.rate
+        && rate < PACING_MIN
+    {
+        findings.add(
+            "serve.pacing.rate",
+            format!("is {rate}; allowed: {PACING_MIN} or more, or leave it out for no bound"),
+        );
+    }
     let drain = config.steering.drain_bound;
     if !(Interval::from_seconds(1)..=Interval::from_seconds(86_400)).contains(&drain) {
         findings.add(
             "steering.drain_bound",
             format!("is {drain}; allowed: 1 s to 1 d"),
+        );
+    }
+}
+
+fn log(config: &Config, findings: &mut Findings<'_, '_>) {
+    let Some(access) = &config.log.access else {
+        return;
+    };
+    absolute(&access.path, "log.access.path", findings);
+    if !(1..=100).contains(&access.sample.percent()) {
+        findings.add(
+            "log.access.sample",
+            format!("is {}; allowed: 1 % to 100 %", access.sample),
+        );
+    }
+    if access.rotate.bytes() != 0 && access.rotate < ACCESS_LOG_MIN {
+        findings.add(
+            "log.access.rotate",
+            format!(
+                "is {}; allowed: {ACCESS_LOG_MIN} or more, or \"0 B\" to leave it to another program",
+                access.rotate
+            ),
+        );
+    }
+    if access.keep > ACCESS_LOGS_MAX {
+        findings.add(
+            "log.access.keep",
+            format!("is {}; allowed: 0 to {ACCESS_LOGS_MAX}", access.keep),
         );
     }
 }
