@@ -17,20 +17,24 @@ use platform::device::{DeviceService, FilledBuffer, ReadError};
 
 use protocol::config::Serve;
 
+use crate::access_log::{End, Records, Viewer};
 use crate::counters::WorkerCounters;
 use crate::demand::Demand;
 use crate::fills::Fills;
 use crate::limits::{BUFFER_HOLD, HEAD_BYTES, LINGER, LINGER_BYTES, PIPELINED_BYTES, RECHECK};
 use crate::lookup;
+use crate::pacing::{Pacing, Rate};
 use crate::precondition::{Outcome, evaluate};
 use crate::range::ByteRange;
-use crate::request::{self, Method, Parsed, Reject, Request, decode_path};
+use crate::request::{self, Method, Parsed, Request, decode_path};
 use crate::response::{After, DateText, Head, Plain, PlainBody};
 use crate::transfer::{ReadId, Source, Transfer, Wanted};
 
 mod answer;
+mod beside;
 
 use answer::Answer;
+use beside::Beside;
 
 /// What a connection may look at while it thinks. Belongs to the worker, lives for one turn.
 pub struct Context<'a> {
@@ -48,6 +52,10 @@ pub struct Context<'a> {
     pub demand: Option<&'a Demand>,
     /// The places for transfers that fill other appliances.
     pub fills: &'a Arc<Fills>,
+    /// Where lines of the access log come from, if there is one.
+    pub log: Option<&'a Records>,
+    /// How fast viewers are sent to.
+    pub pacing: Pacing,
     /// Set when connections should end after their present answer (drain, stop).
     pub closing: bool,
     /// How long connections may take.
@@ -58,8 +66,37 @@ pub struct Context<'a> {
     pub path: &'a mut [u8; HEAD_BYTES],
 }
 
+/// Where the end of an answer is noted.
+#[derive(Clone, Copy)]
+pub struct Ending<'a> {
+    /// The time.
+    pub now: Instant,
+    /// Where to count.
+    pub counters: &'a WorkerCounters,
+    /// Where to note what viewers want, if anybody is told.
+    pub demand: Option<&'a Demand>,
+    /// Where the line goes, if there is an access log.
+    pub log: Option<&'a Records>,
+    /// Why it ends, if it is not complete.
+    pub why: End,
+}
+
+impl Context<'_> {
+    fn ending(&self, why: End) -> Ending<'_> {
+        Ending {
+            now: self.now,
+            counters: self.counters,
+            demand: self.demand,
+            log: self.log,
+            why,
+        }
+    }
+}
+
 /// What the worker should do next for a connection.
 pub enum Step<'a> {
+    /// From now on, send at most so fast; `None`: as fast as the path takes it.
+    Pace(Option<Rate>),
     /// Submit this device read and tell [`Connection::submitted`] or [`Connection::refused`].
     Read(Wanted),
     /// Send `head`, then the source's bytes, and tell [`Connection::sent`].
@@ -90,6 +127,10 @@ pub struct Connection {
     /// When the present phase gets impatient.
     deadline: Instant,
     peer_closed: bool,
+    /// Whose requests are logged; `None`: they are not.
+    viewer: Option<Viewer>,
+    /// The rate that the kernel was told.
+    pace: Option<Rate>,
 }
 
 #[derive(Debug)]
@@ -144,7 +185,14 @@ impl Connection {
             pending: Vec::new(),
             deadline,
             peer_closed: false,
+            viewer: None,
+            pace: None,
         }
+    }
+
+    /// Its requests are logged as those of `viewer`.
+    pub fn log_as(&mut self, viewer: Viewer) {
+        self.viewer = Some(viewer);
     }
 
     /// Takes bytes that the peer sent. `spare` gives a buffer when bytes must be kept. Returns whether to go on receiving.
@@ -178,7 +226,8 @@ impl Connection {
     fn first_bytes(&mut self, bytes: &[u8], cx: &mut Context<'_>, spare: impl FnOnce() -> Vec<u8>) {
         match request::parse(bytes) {
             Parsed::Complete(request, length) => {
-                let answer = answer(&request, cx);
+                let mut answer = answer(&request, cx);
+                answer.beside = self.beside(&request, &answer, cx);
                 self.begin(answer, cx);
                 self.keep(&bytes[length..], spare);
             }
@@ -186,56 +235,58 @@ impl Connection {
                 self.keep(bytes, spare);
                 self.deadline = cx.now + cx.patience.head;
             }
-            Parsed::Rejected(reject) => self.reject(reject, cx),
+            Parsed::Rejected(reject) => {
+                let beside = self.beside_input(bytes, cx);
+                self.fail(reject.status(), beside, cx);
+            }
         }
     }
 
     fn parse_pending(&mut self, cx: &mut Context<'_>) {
         match request::parse(&self.pending) {
             Parsed::Complete(request, length) => {
-                let answer = answer(&request, cx);
+                let mut answer = answer(&request, cx);
+                answer.beside = self.beside(&request, &answer, cx);
                 self.begin(answer, cx);
                 self.pending.drain(..length);
             }
             Parsed::Partial => {}
-            Parsed::Rejected(reject) => self.reject(reject, cx),
+            Parsed::Rejected(reject) => {
+                let beside = self.beside_input(&self.pending, cx);
+                self.fail(reject.status(), beside, cx);
+            }
         }
     }
 
-    fn reject(&mut self, reject: Reject, cx: &Context<'_>) {
-        self.fail(reject.status(), cx);
-    }
-
-    fn fail(&mut self, status: u16, cx: &Context<'_>) {
+    fn fail(&mut self, status: u16, beside: Beside, cx: &Context<'_>) {
         self.pending.clear();
         let error = Plain::Error(status);
-        self.begin(
-            Answer::plain(error, After::Close, PlainBody::Sent, cx.now),
-            cx,
-        );
+        let mut answer = Answer::plain(error, After::Close, PlainBody::Sent, cx.now);
+        answer.beside = beside;
+        self.begin(answer, cx);
     }
 
     fn begin(&mut self, answer: Answer, cx: &Context<'_>) {
-        self.enter(Phase::Answering(answer), cx.counters, cx.demand);
+        self.enter(Phase::Answering(answer), &cx.ending(End::Peer));
         self.deadline = cx.now + cx.patience.send;
     }
 
     /// Every change of phase goes through here, so that the transfers that run, and what they sent, are counted right.
-    fn enter(&mut self, phase: Phase, counters: &WorkerCounters, demand: Option<&Demand>) {
-        match (&self.phase, matches!(phase, Phase::Answering(_))) {
+    fn enter(&mut self, phase: Phase, ending: &Ending<'_>) {
+        match (&mut self.phase, matches!(phase, Phase::Answering(_))) {
             (Phase::Answering(answer), false) => {
-                counters.transfers.subtract(1);
-                answer.note(demand);
+                ending.counters.transfers.subtract(1);
+                answer.note(ending);
             }
             (Phase::Answering(_), true) | (_, false) => {}
-            (_, true) => counters.transfers.add(1),
+            (_, true) => ending.counters.transfers.add(1),
         }
         self.phase = phase;
     }
 
     /// The connection is over, whatever it was doing.
-    pub fn end(&mut self, counters: &WorkerCounters, demand: Option<&Demand>) {
-        self.enter(Phase::Closed, counters, demand);
+    pub fn end(&mut self, ending: &Ending<'_>) {
+        self.enter(Phase::Closed, ending);
     }
 
     /// The peer will send no more. A half-closed peer still gets its answer.
@@ -301,6 +352,9 @@ impl Connection {
                 .record(cx.now.saturating_duration_since(answer.started));
             self.finish(after, cx);
         }
+        if let Some(pace) = self.changed_pace() {
+            return Step::Pace(pace);
+        }
         match &mut self.phase {
             Phase::AwaitingHead => Step::Receive,
             Phase::Answering(answer) => answer.step(cx),
@@ -321,12 +375,12 @@ impl Connection {
             } else {
                 lingering()
             };
-            self.enter(next, cx.counters, cx.demand);
+            self.enter(next, &cx.ending(End::Complete));
             self.deadline = cx.now + LINGER;
             self.pending = Vec::new();
             return;
         }
-        self.enter(Phase::AwaitingHead, cx.counters, cx.demand);
+        self.enter(Phase::AwaitingHead, &cx.ending(End::Complete));
         self.deadline = cx.now
             + if self.pending.is_empty() {
                 cx.patience.idle
@@ -358,7 +412,10 @@ impl Connection {
             return Late::Patient;
         }
         match &mut self.phase {
-            Phase::AwaitingHead if !idle => self.fail(408, cx),
+            Phase::AwaitingHead if !idle => {
+                let beside = self.beside_input(&self.pending, cx);
+                self.fail(408, beside, cx);
+            }
             Phase::Answering(answer) if answer.awaits_device() => {
                 // The device service bounds its reads itself, and answers them all.
                 self.deadline = cx.now + cx.patience.send;
@@ -380,7 +437,7 @@ impl Connection {
 
     fn time_out(&mut self, cx: &Context<'_>) {
         cx.counters.timed_out.add(1);
-        self.end(cx.counters, cx.demand);
+        self.end(&cx.ending(End::Slow));
     }
 
     /// When [`Connection::late`] should be asked at the latest. Deadlines may come nearer with the next request; looking

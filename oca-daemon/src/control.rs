@@ -247,7 +247,11 @@ impl Control {
                 () = sleep_until(next) => return,
                 signal = signals.next() => match signal {
                     Signal::Stop => return self.stop(),
-                    Signal::Reload => self.reload_configuration().await,
+                    Signal::Reload => {
+                        self.reopen_log();
+                        self.reload_configuration().await;
+                    }
+                    Signal::ReopenLog => self.reopen_log(),
                 },
                 Some(command) = commands.recv() => self.obey(command).await,
             }
@@ -270,6 +274,12 @@ impl Control {
         self.shared.change_service(Service::Stopping {
             until: Instant::now() + bound,
         });
+    }
+
+    fn reopen_log(&self) {
+        if let Some(log) = &self.shared.access_log {
+            log.reopen();
+        }
     }
 
     /// Whether nothing is left to look after.

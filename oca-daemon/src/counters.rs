@@ -106,6 +106,10 @@ pub struct WorkerCounters {
     pub aborted_by_device: Counter,
     /// Connections closed by a time limit.
     pub timed_out: Counter,
+    /// Requests with CMCD that could not be read, or only in part.
+    pub malformed_cmcd: Counter,
+    /// Times that the kernel was told another rate for a connection.
+    pub pacing_changes: Counter,
     /// From a complete request head to the first byte in the kernel.
     pub first_byte: Latency,
     /// From a complete request head to the last byte in the kernel.

@@ -19,6 +19,7 @@ use platform::{cpu, socket};
 use protocol::config::{self, Config};
 use protocol::units::ByteSize;
 
+use crate::access_log;
 use crate::catalog_watch::CatalogWatch;
 use crate::control::{Control, Doors};
 use crate::devices::{self, Identities};
@@ -77,6 +78,7 @@ pub fn check(config: &Config) -> Findings {
             .push("catalog: none yet; nothing was imported".to_owned()),
         Err(problem) => findings.faults.push(problem.to_string()),
     }
+    findings.faults.extend(missing_log_folder(config));
     findings.notes.extend(without_effect(config));
     let budgets = Budgets::of(config);
     findings.notes.push(format!(
@@ -136,6 +138,15 @@ pub fn run(config: Config, config_path: PathBuf) -> anyhow::Result<()> {
     let result = control.run();
     stop(&shared, workers, threads)?;
     result
+}
+
+/// Whether the access log has a folder to lie in. The daemon serves without; it loses lines until the folder is there.
+fn missing_log_folder(config: &Config) -> Option<String> {
+    let folder = config.log.access.as_ref()?.path.parent()?;
+    (!folder.is_dir()).then(|| {
+        let folder = folder.display();
+        format!("log.access: there is no folder {folder}; make it, for the user of the daemon to write to")
+    })
 }
 
 /// What the configuration asks for and this release does not do yet: said, so that nobody relies on it.
@@ -239,6 +250,10 @@ fn start_threads(
         named("oca-memory").spawn(move || tier.run())?,
         named("oca-catalog").spawn(move || watch.run())?,
     ];
+    if let Some(log) = &shared.access_log {
+        let writer = access_log::Writer::new(Arc::clone(log));
+        threads.push(named("oca-access-log").spawn(move || writer.run())?);
+    }
     if let Some(reporter) = reporter {
         threads.push(named("oca-report").spawn(move || reporter.run())?);
     }
@@ -256,6 +271,7 @@ fn start_workers(
     let mut threads = Vec::new();
     for (number, listeners) in listeners.into_iter().enumerate() {
         let setup = Setup {
+            number,
             backend: shared.chosen.backend,
             connections,
             listeners,
@@ -305,6 +321,9 @@ fn stop(
         }
     }
     tracing::info!(cut_transfers = cut, "stopped serving");
+    if let Some(log) = &shared.access_log {
+        log.close();
+    }
     shared.devices.iter().for_each(|device| device.stop());
     let waited = std::time::Instant::now();
     while threads.iter().any(|thread| !thread.is_finished()) && waited.elapsed() < THREADS_STOP {

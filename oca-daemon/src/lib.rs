@@ -7,8 +7,10 @@
 //! [`control`] reacts to signals and keeps the state, [`admin`] and [`operator`] answer people, [`report`] tells the control
 //! endpoint what [`demand`] there is.
 
+pub mod access_log;
 pub mod admin;
 pub mod catalog_watch;
+pub mod cmcd;
 pub mod connection;
 pub mod control;
 pub mod counters;
@@ -23,6 +25,7 @@ pub mod listener;
 pub mod lookup;
 pub mod memory_tier;
 pub mod operator;
+pub mod pacing;
 pub mod precondition;
 pub mod range;
 pub mod report;

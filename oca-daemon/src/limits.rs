@@ -136,6 +136,28 @@ pub const FULL_BYTES: u64 = 2 * 1024 * 1024;
 /// Reads that may wait at one device. Cost: about 100 bytes each; a viewer beyond it is answered 503.
 pub const DEVICE_QUEUE: u32 = 8 * 1024;
 
+/// Records of the access log of one worker: of its requests that are being answered or that wait for the writer. Cost: about 1.2 KiB
+/// each, if there is an access log. A request beyond them has no line.
+pub const LOG_RECORDS: usize = 4096;
+
+/// How often the writer of the access log looks at what is finished: [`LOG_RECORDS`] in this time are 80 000 lines a second and worker.
+pub const LOG_TURN: Duration = Duration::from_millis(50);
+
+/// The access log is written in pieces of about this many bytes.
+pub const LOG_BATCH_BYTES: usize = 64 * 1024;
+
+/// Bytes of a method in the access log.
+pub const LOG_METHOD_BYTES: usize = 16;
+/// Bytes of a path in the access log.
+pub const LOG_PATH_BYTES: usize = 512;
+/// Bytes of a `Range` in the access log.
+pub const LOG_RANGE_BYTES: usize = 64;
+/// Bytes of a `User-Agent` in the access log.
+pub const LOG_AGENT_BYTES: usize = 192;
+
+/// Bytes of `cid` and `sid` of CMCD; CTA-5004 allows 64 characters.
+pub const CMCD_ID_BYTES: usize = 64;
+
 const _: () = assert!(HEAD_BYTES >= RECEIVE_BUFFER_BYTES as usize);
 const _: () = assert!(READS_PER_TRANSFER >= 2);
 const _: () = assert!(MISSED_PATH_BYTES <= u16::MAX as usize);

@@ -31,6 +31,8 @@ pub struct Request<'a> {
     pub conditions: Conditions<'a>,
     /// Whether another appliance asks, to fill itself.
     pub fill: bool,
+    /// What it says beside what it asks for.
+    pub beside: Beside<'a>,
     /// Whether the connection may serve another request after this one.
     pub keep_alive: bool,
     /// Whether the request came as HTTP/1.0, which is told `Connection: keep-alive` explicitly.
@@ -50,6 +52,17 @@ pub struct Conditions<'a> {
     pub if_unmodified_since: Option<&'a [u8]>,
     /// `If-Range`.
     pub if_range: Option<&'a [u8]>,
+}
+
+/// What changes no answer: for the log and for pacing, as sent.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Beside<'a> {
+    /// What follows the `?`.
+    pub query: &'a [u8],
+    /// `User-Agent`.
+    pub user_agent: &'a [u8],
+    /// `CMCD-Object`, `CMCD-Request`, `CMCD-Session`, `CMCD-Status` (CTA-5004 section 3.1).
+    pub cmcd: [&'a [u8]; 4],
 }
 
 /// A head that gets an error status; the connection is closed after it.
@@ -85,6 +98,10 @@ impl Reject {
 
 /// What a stretch of input holds.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "boxing the request would allocate for every one"
+)]
 pub enum Parsed<'a> {
     /// A whole head, and how many bytes it took.
     Complete(Request<'a>, usize),
@@ -135,6 +152,10 @@ fn interpret<'a>(head: &httparse::Request<'_, 'a>) -> Result<Request<'a>, Reject
         range: fields.range.value(),
         conditions: fields.conditions,
         fill: fields.fill,
+        beside: Beside {
+            query: query_of(target),
+            ..fields.beside
+        },
         keep_alive: fields.keep_alive,
         http_1_0,
     })
@@ -161,6 +182,11 @@ fn path_of(target: &[u8], method: Method) -> Result<&[u8], Reject> {
         .position(|byte| matches!(byte, b'?' | b'#'))
         .unwrap_or(path.len());
     Ok(&path[..end])
+}
+
+fn query_of(target: &[u8]) -> &[u8] {
+    let mark = target.iter().position(|byte| *byte == b'?');
+    mark.map_or(b"", |mark| &target[mark + 1..])
 }
 
 fn after_authority(target: &[u8]) -> Option<&[u8]> {
@@ -208,6 +234,7 @@ struct Fields<'a> {
     host: Single<'a>,
     conditions: Conditions<'a>,
     fill: bool,
+    beside: Beside<'a>,
     keep_alive: bool,
     has_body: bool,
 }
@@ -239,6 +266,11 @@ impl<'a> Fields<'a> {
             8 if name.eq_ignore_ascii_case(FILL_HEADER) => self.fill = true,
             8 if name.eq_ignore_ascii_case("if-range") => self.conditions.if_range = Some(value),
             10 if name.eq_ignore_ascii_case("connection") => self.connection(value),
+            10 if name.eq_ignore_ascii_case("user-agent") => self.beside.user_agent = value,
+            11 if name.eq_ignore_ascii_case("cmcd-object") => self.beside.cmcd[0] = value,
+            11 if name.eq_ignore_ascii_case("cmcd-status") => self.beside.cmcd[3] = value,
+            12 if name.eq_ignore_ascii_case("cmcd-request") => self.beside.cmcd[1] = value,
+            12 if name.eq_ignore_ascii_case("cmcd-session") => self.beside.cmcd[2] = value,
             13 if name.eq_ignore_ascii_case("if-none-match") => {
                 self.conditions.if_none_match = Some(value)
             }

@@ -13,6 +13,7 @@ use platform::reactor::{Chosen, Waker};
 use protocol::config::Config;
 use protocol::fill::Facts;
 
+use crate::access_log::AccessLog;
 use crate::catalog_watch::CatalogStatus;
 use crate::counters::WorkerCounters;
 use crate::demand::Demand;
@@ -67,6 +68,8 @@ pub struct Shared {
     pub fills: Arc<Fills>,
     /// What viewers want, for the report; `None` if there is no control endpoint to report to.
     pub demand: Option<Demand>,
+    /// The access log, if there is one.
+    pub access_log: Option<Arc<AccessLog>>,
     /// How reporting goes, if there is a control endpoint. Stored by [`crate::report`] alone.
     pub report: ArcSwapOption<ReportStatus>,
     /// What the fill agent told last, and when. Stored by [`crate::operator`] alone.
@@ -107,6 +110,11 @@ impl Shared {
             .collect();
         Self {
             fills: Arc::new(Fills::new(config.serve.max_fills)),
+            access_log: config
+                .log
+                .access
+                .clone()
+                .map(|settings| Arc::new(AccessLog::new(settings, workers))),
             demand: config.control.is_some().then(Demand::default),
             report: ArcSwapOption::new(
                 config

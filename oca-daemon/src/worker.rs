@@ -13,12 +13,14 @@ use platform::device::Mailbox;
 use platform::reactor::{Backend, Event, ListenerId, Reactor, ReactorLimits, ReceiveBuffer, Token};
 use platform::timer::TimerWheel;
 
-use crate::connection::{Connection, Context, Late, Patience};
+use crate::access_log::{AccessLog, End, Records, Viewer};
+use crate::connection::{Connection, Context, Ending, Late, Patience};
 use crate::counters::WorkerCounters;
 use crate::limits::{
     CONNECTIONS_SPARE, HEAD_BYTES, READS_PER_WORKER, RECEIVE_BUFFER_BYTES, RECEIVE_BUFFERS,
     RECHECK, SPARE_BUFFERS,
 };
+use crate::pacing::Pacing;
 use crate::response::{DateText, Head};
 use crate::shared::{Service, Shared};
 
@@ -29,6 +31,8 @@ use reads::ReadTable;
 
 /// What a worker is made of.
 pub struct Setup {
+    /// Which of the workers it is.
+    pub number: usize,
     /// How the kernel is asked.
     pub backend: Backend,
     /// Connections that it may have open.
@@ -65,6 +69,7 @@ struct Slot {
 
 /// What connections look at while they think.
 struct Thought {
+    worker: usize,
     now: Instant,
     date: DateText,
     closing: bool,
@@ -73,6 +78,7 @@ struct Thought {
     counters: Arc<WorkerCounters>,
     shared: Arc<Shared>,
     patience: Patience,
+    pacing: Pacing,
 }
 
 impl Thought {
@@ -85,6 +91,8 @@ impl Thought {
             counters: &self.counters,
             demand: self.shared.demand.as_ref(),
             fills: &self.shared.fills,
+            log: records(self.shared.access_log.as_deref(), self.worker),
+            pacing: self.pacing,
             closing: self.closing,
             patience: self.patience,
             head: &mut self.head,
@@ -111,6 +119,7 @@ impl Worker {
     /// What the kernel says of the reactor or of the listeners.
     pub fn new(setup: Setup) -> io::Result<Self> {
         let Setup {
+            number,
             backend,
             connections,
             listeners,
@@ -142,6 +151,7 @@ impl Worker {
             resting: Vec::new(),
             resume_at: now,
             thought: Thought {
+                worker: number,
                 now,
                 date: DateText::new(0),
                 closing: false,
@@ -149,6 +159,7 @@ impl Worker {
                 path: Box::new([0; HEAD_BYTES]),
                 counters,
                 patience: Patience::of(&shared.config.load().serve),
+                pacing: Pacing::of(shared.config.load().serve.pacing),
                 shared,
             },
         })
@@ -228,7 +239,10 @@ impl Worker {
             self.reactor.close(token);
             return;
         };
-        let connection = Connection::new(self.thought.now, &self.thought.patience);
+        let mut connection = Connection::new(self.thought.now, &self.thought.patience);
+        if let Some(viewer) = sampled(&self.reactor, token, &self.thought) {
+            connection.log_as(viewer);
+        }
         self.timers
             .insert(token, connection.deadline(self.thought.now));
         *slot = Some(Slot { token, connection });
@@ -330,6 +344,11 @@ impl Worker {
     }
 
     fn close(&mut self, token: Token) {
+        self.end(token, End::Peer);
+    }
+
+    /// Closes a connection; `why` its answer is cut, if one is under way.
+    fn end(&mut self, token: Token, why: End) {
         let Some(place) = self.connections.get_mut(token.index()) else {
             return;
         };
@@ -341,8 +360,14 @@ impl Worker {
         if slot.connection.is_cut_short() {
             counters.aborted_by_peer.add(1);
         }
-        let demand = self.thought.shared.demand.as_ref();
-        slot.connection.end(counters, demand);
+        let shared = &self.thought.shared;
+        slot.connection.end(&Ending {
+            now: self.thought.now,
+            counters,
+            demand: shared.demand.as_ref(),
+            log: records(shared.access_log.as_deref(), self.thought.worker),
+            why,
+        });
         self.reactor.close(token);
     }
 
@@ -362,11 +387,29 @@ impl Worker {
             .count();
         for at in 0..self.connections.len() {
             if let Some(token) = self.connections[at].as_ref().map(|slot| slot.token) {
-                self.close(token);
+                self.end(token, End::Stop);
             }
         }
         cut as u64
     }
+}
+
+fn records(log: Option<&AccessLog>, worker: usize) -> Option<&Records> {
+    log?.records(worker)
+}
+
+/// Whom the log names for a connection that was just accepted, if its requests are logged.
+fn sampled(reactor: &Reactor, token: Token, thought: &Thought) -> Option<Viewer> {
+    let log = thought.shared.access_log.as_ref()?;
+    let connection = thought.counters.accepted.value();
+    log.is_sampled(connection).then(|| Viewer {
+        worker: thought.worker,
+        connection,
+        address: reactor
+            .peer_address(token)
+            .ok()
+            .map(|peer| log.shown(peer.ip())),
+    })
 }
 
 fn slot(connections: &mut [Option<Slot>], token: Token) -> Option<&mut Slot> {

@@ -8,10 +8,12 @@ use std::time::{Duration, Instant};
 
 use content_store::catalog::CatalogReader;
 use content_store::{Index, IndexDevice};
-use oca_daemon::connection::{Connection, Context, Late, Patience, Step};
+use oca_daemon::access_log::End;
+use oca_daemon::connection::{Connection, Context, Ending, Late, Patience, Step};
 use oca_daemon::counters::WorkerCounters;
 use oca_daemon::demand::Demand;
 use oca_daemon::fills::Fills;
+use oca_daemon::pacing::Pacing;
 use oca_daemon::response::{DateText, Head};
 use oca_daemon::transfer::Source;
 use platform::device::{DeviceOptions, DeviceService, Mailbox, ReadRequest};
@@ -130,6 +132,7 @@ impl Bench {
                     self.devices[file.device()].submit(request).expect("taken");
                     connection.submitted(&wanted, file.device(), wanted.offset as u32);
                 }
+                Step::Pace(rate) => panic!("nobody asked for {rate:?}"),
                 Step::AwaitRead => self.await_read(&mut connection),
                 Step::Send { head, body, .. } => {
                     let (head, body) = take(head, body.as_ref(), &mut sent, chance);
@@ -172,6 +175,8 @@ fn context<'a>(
         counters: &tally.counters,
         demand: Some(&tally.demand),
         fills: &tally.fills,
+        log: None,
+        pacing: Pacing::default(),
         closing,
         patience: patience(),
         head,
@@ -331,7 +336,13 @@ fn a_fill_holds_a_place_and_is_no_popularity() {
     let mut connection = Connection::new(bench.now, &patience());
     connection.received(head("/a").as_bytes(), &mut cx, Vec::new);
     assert_eq!(bench.tally.fills.running(), 1);
-    connection.end(&bench.tally.counters, Some(&bench.tally.demand));
+    connection.end(&Ending {
+        now: bench.now,
+        counters: &bench.tally.counters,
+        demand: Some(&bench.tally.demand),
+        log: None,
+        why: End::Peer,
+    });
     assert_eq!(bench.tally.fills.running(), 0, "cut in the middle");
 }
 

@@ -10,6 +10,7 @@ use protocol::config::{Config, TierRole};
 use protocol::fill::Facts;
 use steering::UnixTime;
 
+use crate::access_log::AccessLog;
 use crate::catalog_watch::CatalogStatus;
 use crate::counters::WorkerCounters;
 use crate::demand::Demand;
@@ -37,6 +38,8 @@ pub struct Observation {
     pub fills: Arc<Fills>,
     /// How reporting goes, if there is a control endpoint.
     pub report: Option<Arc<ReportStatus>>,
+    /// The access log, if there is one.
+    pub access_log: Option<Arc<AccessLog>>,
     /// What viewers missed and nobody counted, because too much was missed.
     pub missed_left_out: u64,
     /// What the fill agent told last, and when.
@@ -106,6 +109,7 @@ impl Observation {
             workers: shared.workers.to_vec(),
             fills: Arc::clone(&shared.fills),
             report: shared.report.load_full(),
+            access_log: shared.access_log.clone(),
             missed_left_out: shared.demand.as_ref().map_or(0, Demand::missed_left_out),
             fill: shared.fill.load_full(),
             devices: devices(&config, shared),

@@ -6,8 +6,9 @@ use std::time::Instant;
 use content_store::Entry;
 use platform::device::DeviceService;
 
-use super::{Context, Step};
-use crate::demand::Demand;
+use super::beside::Beside;
+use super::{Context, Ending, Step};
+use crate::access_log::{Answered, End};
 use crate::fills::Place;
 use crate::limits::READ_UNIT_UNKNOWN;
 use crate::lookup;
@@ -28,6 +29,9 @@ pub(super) struct Answer {
     fill: Option<Place>,
     what: What,
     head: HeadProgress,
+    /// Whether a device failed after the head had left.
+    is_cut: bool,
+    pub(super) beside: Beside,
 }
 
 #[derive(Debug)]
@@ -55,6 +59,8 @@ impl Answer {
             fill: None,
             what: What::Plain(plain, body),
             head: HeadProgress::Unsent,
+            is_cut: false,
+            beside: Beside::default(),
         }
     }
 
@@ -74,6 +80,8 @@ impl Answer {
             fill: None,
             what: What::Object(entry, outcome),
             head: HeadProgress::Unsent,
+            is_cut: false,
+            beside: Beside::default(),
         }
     }
 
@@ -87,12 +95,24 @@ impl Answer {
     }
 
     /// The answer has ended: notes what a viewer got.
-    pub(super) fn note(&self, demand: Option<&Demand>) {
+    pub(super) fn note(&mut self, ending: &Ending<'_>) {
         if let (Some(demand), None, What::Object(entry, _), 1..) =
-            (demand, &self.fill, &self.what, self.body_sent)
+            (ending.demand, &self.fill, &self.what, self.body_sent)
         {
             demand.served(&entry.object, self.body_sent);
         }
+        let answered = Answered {
+            started: self.started,
+            duration: ending.now.saturating_duration_since(self.started),
+            status: self.status(),
+            body_bytes: self.body_sent,
+            end: match (self.is_cut, self.is_done()) {
+                (true, _) => End::Device,
+                (false, true) => End::Complete,
+                (false, false) => ending.why,
+            },
+        };
+        self.beside.finish(answered, ending.log);
     }
 
     pub(super) fn is_done(&self) -> bool {
@@ -128,6 +148,7 @@ impl Answer {
                 Some(Source::Failed) => {
                     cx.counters.aborted_by_device.add(1);
                     self.body = None;
+                    self.is_cut = true;
                     return Step::Close;
                 }
                 None | Some(Source::Memory { .. } | Source::Buffer { .. } | Source::Done) => break,
@@ -170,6 +191,9 @@ impl Answer {
             self.head_sent(head, cx);
         }
         if let Some(transfer) = self.body.as_mut().filter(|_| body > 0) {
+            if !transfer.holds_buffer() {
+                self.beside.memory_bytes += body;
+            }
             transfer.sent(body);
             self.body_sent += body;
             cx.counters.body_bytes.add(body);
@@ -183,9 +207,9 @@ impl Answer {
         let whole: &[u8] = match &self.head {
             HeadProgress::Unsent => {
                 cx.counters.answered(self.status());
-                cx.counters
-                    .first_byte
-                    .record(cx.now.saturating_duration_since(self.started));
+                let first_byte = cx.now.saturating_duration_since(self.started);
+                cx.counters.first_byte.record(first_byte);
+                self.beside.first_byte = Some(first_byte);
                 cx.head.bytes()
             }
             HeadProgress::Rest(rest) => rest,

@@ -68,6 +68,7 @@ fn needing_restart(old: &Config, read: &Config) -> Vec<&'static str> {
         ),
         ("[tls]", old.tls != read.tls),
         ("[workers]", old.workers != read.workers),
+        ("[log]", old.log != read.log),
         ("[control]", old.control != read.control),
         ("[[tier]]", old.tiers != read.tiers),
         ("[serve], other than stop_bound", {

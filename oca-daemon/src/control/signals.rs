@@ -11,6 +11,8 @@ pub(super) enum Signal {
     Stop,
     /// SIGHUP.
     Reload,
+    /// SIGUSR1.
+    ReopenLog,
 }
 
 /// The signals that are listened for.
@@ -18,6 +20,7 @@ pub(super) struct Signals {
     terminate: unix::Signal,
     interrupt: unix::Signal,
     hang_up: unix::Signal,
+    user_1: unix::Signal,
 }
 
 impl Signals {
@@ -26,6 +29,7 @@ impl Signals {
             terminate: unix::signal(SignalKind::terminate())?,
             interrupt: unix::signal(SignalKind::interrupt())?,
             hang_up: unix::signal(SignalKind::hangup())?,
+            user_1: unix::signal(SignalKind::user_defined1())?,
         })
     }
 
@@ -35,6 +39,7 @@ impl Signals {
             _ = self.terminate.recv() => Signal::Stop,
             _ = self.interrupt.recv() => Signal::Stop,
             _ = self.hang_up.recv() => Signal::Reload,
+            _ = self.user_1.recv() => Signal::ReopenLog,
         }
     }
 }

@@ -7,6 +7,7 @@ use std::time::Instant;
 use content_store::Index;
 use platform::device::{Mailbox, ReadRequest};
 use platform::reactor::{More, Progress, Reactor, Token};
+use platform::socket::set_pacing;
 use platform::stored_file::StoredFile;
 
 use super::reads::ReadTable;
@@ -15,6 +16,7 @@ use crate::connection::Step;
 use crate::counters::WorkerCounters;
 use crate::limits::{ADMISSION_HITS, PIPELINED_BYTES, QUANTUM_BYTES, SPARE_BUFFERS};
 use crate::memory_tier::Candidate;
+use crate::pacing::Rate;
 use crate::shared::Shared;
 use crate::transfer::{ReadId, Source, Wanted};
 
@@ -44,6 +46,10 @@ impl Worker {
         };
         let mut cx = self.thought.context(index);
         match slot.connection.step(&mut cx) {
+            Step::Pace(rate) => {
+                self.pace(token, rate);
+                Then::Again
+            }
             Step::Read(wanted) => {
                 self.read(token, &wanted);
                 Then::Again
@@ -116,6 +122,13 @@ impl Worker {
                 .inspect(|device| device.device_bytes.add(bytes)),
             Counted::Nothing => None,
         };
+    }
+
+    /// A connection whose rate cannot be bounded is broken, which the next send tells.
+    fn pace(&self, token: Token, rate: Option<Rate>) {
+        self.thought.counters.pacing_changes.add(1);
+        let rate = rate.map(Rate::bytes_per_second);
+        let _ = set_pacing(self.reactor.descriptor(token), rate);
     }
 
     /// Keeps a few buffers for the next unfinished heads; the rest goes back to the allocator.

@@ -51,6 +51,36 @@ pub(super) fn add(page: &mut Page, observed: &Observation) {
     );
     add_fills(page, observed);
     add_connections(page, observed);
+    add_beside(page, observed);
+}
+
+/// The access log, CMCD and pacing.
+fn add_beside(page: &mut Page, observed: &Observation) {
+    if let Some(log) = &observed.access_log {
+        page.counter(
+            "oca_access_log_lines_total",
+            "Lines of the access log that were written.",
+            log.written(),
+        );
+        page.counters(
+            "oca_access_log_dropped_total",
+            "Requests of sampled connections without a line: the writer was behind (queue), or the file did not take it (file).",
+            [
+                counted(&[("reason", "queue")], log.dropped() as f64),
+                counted(&[("reason", "file")], log.refused() as f64),
+            ],
+        );
+    }
+    page.counter(
+        "oca_cmcd_malformed_total",
+        "Requests with CMCD that could not be read, or only in part. It is read for the access log and for pacing only.",
+        observed.total(|worker| worker.malformed_cmcd.value()),
+    );
+    page.counter(
+        "oca_pacing_changes_total",
+        "Times that a connection was given another rate, each a system call.",
+        observed.total(|worker| worker.pacing_changes.value()),
+    );
 }
 
 fn add_fills(page: &mut Page, observed: &Observation) {
