@@ -96,12 +96,13 @@ pub(crate) fn main(arguments: &Arguments) -> Result<()> {
     let mut servers = Vec::new();
     for &kind in &arguments.servers {
         let setting = Setting {
-            folder: &folder.0.join(kind.name().replace([' ', '(', ')'], "")),
+            folder: &folder.0.join(kind.short()),
             content: &contents,
             objects: &objects,
             place: &place,
             host,
             programs: &programs_beside(arguments.programs.as_deref())?,
+            appliance: None,
         };
         servers.push(server::start(kind, &setting)?);
     }

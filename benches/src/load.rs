@@ -4,9 +4,10 @@
 //! client's core is not what is measured; with [`Check::Content`] they are compared with the files instead.
 //!
 //! A response that is not a 206 of exactly the bytes asked for ends the run with an error, whatever it is: figures
-//! of a server that answers something else would mean nothing.
+//! of a server that answers something else would mean nothing. The viewers of [`crowd`] take a refusal as players do.
 
 mod connection;
+pub(crate) mod crowd;
 mod head;
 mod random;
 
@@ -15,11 +16,11 @@ use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use platform::watch::Watch;
 
 use crate::latency::{Latencies, Summary};
-use connection::Connection;
+use connection::{Answer, Connection};
 pub(crate) use random::Random;
 
 /// A server that sends nothing for so long has failed.
@@ -185,6 +186,35 @@ pub(crate) fn run(load: &Load<'_>) -> Result<Outcome> {
     })
 }
 
+/// What came of a load that was looked at for a while.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Window {
+    pub(crate) requests_per_second: f64,
+    /// The longest that a request took, or had been waiting at the end.
+    pub(crate) worst: Duration,
+}
+
+/// Runs the load for `length`. What is not answered by then is not waited for: a server may have stopped altogether.
+///
+/// Errors: a connection that fails, a wrong response.
+pub(crate) fn look(load: &Load<'_>, length: Duration) -> Result<Window> {
+    let mut running = Running::open(load)?;
+    let begun = Instant::now();
+    running.start_all(begun)?;
+    while begun.elapsed() < length {
+        running.turn(begun, length.saturating_sub(begun.elapsed()))?;
+    }
+    let seconds = begun.elapsed().as_secs_f64();
+    let unanswered = running.connections.iter().filter(|it| it.is_busy());
+    let oldest = unanswered.map(Connection::age).max().unwrap_or_default();
+    let requests = running.latencies.count();
+    let slowest = running.latencies.summary().max_us;
+    Ok(Window {
+        requests_per_second: requests as f64 / seconds,
+        worst: oldest.max(Duration::from_micros(u64::from(slowest))),
+    })
+}
+
 struct Running<'a> {
     load: &'a Load<'a>,
     watch: Watch,
@@ -249,17 +279,32 @@ impl<'a> Running<'a> {
 
     fn finish(&mut self, begun: Instant) -> Result<()> {
         while self.pending > 0 {
-            let count = self.watch.wait(SILENCE)?;
+            let count = self.turn(begun, SILENCE)?;
             ensure!(count > 0, "the server has sent nothing for {SILENCE:?}");
-            for ready in 0..count {
-                let number = self.watch.key(ready) as usize;
-                if let Some(took) = self.connections[number].advance()? {
-                    self.latencies.record(took);
-                    self.pending -= 1;
-                    self.start(number, begun)?;
-                }
+        }
+        Ok(())
+    }
+
+    /// Waits at most `patience` for news, and takes them; how many there were.
+    fn turn(&mut self, begun: Instant, patience: Duration) -> Result<usize> {
+        let count = self.watch.wait(patience)?;
+        for ready in 0..count {
+            let number = self.watch.key(ready) as usize;
+            if let Some(answer) = self.connections[number].advance()? {
+                self.take(number, answer)?;
+                self.start(number, begun)?;
             }
         }
+        Ok(count)
+    }
+
+    fn take(&mut self, number: usize, answer: Answer) -> Result<()> {
+        match answer {
+            Answer::Served => self.latencies.record(self.connections[number].age()),
+            Answer::Refused(refusal) => bail!("status {} instead of 206", refusal.status),
+            Answer::Cut => bail!("the server has closed the connection within a response"),
+        }
+        self.pending -= 1;
         Ok(())
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! [`load`] makes N keep-alive connections ask for byte ranges, and believes nothing: every response must be a
 //! 206 of exactly the range that was asked for. [`server`] starts a server on a core of its own and reads its CPU
-//! time. [`hot`] puts them together: interleaved rounds, medians, ratios. [`fill`] looks at viewers beside a running fill.
+//! time. [`hot`] puts them together: interleaved rounds, medians, ratios. [`fill`] looks at viewers beside a running fill,
+//! `isolation` (Linux) at viewers beside an ill device.
 //!
 //! Figures of different runs or machines cannot be compared; only the ratios of one run mean something.
 
@@ -10,6 +11,8 @@ mod content;
 mod fill;
 mod floor;
 mod hot;
+#[cfg(target_os = "linux")]
+mod isolation;
 mod latency;
 mod load;
 mod namespace;
@@ -37,6 +40,9 @@ enum Command {
     Floor(floor::Arguments),
     /// What a fill at its full rate does to the latency of content that is in memory
     Fill(fill::Arguments),
+    /// What a slow, frozen or failing device does to viewers of another one
+    #[cfg(target_os = "linux")]
+    Isolation(isolation::Arguments),
 }
 
 fn main() -> Result<()> {
@@ -46,5 +52,7 @@ fn main() -> Result<()> {
         Command::Hot(arguments) => hot::main(&arguments),
         Command::Floor(arguments) => floor::main(&arguments),
         Command::Fill(arguments) => fill::main(&arguments),
+        #[cfg(target_os = "linux")]
+        Command::Isolation(arguments) => isolation::main(&arguments),
     }
 }

@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -93,6 +93,36 @@ impl Process {
         })
     }
 
+    /// As in `TERM`.
+    pub(crate) fn signal(&self, name: &str) -> Result<()> {
+        let number = self.child.id().to_string();
+        let sent = Command::new("kill")
+            .arg(format!("-{name}"))
+            .arg(number)
+            .status()?;
+        ensure!(sent.success(), "SIG{name} reaches nobody");
+        Ok(())
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// How it ended, if it did.
+    pub(crate) fn ended(&mut self) -> io::Result<Option<ExitStatus>> {
+        self.child.try_wait()
+    }
+
+    /// Waits until it ends by itself.
+    pub(crate) fn await_end(&mut self, bound: Duration) -> Result<()> {
+        let begun = Instant::now();
+        while self.child.try_wait()?.is_none() {
+            ensure!(begun.elapsed() < bound, "it does not end within {bound:?}");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Ok(())
+    }
+
     /// Asks `ready` until it has an answer; fails if the process ends or `bound` passes first.
     pub(crate) fn wait_until<T>(
         &mut self,
@@ -136,14 +166,12 @@ impl Process {
         Ok(ticks as f64 / TICKS_PER_SECOND)
     }
 
-    fn stop(&mut self) -> io::Result<()> {
-        Command::new("kill")
-            .args(["-TERM", &self.child.id().to_string()])
-            .status()?;
+    fn stop(&mut self) -> Result<()> {
+        self.signal("TERM")?;
         let begun = Instant::now();
         while self.child.try_wait()?.is_none() {
             if begun.elapsed() > STOP_BOUND {
-                return self.child.kill();
+                return Ok(self.child.kill()?);
             }
             std::thread::sleep(Duration::from_millis(10));
         }

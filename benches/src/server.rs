@@ -1,5 +1,6 @@
 //! The servers that are compared, each alone on the same cores and serving the same files: on loopback, or out of a namespace.
 
+pub(crate) mod appliance;
 mod floor;
 mod lighttpd;
 mod nginx;
@@ -14,6 +15,7 @@ use clap::ValueEnum;
 
 use crate::load::Object;
 use crate::process::{Place, Process};
+use appliance::Appliance;
 use oca::Admin;
 
 /// A server that does not listen so long after its start has failed.
@@ -25,6 +27,8 @@ const START_BOUND: Duration = Duration::from_secs(30);
 pub(crate) enum Kind {
     /// Debian's nginx, sendfile
     Nginx,
+    /// Debian's nginx, aio threads and directio
+    NginxThreads,
     /// Debian's lighttpd, sendfile
     Lighttpd,
     /// oca-daemon on io_uring
@@ -39,11 +43,21 @@ impl Kind {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Nginx => "nginx",
+            Self::NginxThreads => "nginx (threads)",
             Self::Lighttpd => "lighttpd",
             Self::OcaUring => "oca (uring)",
             Self::OcaEpoll => "oca (epoll)",
             Self::Floor => "floor",
         }
+    }
+
+    pub(crate) fn is_ours(self) -> bool {
+        matches!(self, Self::OcaUring | Self::OcaEpoll)
+    }
+
+    /// For a folder.
+    pub(crate) fn short(self) -> String {
+        self.name().replace([' ', '(', ')'], "")
     }
 }
 
@@ -61,6 +75,8 @@ pub(crate) struct Setting<'a> {
     pub(crate) host: IpAddr,
     /// Folder of our release binaries.
     pub(crate) programs: &'a Path,
+    /// Ours only: which devices there are and what lies where; none: all content on two devices.
+    pub(crate) appliance: Option<&'a Appliance>,
 }
 
 /// Ends with this value.
@@ -69,7 +85,7 @@ pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     pub(crate) process: Process,
     /// Ours only.
-    admin: Option<Admin>,
+    pub(crate) admin: Option<Admin>,
 }
 
 /// Starts a server and waits until it listens.
@@ -80,7 +96,8 @@ pub(crate) fn start(kind: Kind, setting: &Setting<'_>) -> Result<Server> {
     let peer = |(process, address)| (process, address, None);
     let ours = |(process, address, admin)| (process, address, Some(admin));
     let started = match kind {
-        Kind::Nginx => nginx::start(setting).map(peer),
+        Kind::Nginx => nginx::start(setting, nginx::Reading::Sendfile).map(peer),
+        Kind::NginxThreads => nginx::start(setting, nginx::Reading::Threads).map(peer),
         Kind::Lighttpd => lighttpd::start(setting).map(peer),
         Kind::OcaUring => oca::start(setting, "uring").map(ours),
         Kind::OcaEpoll => oca::start(setting, "epoll").map(ours),
@@ -112,6 +129,18 @@ impl Server {
             Some(admin) => admin.warm(self.address, objects),
             None => Ok(()),
         }
+    }
+
+    /// Whether it uses all of its devices. Others do not know what devices are.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn devices_are_well(&self) -> Result<bool> {
+        let Some(admin) = &self.admin else {
+            return Ok(true);
+        };
+        let status = admin.status()?;
+        let devices = status["devices"].as_array();
+        let devices = devices.context("the status names no devices")?;
+        Ok(devices.iter().all(|device| device["state"] == "ok"))
     }
 
     /// Bytes that did not come from memory so far, where the server can tell.

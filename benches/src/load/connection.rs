@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! Idle --request--> Head --206 of what was asked--> Body --last byte--> Idle
+//!                        --another status---------> Refusal --last byte--> Idle
 //! ```
 
 use std::fs::File;
@@ -43,6 +44,25 @@ enum State<'a> {
     Idle,
     Head(Wanted<'a>),
     Body { wanted: Wanted<'a>, received: u64 },
+    Refusal { refusal: Refusal, left: u64 },
+}
+
+/// What came of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Answer {
+    /// All of it.
+    Served,
+    Refused(Refusal),
+    /// The server has closed the connection before the end of the response.
+    Cut,
+}
+
+/// A whole response that is not a 206.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Refusal {
+    pub(super) status: u16,
+    /// When to come again.
+    pub(super) after: Option<Duration>,
 }
 
 #[derive(Clone, Copy)]
@@ -56,7 +76,7 @@ struct Wanted<'a> {
 enum Step {
     Again,
     Wait,
-    Complete,
+    Over(Answer),
 }
 
 impl<'a> Connection<'a> {
@@ -108,20 +128,40 @@ impl<'a> Connection<'a> {
         Ok(())
     }
 
-    /// Takes what has arrived; how long the request took, if that was the end of its response.
-    pub(super) fn advance(&mut self) -> Result<Option<Duration>> {
+    /// How long ago the last request was made.
+    pub(super) fn age(&self) -> Duration {
+        self.begun.elapsed()
+    }
+
+    /// A response is awaited.
+    pub(super) fn is_busy(&self) -> bool {
+        !matches!(self.state, State::Idle)
+    }
+
+    /// Nothing more is expected of this connection.
+    pub(super) fn give_up(&mut self) {
+        self.state = State::Idle;
+        self.closes = true;
+    }
+
+    /// Takes what has arrived; what came of the request, if that was the end of its response.
+    ///
+    /// Errors: a 206 that is not what was asked for; what is no HTTP.
+    pub(super) fn advance(&mut self) -> Result<Option<Answer>> {
         loop {
             let step = match self.state {
                 State::Idle => return Ok(None),
                 State::Head(wanted) => self.read_head(wanted)?,
                 State::Body { wanted, received } => self.read_body(wanted, received)?,
+                State::Refusal { refusal, left } => self.read_refusal(refusal, left)?,
             };
             match step {
                 Step::Again => {}
                 Step::Wait => return Ok(None),
-                Step::Complete => {
+                Step::Over(answer) => {
                     self.state = State::Idle;
-                    return Ok(Some(self.begun.elapsed()));
+                    self.closes |= answer == Answer::Cut;
+                    return Ok(Some(answer));
                 }
             }
         }
@@ -130,16 +170,27 @@ impl<'a> Connection<'a> {
     fn read_head(&mut self, wanted: Wanted<'a>) -> Result<Step> {
         let room = HEAD_MAX_BYTES - self.start.len();
         let mut piece = [0; HEAD_MAX_BYTES];
-        let Some(count) = arrived(self.socket.read(&mut piece[..room]))? else {
-            return Ok(Step::Wait);
+        let count = match arrived(self.socket.read(&mut piece[..room]))? {
+            Arrived::Bytes(count) => count,
+            Arrived::Nothing => return Ok(Step::Wait),
+            Arrived::End => return Ok(Step::Over(Answer::Cut)),
         };
         self.start.extend_from_slice(&piece[..count]);
         let Some(head) = head::parse(&self.start)? else {
             return Ok(Step::Again);
         };
-        wanted.check(&head)?;
         self.closes = head.closes;
         let body = &self.start[head.length..];
+        if head.status != 206 {
+            let refusal = Refusal {
+                status: head.status,
+                after: head.retry_after_s.map(Duration::from_secs),
+            };
+            let left = head.content_length.saturating_sub(body.len() as u64);
+            self.state = State::Refusal { refusal, left };
+            return Ok(Step::Again);
+        }
+        wanted.check(&head)?;
         ensure!(
             body.len() as u64 <= wanted.length,
             "more bytes than were asked for"
@@ -152,7 +203,7 @@ impl<'a> Connection<'a> {
 
     fn read_body(&mut self, wanted: Wanted<'a>, received: u64) -> Result<Step> {
         let left = usize::try_from(wanted.length - received).unwrap_or(usize::MAX);
-        let count = match self.check {
+        let arrived = match self.check {
             Check::Length => arrived(discard(self.socket.as_fd(), left))?,
             Check::Read => {
                 let room = left.min(self.room.len());
@@ -160,30 +211,48 @@ impl<'a> Connection<'a> {
             }
             Check::Content => {
                 let mut piece = [0; COMPARE_BYTES];
-                let count = arrived(self.socket.read(&mut piece[..left.min(COMPARE_BYTES)]))?;
-                wanted.compare(received, &piece[..count.unwrap_or(0)])?;
-                count
+                let arrived = arrived(self.socket.read(&mut piece[..left.min(COMPARE_BYTES)]))?;
+                if let Arrived::Bytes(count) = arrived {
+                    wanted.compare(received, &piece[..count])?;
+                }
+                arrived
             }
         };
-        Ok(match count {
-            Some(count) => self.received(wanted, received + count as u64),
-            None => Step::Wait,
+        Ok(match arrived {
+            Arrived::Bytes(count) => self.received(wanted, received + count as u64),
+            Arrived::Nothing => Step::Wait,
+            Arrived::End => Step::Over(Answer::Cut),
         })
     }
 
     fn received(&mut self, wanted: Wanted<'a>, received: u64) -> Step {
         if received == wanted.length {
-            return Step::Complete;
+            return Step::Over(Answer::Served);
         }
         self.state = State::Body { wanted, received };
         Step::Again
+    }
+
+    fn read_refusal(&mut self, refusal: Refusal, left: u64) -> Result<Step> {
+        if left == 0 {
+            return Ok(Step::Over(Answer::Refused(refusal)));
+        }
+        let room = usize::try_from(left).unwrap_or(usize::MAX);
+        Ok(match arrived(discard(self.socket.as_fd(), room))? {
+            Arrived::Bytes(count) => {
+                let left = left - count as u64;
+                self.state = State::Refusal { refusal, left };
+                Step::Again
+            }
+            Arrived::Nothing => Step::Wait,
+            Arrived::End => Step::Over(Answer::Cut),
+        })
     }
 }
 
 impl Wanted<'_> {
     fn check(&self, head: &Head) -> Result<()> {
         let path = &self.object.path;
-        ensure!(head.status == 206, "{path}: status {}", head.status);
         ensure!(
             head.content_length == self.length,
             "{path}: Content-Length {} for a range of {}",
@@ -218,14 +287,25 @@ impl Wanted<'_> {
     }
 }
 
-/// How many bytes came; `None` if there are none now.
-fn arrived(result: std::io::Result<usize>) -> Result<Option<usize>> {
+/// What a read of the socket gave.
+enum Arrived {
+    Bytes(usize),
+    /// Nothing now.
+    Nothing,
+    /// The server has closed the connection.
+    End,
+}
+
+fn arrived(result: std::io::Result<usize>) -> Result<Arrived> {
     match result {
-        Ok(0) => bail!("the server has closed the connection within a response"),
-        Ok(count) => Ok(Some(count)),
-        Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(None),
-        Err(error) if error.kind() == ErrorKind::Interrupted => Ok(Some(0)),
-        Err(error) => Err(error).context("reading a response"),
+        Ok(0) => Ok(Arrived::End),
+        Ok(count) => Ok(Arrived::Bytes(count)),
+        Err(error) => match error.kind() {
+            ErrorKind::WouldBlock => Ok(Arrived::Nothing),
+            ErrorKind::Interrupted => Ok(Arrived::Bytes(0)),
+            ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => Ok(Arrived::End),
+            _ => Err(error).context("reading a response"),
+        },
     }
 }
 
@@ -241,9 +321,11 @@ pub(super) fn ask_size(address: SocketAddr, path: &str) -> Result<u64> {
     let mut bytes = Vec::new();
     loop {
         let mut piece = [0; HEAD_MAX_BYTES];
-        let count = arrived(socket.read(&mut piece))?
-            .with_context(|| format!("{path}: no answer in {SILENCE:?}"))?;
-        bytes.extend_from_slice(&piece[..count]);
+        match arrived(socket.read(&mut piece))? {
+            Arrived::Bytes(count) => bytes.extend_from_slice(&piece[..count]),
+            Arrived::Nothing => bail!("{path}: no answer in {SILENCE:?}"),
+            Arrived::End => bail!("{path}: the server has closed the connection"),
+        }
         if let Some(head) = head::parse(&bytes)? {
             let (_, _, whole) = head
                 .range

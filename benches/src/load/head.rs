@@ -16,6 +16,8 @@ pub(super) struct Head {
     pub(super) range: Option<(u64, u64, u64)>,
     /// The server closes the connection after this response.
     pub(super) closes: bool,
+    /// `Retry-After`, in seconds.
+    pub(super) retry_after_s: Option<u64>,
 }
 
 /// Reads the head at the start of `bytes`; `None` if its end has not come yet.
@@ -42,6 +44,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Option<Head>> {
         content_length: 0,
         range: None,
         closes: false,
+        retry_after_s: None,
     };
     let mut has_length = false;
     for line in lines {
@@ -58,6 +61,8 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Option<Head>> {
             head.range = Some(range(value).with_context(|| format!("not a range: {line:?}"))?);
         } else if name.eq_ignore_ascii_case("connection") {
             head.closes = value.eq_ignore_ascii_case("close");
+        } else if name.eq_ignore_ascii_case("retry-after") {
+            head.retry_after_s = value.parse().ok();
         }
     }
     if !has_length {
@@ -86,6 +91,7 @@ mod tests {
             content_length: 10,
             range: Some((5, 14, 100)),
             closes: true,
+            retry_after_s: None,
         };
         assert_eq!(head, expected);
     }

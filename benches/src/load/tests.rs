@@ -120,3 +120,64 @@ fn a_wrong_byte_is_found_when_contents_are_compared() {
     let error = ask(flip, Check::Content).unwrap_err().to_string();
     assert!(error.contains("wrong bytes"), "{error}");
 }
+
+fn crowd(spoil: Spoil) -> crowd::Crowd {
+    let object = |name: &str| Object {
+        path: name.into(),
+        file: None,
+        size: SIZE,
+    };
+    crowd::Crowd::gather(crowd::Plan {
+        address: serve(spoil),
+        viewers: 8,
+        objects: vec![object("/a"), object("/b")],
+        choice: crowd::Choice::Own,
+        range_bytes: RANGE,
+        pace: None,
+    })
+    .unwrap()
+}
+
+fn tally(crowd: &crowd::Crowd, enough: impl Fn(&crowd::Tally) -> bool) -> crowd::Tally {
+    let begun = Instant::now();
+    let mut sum = crowd::Tally::default();
+    while !enough(&sum) {
+        assert!(begun.elapsed() < Duration::from_secs(30), "{sum:?}");
+        std::thread::park_timeout(Duration::from_millis(5));
+        sum = crowd.take().into_iter().fold(sum, crowd::Tally::join);
+    }
+    sum
+}
+
+#[test]
+fn a_crowd_asks_while_it_is_told_to() {
+    let mut crowd = crowd(|_, _| {});
+    assert_eq!(tally(&crowd, |_| true), crowd::Tally::default());
+    crowd.ask();
+    let sum = tally(&crowd, |sum| sum.served > 100);
+    assert_eq!(sum.failed(), 0);
+    crowd.hush();
+    let begun = Instant::now();
+    while crowd.pending() > 0 {
+        assert!(begun.elapsed() < Duration::from_secs(30));
+    }
+    crowd.leave().unwrap();
+}
+
+#[test]
+fn a_crowd_puts_up_with_refusals_and_closes() {
+    let refuse: Spoil = |head, _| *head = head.replace("206 Partial Content", "503 Later");
+    let crowd_refused = crowd(refuse);
+    crowd_refused.ask();
+    // Everyone comes again.
+    let sum = tally(&crowd_refused, |sum| sum.refused >= 16);
+    assert_eq!((sum.served, sum.cut), (0, 0));
+    let cut: Spoil = |head, body| {
+        head.insert_str(head.len() - 2, "X: close\r\n");
+        body.truncate(60_000);
+    };
+    let crowd_cut = crowd(cut);
+    crowd_cut.ask();
+    let sum = tally(&crowd_cut, |sum| sum.cut >= 16);
+    assert_eq!((sum.served, sum.refused), (0, 0));
+}

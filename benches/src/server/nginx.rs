@@ -1,5 +1,6 @@
 //! nginx as its documents advise for files: sendfile, `tcp_nopush`, `sendfile_max_chunk` against one fast client holding the
-//! worker, a cache of open files, no access log; as many requests per connection as come.
+//! worker, a cache of open files, no access log; as many requests per connection as come. Or, as they advise against disks that block:
+//! a pool of threads that reads past the page cache.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -9,10 +10,27 @@ use anyhow::Result;
 use super::{Setting, wait_for_listener};
 use crate::process::Process;
 
-pub(super) fn start(setting: &Setting<'_>) -> Result<(Process, SocketAddr)> {
+/// How files are sent.
+#[derive(Clone, Copy)]
+pub(super) enum Reading {
+    Sendfile,
+    /// What is larger than 4 KiB is read by threads, O_DIRECT.
+    Threads,
+}
+
+impl Reading {
+    fn text(self) -> &'static str {
+        match self {
+            Self::Sendfile => "",
+            Self::Threads => "aio threads; directio 4k; output_buffers 2 512k;",
+        }
+    }
+}
+
+pub(super) fn start(setting: &Setting<'_>, reading: Reading) -> Result<(Process, SocketAddr)> {
     let address = setting.free_address()?;
     let configuration = setting.folder.join("nginx.conf");
-    std::fs::write(&configuration, text(setting, address))?;
+    std::fs::write(&configuration, text(setting, address, reading))?;
     let log = setting.folder.join("log");
     let arguments = [
         "-p",
@@ -32,8 +50,9 @@ pub(super) fn start(setting: &Setting<'_>) -> Result<(Process, SocketAddr)> {
     Ok((process, address))
 }
 
-fn text(setting: &Setting<'_>, address: SocketAddr) -> String {
+fn text(setting: &Setting<'_>, address: SocketAddr, reading: Reading) -> String {
     let folder = setting.folder.display();
+    let reading = reading.text();
     let content = setting.content.display();
     let workers = setting.workers();
     format!(
@@ -45,6 +64,7 @@ error_log stderr warn;
 events {{ worker_connections 4096; use epoll; }}
 http {{
     sendfile on;
+    {reading}
     sendfile_max_chunk 1m;
     tcp_nopush on;
     tcp_nodelay on;
@@ -62,6 +82,8 @@ http {{
     server {{
         listen {address} backlog=4096;
         root {content};
+        # What is to be served from memory is not read past the page cache.
+        location /hot/ {{ directio off; }}
     }}
 }}
 "

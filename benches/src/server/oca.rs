@@ -1,6 +1,5 @@
-//! Ours: two folders as devices, the files imported by `ocactl`, and a memory tier that has room for all of them.
+//! Ours: the files imported by `ocactl` into the devices of an [`Appliance`].
 
-use std::fmt::Write as _;
 use std::io::{Read, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
@@ -9,15 +8,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 
+use super::appliance::Appliance;
 use super::{START_BOUND, Setting};
 use crate::load::{self, Check, Load, Object, Until};
 use crate::process::Process;
 
 /// The tier takes in what is asked for often; if all of it has not come in by then, something is wrong.
 const WARM_BOUND: Duration = Duration::from_secs(120);
-
-/// A stripe unit has to divide the files for their columns to fill memory exactly.
-const DEVICES: [&str; 2] = ["nvme0", "nvme1"];
 
 /// What can be asked of a running daemon beside content.
 pub(crate) struct Admin {
@@ -39,18 +36,11 @@ pub(super) fn start(setting: &Setting<'_>, backend: &str) -> Result<(Process, So
     };
     let (daemon, ocactl) = (program("oca-daemon")?, program("ocactl")?);
     let configuration = setting.folder.join("oca.toml");
-    std::fs::write(&configuration, text(setting, backend))?;
-    for device in DEVICES {
-        let folder = setting.folder.join(device);
-        std::fs::create_dir_all(&folder)?;
-        ocactl_json(
-            &ocactl,
-            &configuration,
-            &["device", "add", &folder.display().to_string()],
-        )?;
-    }
-    let content = setting.content.display().to_string();
-    ocactl_json(&ocactl, &configuration, &["content", "import", &content])?;
+    let default = Appliance::of(setting);
+    let appliance = setting.appliance.unwrap_or(&default);
+    let text = appliance.text(setting, backend);
+    std::fs::write(&configuration, text)?;
+    appliance.prepare(&ocactl, &configuration)?;
 
     let log = setting.folder.join("log");
     let arguments = ["--config", &configuration.display().to_string()];
@@ -62,37 +52,6 @@ pub(super) fn start(setting: &Setting<'_>, backend: &str) -> Result<(Process, So
         "it runs on {used:?} instead of {backend:?}"
     );
     Ok((process, address, admin))
-}
-
-fn text(setting: &Setting<'_>, backend: &str) -> String {
-    let folder = setting.folder.display();
-    let (host, workers) = (setting.host, setting.workers());
-    let bytes: u64 = setting.objects.iter().map(|object| object.size).sum();
-    let mut devices = String::new();
-    for device in DEVICES {
-        // Writing to a String cannot fail.
-        let _ = write!(devices, "\"{folder}/{device}\", ");
-    }
-    format!(
-        "[appliance]
-id = \"bench.local.example\"
-state_dir = \"{folder}/state\"
-run_dir = \"{folder}/run\"
-[listen]
-http = [\"{host}:0\"]
-admin = \"{host}:0\"
-[workers]
-count = {workers}
-backend = \"{backend}\"
-memory = \"{} MiB\"
-[[tier]]
-name = \"nvme\"
-role = \"hot\"
-shared_fs = true
-devices = [{devices}]
-",
-        bytes.div_ceil(1 << 20) + 64
-    )
 }
 
 pub(crate) fn ocactl_json(
@@ -152,6 +111,16 @@ impl Admin {
         Ok((listener(&status, "http")?, admin))
     }
 
+    /// What the daemon says of itself.
+    pub(crate) fn status(&self) -> Result<serde_json::Value> {
+        self.ask(&["status"])
+    }
+
+    /// What `ocactl` answers.
+    pub(crate) fn ask(&self, words: &[&str]) -> Result<serde_json::Value> {
+        ocactl_json(&self.ocactl, &self.configuration, words)
+    }
+
     /// Asks for everything until all of it is locked in memory.
     pub(crate) fn warm(&self, address: SocketAddr, objects: &[Object]) -> Result<()> {
         let wanted: u64 = objects.iter().map(|object| object.size).sum();
@@ -165,7 +134,7 @@ impl Admin {
                 until: Until::Elapsed(Duration::from_millis(500)),
                 check: Check::Length,
             })?;
-            let status = ocactl_json(&self.ocactl, &self.configuration, &["status"])?;
+            let status = self.status()?;
             let locked = status["memory"]["locked"].as_u64().unwrap_or(0);
             if locked >= wanted {
                 return Ok(());

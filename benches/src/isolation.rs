@@ -1,0 +1,320 @@
+//! `oca-bench isolation`: a slow, frozen or failing device must not be felt by viewers of another one.
+//!
+//! [`place`] -> [`case`] -> pairs of samples, alone and beside -> [`report`]: what was missed ends the program with an error.
+//!
+//! Two cores: the server's, and that of clients and fill. What is hot lies on a healthy device and in memory; what is cold on the ill
+//! one. In a pair, the hot load runs alone, then again while the device is ill, cold clients ask for what is on it, and perhaps a fill
+//! writes to it. A sample is void, which is an error, if the device was not as ill as it was to be ([`place::Proof`]).
+//!
+//! Linux and root only: loop devices, control groups, FUSE, mount namespaces.
+
+mod case;
+mod disk;
+mod fill;
+mod mirror;
+mod place;
+mod probe;
+mod report;
+mod throttle;
+mod trace;
+
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use clap::ValueEnum;
+
+use crate::hot::{cores, programs_beside};
+use crate::load::crowd::{Choice, Crowd, Plan, Tally};
+use crate::load::{self, Check, Load, Until, Window};
+use crate::server::{self, Kind, Server, Setting};
+use case::Case;
+use fill::Fill;
+use place::{Ground, Place};
+use report::{Pair, Row, Trial};
+use trace::{Longest, Trace};
+
+/// The hot load.
+const HOT_BYTES: u64 = 64 << 10;
+const HOT_CONNECTIONS: usize = 8;
+
+/// What a cold client asks for at once.
+const COLD_BYTES: u64 = 256 << 10;
+
+/// Before a peer is looked at: what it had in memory or in hand when the device fell ill is not what this is about. Ours is looked at from
+/// the first moment.
+const PEER_SETTLES: Duration = Duration::from_millis(300);
+
+/// After a spell, all is as before within this.
+const CALM_BOUND: Duration = Duration::from_secs(40);
+
+/// How often a fill tries again when the device answers with errors.
+const TRIES_PER_SECOND: u32 = 200;
+
+/// With a fill beside, or without.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Beside {
+    Fill,
+    NoFill,
+}
+
+/// `oca-bench isolation`
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// What is wrong with the device
+    #[arg(long, value_delimiter = ',', default_values = ["slow", "seeks", "frozen", "silent", "errors"])]
+    cases: Vec<Case>,
+    /// Which servers
+    #[arg(long, value_delimiter = ',', default_values = ["nginx", "nginx-threads", "lighttpd", "oca-uring", "oca-epoll"])]
+    servers: Vec<Kind>,
+    /// Cold clients
+    #[arg(long, value_delimiter = ',', default_values = ["32", "512"])]
+    clients: Vec<usize>,
+    /// Whether a fill writes to the device
+    #[arg(long, value_delimiter = ',', default_values = ["no-fill", "fill"])]
+    beside: Vec<Beside>,
+    /// Pairs of samples of ours; the median of their ratios counts
+    #[arg(long, default_value_t = 9, value_parser = clap::value_parser!(u32).range(1..))]
+    pairs: u32,
+    /// The same of others: they are there for contrast
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    peer_pairs: u32,
+    /// Length of one sample
+    #[arg(long, default_value_t = 0.75)]
+    seconds: f64,
+    /// Core of the servers; default: the first one
+    #[arg(long)]
+    server_core: Option<usize>,
+    /// Core of the clients; default: the last one
+    #[arg(long)]
+    client_core: Option<usize>,
+    /// Folder with oca-daemon and ocactl; default: where this program is
+    #[arg(long)]
+    programs: Option<PathBuf>,
+    /// A new folder for devices, contents and configurations (8 GiB of memory at most are mounted there); default: one among the temporary files
+    #[arg(long)]
+    folder: Option<PathBuf>,
+    /// Write all samples there
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+pub(crate) fn main(arguments: &Arguments) -> Result<()> {
+    place::enter_namespace()?;
+    let run = Run {
+        arguments,
+        programs: programs_beside(arguments.programs.as_deref())?,
+        cores: cores(arguments.server_core, arguments.client_core)?,
+    };
+    let ground = Ground::make(arguments.folder.clone())?;
+    // All that is not a server stays on the clients' core.
+    platform::cpu::pin_to_core(run.cores.1)?;
+    let mut rows = Vec::new();
+    for of_block_device in [true, false] {
+        let cases = arguments.cases.iter().copied();
+        let cases: Vec<Case> = cases
+            .filter(|case| case.is_of_block_device() == of_block_device)
+            .collect();
+        if !cases.is_empty() {
+            let name = if of_block_device { "disk" } else { "mirror" };
+            rows.extend(run.at(&Place::make(&ground, name, of_block_device)?, &cases)?);
+        }
+    }
+    drop(ground);
+    report::print(&rows);
+    if let Some(file) = &arguments.json {
+        std::fs::write(file, serde_json::to_vec_pretty(&rows)?)
+            .with_context(|| file.display().to_string())?;
+    }
+    let misses = report::misses(&rows);
+    ensure!(misses.is_empty(), "missed:\n  {}", misses.join("\n  "));
+    Ok(())
+}
+
+struct Run<'a> {
+    arguments: &'a Arguments,
+    programs: PathBuf,
+    /// Of the servers, and of the clients.
+    cores: (usize, usize),
+}
+
+impl Run<'_> {
+    /// All servers, one after another.
+    fn at(&self, place: &Place<'_>, cases: &[Case]) -> Result<Vec<Row>> {
+        let mut rows = Vec::new();
+        for &kind in &self.arguments.servers {
+            let appliance = place.appliance(kind);
+            let objects = [&place.hot[..], &place.cold].concat();
+            let mut server = server::start(
+                kind,
+                &Setting {
+                    folder: &place.folder.join(kind.short()),
+                    content: &place.content,
+                    objects: &objects,
+                    place: &self.cores.0.into(),
+                    host: Ipv4Addr::LOCALHOST.into(),
+                    programs: &self.programs,
+                    appliance: Some(&appliance),
+                },
+            )?;
+            server.warm(&place.hot)?;
+            for &case in cases {
+                self.with(place, &mut server, case, &mut rows)
+                    .with_context(|| format!("{}, {}", kind.name(), case.name()))?;
+            }
+        }
+        Ok(rows)
+    }
+
+    /// One server and one case: all numbers of clients, with and without a fill.
+    fn with(
+        &self,
+        place: &Place<'_>,
+        server: &mut Server,
+        case: Case,
+        rows: &mut Vec<Row>,
+    ) -> Result<()> {
+        for &cold_clients in &self.arguments.clients {
+            for &beside in &self.arguments.beside {
+                let trial = Trial {
+                    server: server.kind,
+                    case,
+                    cold_clients,
+                    fill: beside == Beside::Fill,
+                };
+                let begun = Instant::now();
+                rows.push(self.row(place, server, trial)?);
+                eprintln!("{trial:?}: {:.0} s", begun.elapsed().as_secs_f64());
+            }
+        }
+        Ok(())
+    }
+
+    fn row(&self, place: &Place<'_>, server: &mut Server, trial: Trial) -> Result<Row> {
+        let tries = (trial.case == Case::Errors).then_some(TRIES_PER_SECOND);
+        let start = || Fill::start(place.patient.mount(), self.cores.1, tries);
+        let fill = trial.fill.then(start).transpose()?;
+        let trying = Trying {
+            run: self,
+            place,
+            server,
+            trial,
+            fill,
+        };
+        let ours = trial.server.is_ours();
+        let count = if ours {
+            self.arguments.pairs
+        } else {
+            self.arguments.peer_pairs
+        };
+        let pairs = (0..count).map(|_| trying.pair()).collect::<Result<_>>()?;
+        let longest_call = ours.then(|| trying.trace()).transpose()?;
+        drop(trying);
+        let ended = server.process.ended()?;
+        Ok(Row {
+            trial,
+            pairs,
+            died: ended.map(|status| format!("the server has ended: {status}")),
+            longest_call,
+        })
+    }
+
+    fn length(&self) -> Duration {
+        Duration::from_secs_f64(self.arguments.seconds)
+    }
+}
+
+struct Trying<'a> {
+    run: &'a Run<'a>,
+    place: &'a Place<'a>,
+    server: &'a Server,
+    trial: Trial,
+    fill: Option<Fill>,
+}
+
+impl Trying<'_> {
+    fn pair(&self) -> Result<Pair> {
+        let crowd = self.crowd()?;
+        let alone = self.look()?;
+        let mut spell = self.place.fall_ill(self.trial.case, self.fill.as_ref())?;
+        crowd.ask();
+        let beside = if self.trial.server.is_ours() {
+            self.look()?
+        } else {
+            std::thread::sleep(PEER_SETTLES);
+            // A peer may well refuse, and that is nothing less than to be silent.
+            self.look().unwrap_or(Window {
+                requests_per_second: 0.0,
+                worst: self.run.length(),
+            })
+        };
+        let proof = spell.proof()?;
+        self.calm(crowd, spell)
+            .map(|cold| Pair::new(alone, beside, proof, cold))
+    }
+
+    /// The longest call of a worker while the device is ill.
+    fn trace(&self) -> Result<Longest> {
+        let crowd = self.crowd()?;
+        let mut spell = self.place.fall_ill(self.trial.case, self.fill.as_ref())?;
+        let folder = self.place.folder.join(self.trial.server.short());
+        let trace = Trace::attach(self.server.process.id(), self.run.cores.1, &folder)?;
+        crowd.ask();
+        self.look()?;
+        let longest = trace.end()?;
+        spell.proof()?;
+        self.calm(crowd, spell)?;
+        Ok(longest)
+    }
+
+    /// Connected, and silent.
+    fn crowd(&self) -> Result<Crowd> {
+        self.place.forget()?;
+        Crowd::gather(Plan {
+            address: self.server.address,
+            viewers: self.trial.cold_clients,
+            objects: self.place.cold.clone(),
+            choice: Choice::Any,
+            range_bytes: COLD_BYTES,
+            pace: None,
+        })
+    }
+
+    fn look(&self) -> Result<Window> {
+        let load = Load {
+            address: self.server.address,
+            objects: &self.place.hot,
+            connections: HOT_CONNECTIONS,
+            range_bytes: HOT_BYTES,
+            until: Until::Elapsed(self.run.length()),
+            check: Check::Length,
+        };
+        load::look(&load, self.run.length())
+    }
+
+    /// Ends the spell, and waits until all is as before. What came of the cold requests.
+    fn calm(&self, mut crowd: Crowd, spell: place::Spell<'_, '_>) -> Result<Tally> {
+        crowd.hush();
+        if let Some(fill) = &self.fill {
+            fill.rest()?;
+        }
+        spell.end()?;
+        let begun = Instant::now();
+        let wait = |what: &str| {
+            ensure!(begun.elapsed() < CALM_BOUND, "{what} after {CALM_BOUND:?}");
+            std::thread::sleep(Duration::from_millis(5));
+            Ok(())
+        };
+        // nginx may have lost a connection for good; its next pair has others.
+        while self.trial.server.is_ours() && crowd.pending() > 0 {
+            wait("cold requests are not answered")?;
+        }
+        while !self.server.devices_are_well()? {
+            wait("the daemon does not trust its devices again")?;
+        }
+        let tallies = crowd.take();
+        crowd.leave()?;
+        Ok(tallies.into_iter().fold(Tally::default(), Tally::join))
+    }
+}
