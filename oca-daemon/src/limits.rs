@@ -74,12 +74,8 @@ pub const MEMORY_TIER_SHARE: u64 = 2;
 /// The share of the machine's memory for bytes read from devices and not yet sent, unless configured: one eighth.
 pub const IN_FLIGHT_SHARE: u64 = 8;
 
-/// Reads of devices that the memory tier has not looked at yet. Cost: 16 bytes each; more are forgotten, not queued.
+/// Reads of devices that the memory tier has not looked at yet. Cost: 32 bytes each; more are forgotten, not queued.
 pub const ADMISSION_QUEUE: usize = 4096;
-
-/// Times that a quantum of a piece must be wanted from its device before the memory tier looks at the piece.
-/// One viewer who plays a piece from end to end wants it 8 times.
-pub const ADMISSION_HITS: u32 = 16;
 
 /// The memory tier counts in this part of one read of a whole piece: 32 KiB of a piece of 2 MiB.
 pub const READ_USES: u32 = 64;
@@ -114,8 +110,8 @@ pub const EVICTION_SAMPLE: usize = 16;
 /// How often the memory tier looks at its candidates.
 pub const MEMORY_TIER_TURN: Duration = Duration::from_millis(20);
 
-/// After this the memory tier's counts are halved.
-pub const AGING: Duration = Duration::from_secs(600);
+/// How often the memory tier asks what was sent of what is in memory. Cost: about 50 ns for each piece.
+pub const TAKE_USES_EVERY: Duration = Duration::from_secs(1);
 
 /// How often the catalog's generation is looked at. Content is seen at most this much later.
 pub const CATALOG_POLL: Duration = Duration::from_millis(200);

@@ -1,98 +1,94 @@
-//! The memory tier: which pieces of columns are locked into memory. It decides; the devices' services load and lock.
+//! The memory tier: which pieces of columns are locked into memory. [`policy`] decides; the devices' services load and lock.
 //!
-//! Rule of admission: a piece that viewers wanted often enough from its device is a [`Candidate`]. While there is room it is
-//! loaded. When there is none it has to be wanted more often than the least wanted of a few locked pieces, which then goes:
-//! one pass over a cold library cannot empty a memory that is in use. Counts are halved now and then, so that yesterday's
-//! evening does not decide about today's.
+//! ```text
+//! worker reads from a device ──► Candidate ─┐
+//!                                           ├─► Policy ──► Admit { evict } ──► unload, load ──► loaded
+//! bytes sent of locked pieces ──────────────┘
+//! ```
+//! A worker pays a push into a queue for each read of a device, and one addition for each send from memory.
 
 pub mod policy;
 pub mod sketch;
+mod status;
 
-use std::collections::{HashMap, HashSet, VecDeque};
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{self, Receiver, Sender};
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 use platform::memory::LoadError;
 use platform::stored_file::{PIECE_BYTES, StoredFile};
 
-use crate::limits::{AGING, EVICTION_SAMPLE, LOADS_IN_FLIGHT, MEMORY_TIER_TURN};
+pub use self::status::{MemoryStatus, Reason};
+
+use self::policy::{Decision, Policy, Refusal, Wanted};
+use crate::limits::{LOADS_IN_FLIGHT, MEMORY_TIER_TURN, TAKE_USES_EVERY};
 use crate::shared::Shared;
 
-/// A piece that viewers want, and that is not in memory.
+/// Bytes that a viewer wants, and that are not in memory.
 #[derive(Debug)]
 pub struct Candidate {
     /// The column's file.
     pub file: Arc<StoredFile>,
-    /// An offset in the piece.
+    /// The first byte.
     pub offset: u64,
+    /// Bytes.
+    pub length: u32,
 }
 
-/// What the memory tier holds; read by the admin thread.
-#[derive(Debug, Default)]
-pub struct MemoryStatus {
-    /// Bytes that may be locked. Zero: the tier is off.
-    pub budget_bytes: AtomicU64,
-    /// Bytes that are locked.
-    pub locked_bytes: AtomicU64,
-    /// Pieces that are locked.
-    pub pieces: AtomicU64,
-    /// Pieces loaded since start.
-    pub admissions: AtomicU64,
-    /// Pieces given up for others since start.
-    pub evictions: AtomicU64,
-    /// Why the tier cannot do what it should, for the operator.
-    pub problem: Mutex<Option<String>>,
+/// A piece, the same one as long as its file lies where it does: what is known of it outlives a reload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct PieceKey {
+    /// Of the file's path.
+    hash: u64,
+    piece: u32,
 }
 
-impl MemoryStatus {
-    /// Notes why the tier cannot do what it should.
-    pub fn complain(&self, problem: String) {
-        if let Ok(mut place) = self.problem.lock() {
-            *place = Some(problem);
-        }
+impl PieceKey {
+    fn new(file: &StoredFile, piece: u32) -> Self {
+        let mut hasher = DefaultHasher::new();
+        file.path().as_os_str().hash(&mut hasher);
+        let hash = hasher.finish();
+        Self { hash, piece }
     }
 }
-
-/// A piece by the address of its file: unique while the tier holds a weak reference to it.
-type PieceKey = (usize, u32);
 
 struct Held {
     file: Weak<StoredFile>,
     bytes: u64,
-    locked: bool,
+    is_locked: bool,
 }
 
 struct Loaded {
     key: PieceKey,
+    file: Weak<StoredFile>,
     result: Result<(), LoadError>,
 }
 
 /// The tier's books; they belong to its thread.
 pub struct MemoryTier {
     shared: Arc<Shared>,
+    policy: Policy<PieceKey>,
+    /// What the policy holds, too.
     held: HashMap<PieceKey, Held>,
-    /// Locked pieces in the order in which they are looked at for eviction.
-    clock: VecDeque<PieceKey>,
-    used_bytes: u64,
     loading: usize,
     done: (Sender<Loaded>, Receiver<Loaded>),
-    aged: Instant,
+    took_uses: Instant,
 }
 
 impl MemoryTier {
     /// An empty tier.
     pub fn new(shared: Arc<Shared>) -> Self {
-        let done = mpsc::channel();
+        let budget_bytes = shared.memory.budget_bytes.load(Relaxed);
         Self {
             shared,
+            policy: Policy::new(budget_bytes, rand::random()),
             held: HashMap::new(),
-            clock: VecDeque::new(),
-            used_bytes: 0,
             loading: 0,
-            done,
-            aged: Instant::now(),
+            done: mpsc::channel(),
+            took_uses: Instant::now(),
         }
     }
 
@@ -101,7 +97,7 @@ impl MemoryTier {
         while !self.shared.is_stopping() {
             self.note_loaded();
             self.look_at_candidates();
-            self.age();
+            self.take_uses();
             std::thread::park_timeout(MEMORY_TIER_TURN);
         }
     }
@@ -110,45 +106,61 @@ impl MemoryTier {
         while let Ok(loaded) = self.done.1.try_recv() {
             self.loading -= 1;
             match loaded.result {
-                Ok(()) => self.admit(loaded.key),
-                Err(error) => self.give_up(loaded.key, &error),
+                Ok(()) => self.lock(&loaded),
+                Err(ref error) => self.give_up(&loaded, error),
             }
         }
-        self.publish();
     }
 
-    fn admit(&mut self, key: PieceKey) {
-        if let Some(held) = self.held.get_mut(&key) {
-            held.locked = true;
-            self.clock.push_back(key);
-            self.shared.memory.admissions.fetch_add(1, Relaxed);
+    fn lock(&mut self, loaded: &Loaded) {
+        match self.held.get_mut(&loaded.key) {
+            Some(held) if held.file.ptr_eq(&loaded.file) => {
+                held.is_locked = true;
+                self.shared.memory.locked(held.bytes);
+                self.policy.loaded(&loaded.key);
+            }
+            // Its file was replaced meanwhile.
+            _ => self.unload(&loaded.file, loaded.key.piece),
         }
     }
 
-    fn give_up(&mut self, key: PieceKey, error: &LoadError) {
-        self.forget(key);
+    fn give_up(&mut self, loaded: &Loaded, error: &LoadError) {
+        self.shared.memory.refused(Reason::NotLoaded);
+        if self
+            .held
+            .get(&loaded.key)
+            .is_some_and(|held| held.file.ptr_eq(&loaded.file))
+        {
+            self.forget(&loaded.key);
+        }
         if matches!(error, LoadError::LockRefused { .. }) {
             self.stop_growing(&error.to_string());
         }
     }
 
     /// The system locks no more: what is locked stays, and the budget shrinks to it.
-    fn stop_growing(&self, reason: &str) {
-        let locked = self.used_bytes;
-        self.shared.memory.budget_bytes.store(locked, Relaxed);
-        let said = format!("the memory tier stays at {locked} bytes: {reason}");
+    fn stop_growing(&mut self, reason: &str) {
+        self.policy.stop_growing();
+        let budget = self.policy.budget_bytes();
+        self.shared.memory.budget_bytes.store(budget, Relaxed);
+        let said = format!("the memory tier stays at {budget} bytes: {reason}");
         tracing::warn!("{said}");
         self.shared.memory.complain(said);
     }
 
-    fn forget(&mut self, key: PieceKey) {
-        if let Some(held) = self.held.remove(&key) {
-            self.used_bytes -= held.bytes;
+    /// Takes a piece out of the books.
+    fn forget(&mut self, key: &PieceKey) -> Option<Held> {
+        self.policy.gone(key);
+        let held = self.held.remove(key)?;
+        if held.is_locked {
+            self.shared.memory.unlocked(held.bytes);
         }
+        Some(held)
     }
 
     fn look_at_candidates(&mut self) {
-        while self.loading < LOADS_IN_FLIGHT {
+        // What comes meanwhile waits for the next turn.
+        for _ in 0..self.shared.candidates.len() {
             let Some(candidate) = self.shared.candidates.pop() else {
                 return;
             };
@@ -156,94 +168,116 @@ impl MemoryTier {
         }
     }
 
+    /// A read of a device may reach over several pieces.
     fn consider(&mut self, candidate: &Candidate) {
-        let piece = (candidate.offset / PIECE_BYTES) as u32;
-        let key = (Arc::as_ptr(&candidate.file).addr(), piece);
-        let range = candidate.file.piece_range(piece);
-        let bytes = range.end - range.start;
-        let wanted = candidate.file.hits(piece);
-        if self.held.contains_key(&key) || candidate.file.is_bad() || !self.make_room(bytes, wanted)
-        {
+        let file = &candidate.file;
+        let end = (candidate.offset + u64::from(candidate.length)).min(file.length());
+        let mut offset = candidate.offset;
+        while offset < end && !file.is_bad() {
+            let piece = (offset / PIECE_BYTES) as u32;
+            let range = file.piece_range(piece);
+            let wanted = Wanted {
+                piece: PieceKey::new(file, piece),
+                piece_bytes: range.end - range.start,
+                read_bytes: end.min(range.end) - offset,
+                expected_share: 0.0,
+            };
+            self.consider_piece(file, &wanted);
+            offset = range.end;
+        }
+    }
+
+    fn consider_piece(&mut self, file: &Arc<StoredFile>, wanted: &Wanted<PieceKey>) {
+        let Wanted {
+            piece: key,
+            piece_bytes,
+            ..
+        } = *wanted;
+        self.forget_if_replaced(&key, file);
+        if self.loading == LOADS_IN_FLIGHT {
+            self.policy.used(&key, piece_bytes, wanted.read_bytes);
             return;
         }
-        let Some(device) = self.shared.devices.get(candidate.file.device()) else {
-            return;
+        match self.policy.wanted(wanted) {
+            Decision::Admit { evict } => {
+                evict.iter().for_each(|key| self.evict(key));
+                self.load(file, key, piece_bytes);
+            }
+            Decision::Leave(Refusal::Seldom) => self.shared.memory.refused(Reason::Seldom),
+            Decision::Leave(Refusal::LessThanHeld) => {
+                self.shared.memory.refused(Reason::LessThanHeld)
+            }
+            Decision::Held => {}
+        }
+    }
+
+    /// Another file lies where the file of a held piece did: the memory of that one goes with its last user.
+    fn forget_if_replaced(&mut self, key: &PieceKey, file: &Arc<StoredFile>) {
+        let is_other = |held: &Held| held.file.as_ptr() != Arc::as_ptr(file);
+        if self.held.get(key).is_some_and(is_other) {
+            self.forget(key);
+        }
+    }
+
+    fn load(&mut self, file: &Arc<StoredFile>, key: PieceKey, bytes: u64) {
+        let Some(device) = self.shared.devices.get(file.device()) else {
+            return self.policy.gone(&key);
         };
-        self.used_bytes += bytes;
-        self.held.insert(
-            key,
-            Held {
-                file: Arc::downgrade(&candidate.file),
-                bytes,
-                locked: false,
-            },
-        );
+        let held = Held {
+            file: Arc::downgrade(file),
+            bytes,
+            is_locked: false,
+        };
+        self.held.insert(key, held);
         self.loading += 1;
-        let done = self.done.0.clone();
+        let (done, weak) = (self.done.0.clone(), Arc::downgrade(file));
         let tell = move |result| {
             // The tier is gone only when the daemon stops.
-            let _ = done.send(Loaded { key, result });
+            let _ = done.send(Loaded {
+                key,
+                file: weak,
+                result,
+            });
         };
-        device.load(Arc::clone(&candidate.file), piece, Box::new(tell));
+        device.load(Arc::clone(file), key.piece, Box::new(tell));
     }
 
-    /// Whether `bytes` fit, if need be after giving up pieces that are wanted less than `wanted` times.
-    fn make_room(&mut self, bytes: u64, wanted: u32) -> bool {
-        let budget = self.shared.memory.budget_bytes.load(Relaxed);
-        for _ in 0..EVICTION_SAMPLE {
-            if self.used_bytes + bytes <= budget {
-                return true;
-            }
-            let Some(key) = self.clock.pop_front() else {
-                return false;
-            };
-            self.evict_if_wanted_less(key, wanted);
-        }
-        self.used_bytes + bytes <= budget
-    }
-
-    fn evict_if_wanted_less(&mut self, key: PieceKey, wanted: u32) {
-        let file = self.held.get(&key).and_then(|held| held.file.upgrade());
-        match file {
-            // The object is gone, and its memory with it.
-            None => self.forget(key),
-            Some(file) if file.hits(key.1) < wanted => {
-                if let Some(device) = self.shared.devices.get(file.device()) {
-                    device.unload(&file, key.1);
-                }
-                self.forget(key);
-                self.shared.memory.evictions.fetch_add(1, Relaxed);
-            }
-            Some(_) => self.clock.push_back(key),
+    /// The policy holds it no more.
+    fn evict(&mut self, key: &PieceKey) {
+        if let Some(held) = self.forget(key) {
+            self.unload(&held.file, key.piece);
+            self.shared.memory.evictions.fetch_add(1, Relaxed);
         }
     }
 
-    /// Halves the counts of files with locked pieces, and drops the books of what is gone.
-    fn age(&mut self) {
-        if self.aged.elapsed() < AGING {
+    fn unload(&self, file: &Weak<StoredFile>, piece: u32) {
+        // Without its file, a piece is gone already.
+        if let Some(file) = file.upgrade()
+            && let Some(device) = self.shared.devices.get(file.device())
+        {
+            device.unload(&file, piece);
+        }
+    }
+
+    /// Tells the policy what was sent from memory, and drops from the books what went with its file.
+    fn take_uses(&mut self) {
+        if self.took_uses.elapsed() < TAKE_USES_EVERY {
             return;
         }
-        self.aged = Instant::now();
-        let mut aged = HashSet::new();
-        for key in std::mem::take(&mut self.clock) {
-            match self.held.get(&key).and_then(|held| held.file.upgrade()) {
-                Some(file) => {
-                    if aged.insert(key.0) {
-                        file.age_hits();
-                    }
-                    self.clock.push_back(key);
-                }
-                None => self.forget(key),
+        self.took_uses = Instant::now();
+        let mut gone = Vec::new();
+        for (key, held) in &self.held {
+            let Some(file) = held.file.upgrade() else {
+                gone.push(*key);
+                continue;
+            };
+            let sent = file.take_sent(key.piece);
+            if sent > 0 {
+                self.policy.used(key, held.bytes, sent);
             }
         }
-    }
-
-    fn publish(&self) {
-        let locked = self.held.values().filter(|held| held.locked);
-        let (pieces, bytes) = locked.fold((0, 0), |(pieces, bytes), held| {
-            (pieces + 1, bytes + held.bytes)
-        });
-        self.shared.memory.pieces.store(pieces, Relaxed);
-        self.shared.memory.locked_bytes.store(bytes, Relaxed);
+        for key in gone {
+            self.forget(&key);
+        }
     }
 }

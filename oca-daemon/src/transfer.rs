@@ -32,8 +32,8 @@ pub enum Source<'a> {
         offset: u64,
         /// Bytes, at most a quantum.
         length: u64,
-        /// The file, to count the hit.
-        file: &'a StoredFile,
+        /// The device that it was read from.
+        device: usize,
     },
     /// Bytes in a buffer of the device service.
     Buffer {
@@ -180,7 +180,7 @@ impl Transfer {
             piece,
             offset,
             length,
-            file,
+            device: file.device(),
         }
     }
 

@@ -75,8 +75,14 @@ pub struct LockedPiece {
     map: Mmap,
     file: Arc<File>,
     range: Range<u64>,
+    sent: Sent,
     _share: Share,
 }
+
+/// Bytes sent. On a cache line of its own: every worker writes it, and reads the fields around it.
+#[derive(Default)]
+#[repr(align(128))]
+struct Sent(AtomicU64);
 
 /// What one piece adds to its device's count of locked bytes.
 struct Share {
@@ -121,6 +127,15 @@ impl LockedPiece {
         &self.map
     }
 
+    /// Notes that `bytes` of it were sent. No lock, no system call.
+    pub fn count_sent(&self, bytes: u64) {
+        self.sent.0.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    pub(crate) fn take_sent(&self) -> u64 {
+        self.sent.0.swap(0, Ordering::Relaxed)
+    }
+
     pub(crate) fn file(&self) -> &Arc<File> {
         &self.file
     }
@@ -156,6 +171,7 @@ pub(crate) fn lock_piece(
     Ok(LockedPiece {
         map,
         file: descriptor,
+        sent: Sent::default(),
         _share: Share::new(range.end - range.start, total),
         range,
     })

@@ -11,7 +11,7 @@ use std::fs::File;
 use std::io;
 use std::ops::{Deref, Range};
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use arc_swap::{ArcSwapOption, Guard};
@@ -81,7 +81,6 @@ pub struct StoredFile {
     opened: Mutex<Option<Arc<Opened>>>,
     /// One for each piece; made when the first piece is locked, since few files ever have one.
     locked: OnceLock<Box<[ArcSwapOption<LockedPiece>]>>,
-    hits: Box<[AtomicU32]>,
 }
 
 impl StoredFile {
@@ -89,7 +88,6 @@ impl StoredFile {
     #[must_use]
     pub fn new(device: usize, source: Box<dyn Source>) -> Arc<Self> {
         let length = source.length();
-        let pieces = length.div_ceil(PIECE_BYTES);
         Arc::new(Self {
             source,
             length,
@@ -97,7 +95,6 @@ impl StoredFile {
             bad: AtomicBool::new(false),
             opened: Mutex::new(None),
             locked: OnceLock::new(),
-            hits: (0..pieces).map(|_| AtomicU32::new(0)).collect(),
         })
     }
 
@@ -133,7 +130,8 @@ impl StoredFile {
     /// Number of pieces of [`PIECE_BYTES`]; the last may be shorter.
     #[must_use]
     pub fn piece_count(&self) -> u32 {
-        u32::try_from(self.hits.len()).expect("a file of 2^32 pieces would have 8 EiB")
+        u32::try_from(self.length.div_ceil(PIECE_BYTES))
+            .expect("a file of 2^32 pieces would have 8 PiB")
     }
 
     /// The bytes of a piece.
@@ -161,33 +159,14 @@ impl StoredFile {
         self.locked(u64::from(piece) * PIECE_BYTES).is_some()
     }
 
-    /// Counts one use of the piece at `offset` and returns its uses so far; 0 for an offset past the end.
-    pub fn record_hit(&self, offset: u64) -> u32 {
-        match self.piece_at(offset) {
-            Some(piece) => self.hits[piece]
-                .fetch_add(1, Ordering::Relaxed)
-                .wrapping_add(1),
-            None => 0,
-        }
+    /// Bytes that were sent of a locked piece since this was last asked ([`LockedPiece::count_sent`]); 0 if it is not locked.
+    pub fn take_sent(&self, piece: u32) -> u64 {
+        self.locked(u64::from(piece) * PIECE_BYTES)
+            .map_or(0, |piece| piece.take_sent())
     }
 
     fn piece_at(&self, offset: u64) -> Option<usize> {
         (offset < self.length).then(|| usize::try_from(offset / PIECE_BYTES).ok())?
-    }
-
-    /// Uses of a piece so far.
-    #[must_use]
-    pub fn hits(&self, piece: u32) -> u32 {
-        self.hits
-            .get(piece as usize)
-            .map_or(0, |hits| hits.load(Ordering::Relaxed))
-    }
-
-    /// Halves the count of every piece, so that what was popular once does not stay so. A use counted meanwhile may be lost.
-    pub fn age_hits(&self) {
-        for hits in &self.hits {
-            hits.store(hits.load(Ordering::Relaxed) / 2, Ordering::Relaxed);
-        }
     }
 
     /// Publishes a piece to the workers.

@@ -47,8 +47,8 @@ fn asking_taking_and_dropping_allocate_nothing() {
             };
             drop(done.result.unwrap().clone());
         }
-        assert!(file.locked(2048 * KIB).is_some() && file.locked(0).is_none());
-        file.record_hit(round);
+        file.locked(2048 * KIB).unwrap().count_sent(round);
+        assert!(file.locked(0).is_none());
         assert!(!file.is_bad());
     };
     // The first guard of a thread makes its list of guards.

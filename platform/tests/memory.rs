@@ -10,6 +10,7 @@ mod harness;
 use std::os::fd::AsRawFd;
 use std::path::Path;
 use std::process::Command;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -314,18 +315,64 @@ fn waiting_loads_are_bounded_and_end_with_the_service() {
 }
 
 #[test]
-fn hits_are_counted_by_piece_and_fade() {
+fn bytes_sent_are_counted_by_locked_piece_until_they_are_taken() {
+    let _alone = alone();
     let disk = Disk::new();
     let (file, _) = disk.file("column", PIECE_BYTES + 1);
+    let device = DeviceService::start(disk.options()).unwrap();
     assert_eq!(file.piece_count(), 2);
-    assert_eq!(
-        [0, 1, PIECE_BYTES - 1].map(|at| file.record_hit(at)),
-        [1, 2, 3]
-    );
-    assert_eq!(file.record_hit(PIECE_BYTES), 1);
-    assert_eq!(file.record_hit(2 * PIECE_BYTES), 0, "past the end");
-    file.age_hits();
-    assert_eq!([0, 1, 2].map(|piece| file.hits(piece)), [1, 0, 0]);
     assert_eq!(file.piece_range(1), PIECE_BYTES..PIECE_BYTES + 1);
     assert!(file.piece_range(2).is_empty());
+    load(&device, &file, 0).unwrap();
+    for bytes in [5, 7] {
+        file.locked(PIECE_BYTES - 1).unwrap().count_sent(bytes);
+    }
+    assert_eq!(
+        [0, 0, 1, 2].map(|piece| file.take_sent(piece)),
+        [12, 0, 0, 0]
+    );
+}
+
+/// Pieces are locked and given up as fast as it goes, under readers who take whatever is there and read all of it.
+#[test]
+fn giving_up_a_piece_never_takes_it_from_who_reads_it() {
+    let _alone = alone();
+    let disk = Disk::new();
+    let (file, _) = disk.file("column", 3 * PIECE_BYTES);
+    let device = DeviceService::start(disk.options()).unwrap();
+    let before = locked_by_process();
+    let expected: Vec<_> = (0..3)
+        .map(|piece| content(piece * PIECE_BYTES, PIECE_BYTES as usize))
+        .collect();
+    let end = Instant::now() + Duration::from_secs(3);
+    let (mut rounds, reads) = (0, AtomicU64::new(0));
+    std::thread::scope(|scope| {
+        for reader in 0..6 {
+            let (file, reads, expected) = (&file, &reads, &expected);
+            scope.spawn(move || {
+                for turn in reader.. {
+                    if Instant::now() >= end {
+                        return;
+                    }
+                    let piece = turn % 3;
+                    if let Some(locked) = file.locked(piece as u64 * PIECE_BYTES) {
+                        assert!(
+                            locked.bytes() == expected[piece],
+                            "piece {piece} changed under its reader"
+                        );
+                        locked.count_sent(1);
+                        reads.fetch_add(1, Ordering::Relaxed);
+                    }
+                }
+            });
+        }
+        while Instant::now() < end || rounds < 10 {
+            (0..3).for_each(|piece| load(&device, &file, piece).unwrap());
+            assert!((0..3).all(|piece| device.unload(&file, piece)));
+            rounds += 1;
+        }
+    });
+    assert!(reads.into_inner() > 0, "somebody read, in {rounds} rounds");
+    until_true(|| locked_by_process() == before);
+    until(&device, |now| now.locked_bytes == 0);
 }

@@ -114,11 +114,7 @@ impl Observation {
             fill: shared.fill.load_full(),
             devices: devices(&config, shared),
             memory: Arc::clone(&shared.memory),
-            memory_problem: shared
-                .memory
-                .problem
-                .lock()
-                .map_or(None, |problem| problem.clone()),
+            memory_problem: shared.memory.problem(),
             catalog: shared.catalog.load_full(),
             process: platform::process::usage().ok(),
             config,

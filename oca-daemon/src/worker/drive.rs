@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use content_store::Index;
-use platform::device::{Mailbox, ReadRequest};
+use platform::device::{Class, Mailbox, ReadRequest};
 use platform::reactor::{More, Progress, Reactor, Token};
 use platform::socket::set_pacing;
 use platform::stored_file::StoredFile;
@@ -14,7 +14,7 @@ use super::reads::ReadTable;
 use super::{Worker, slot};
 use crate::connection::Step;
 use crate::counters::WorkerCounters;
-use crate::limits::{ADMISSION_HITS, PIPELINED_BYTES, QUANTUM_BYTES, SPARE_BUFFERS};
+use crate::limits::{PIPELINED_BYTES, QUANTUM_BYTES, SPARE_BUFFERS};
 use crate::memory_tier::Candidate;
 use crate::pacing::Rate;
 use crate::shared::Shared;
@@ -57,7 +57,8 @@ impl Worker {
             Step::Send { head, body, more } => {
                 let offered = head.len() as u64 + body.as_ref().map_or(0, Source::length);
                 let sent = send(&self.reactor, token, head, body.as_ref(), more);
-                let counted = Counted::of(body.as_ref());
+                let taken = sent.as_ref().map_or(0, |progress| progress.body as u64);
+                let counted = Counted::of(body.as_ref(), taken);
                 self.sent(token, index, sent, offered, counted, quantum)
             }
             Step::AwaitRead => Then::Wait,
@@ -152,7 +153,7 @@ impl Worker {
         match (file, id) {
             (Some(file), Some(id)) => {
                 slot.connection.submitted(wanted, file.device(), id);
-                offer_to_memory(&self.thought.shared, file, wanted.offset);
+                offer_to_memory(&self.thought.shared, file, wanted);
             }
             _ => {
                 slot.connection.refused(wanted);
@@ -171,11 +172,12 @@ enum Counted {
 }
 
 impl Counted {
-    fn of(body: Option<&Source<'_>>) -> Self {
+    /// `taken` bytes of `body` were taken by the kernel.
+    fn of(body: Option<&Source<'_>>, taken: u64) -> Self {
         match body {
-            Some(Source::Memory { file, offset, .. }) => {
-                file.record_hit(*offset);
-                Self::Memory(file.device())
+            Some(Source::Memory { piece, device, .. }) => {
+                piece.count_sent(taken);
+                Self::Memory(*device)
             }
             Some(Source::Buffer { device, .. }) => Self::Device(*device),
             _ => Self::Nothing,
@@ -282,14 +284,15 @@ fn requester(token: Token, mailbox: &Arc<Mailbox>) -> u64 {
     token.to_bits() ^ (Arc::as_ptr(mailbox).addr() as u64)
 }
 
-/// A piece that is wanted from its device again and again is worth a look of the memory tier.
-fn offer_to_memory(shared: &Shared, file: &Arc<StoredFile>, offset: u64) {
-    let hits = file.record_hit(offset);
-    if hits >= ADMISSION_HITS && hits.is_multiple_of(ADMISSION_HITS) {
-        // A full queue forgets the candidate: it will be wanted again.
-        let _ = shared.candidates.push(Candidate {
-            file: Arc::clone(file),
-            offset,
-        });
+/// What viewers want from a device is worth a look of the memory tier; what another appliance fetches is wanted once.
+fn offer_to_memory(shared: &Shared, file: &Arc<StoredFile>, wanted: &Wanted) {
+    if shared.memory.is_off() || wanted.class != Class::Viewer {
+        return;
     }
+    // A full queue forgets the candidate: it will be wanted again.
+    let _ = shared.candidates.push(Candidate {
+        file: Arc::clone(file),
+        offset: wanted.offset,
+        length: wanted.length,
+    });
 }

@@ -209,6 +209,12 @@ impl Site {
 
 /// Publishes `bytes` at `path` in an open store.
 pub(crate) fn publish(store: &mut Store, path: &str, bytes: &[u8]) {
+    let publication = written(store, path, bytes);
+    store.publish(vec![publication]).expect("published");
+}
+
+/// `bytes` on their devices, still to be published at `path`.
+pub(crate) fn written(store: &mut Store, path: &str, bytes: &[u8]) -> Publication {
     let content = match store.stage(ChunkTree::of(bytes), "nvme").expect("room") {
         Stage::Stored(object) => Content::Stored(object),
         Stage::Write(mut staging) => {
@@ -222,12 +228,10 @@ pub(crate) fn publish(store: &mut Store, path: &str, bytes: &[u8]) {
         cache_control: "public, max-age=31536000, immutable".into(),
         modified_s: 1_700_000_000,
     };
-    store
-        .publish(vec![Publication {
-            content,
-            paths: vec![path],
-        }])
-        .expect("published");
+    Publication {
+        content,
+        paths: vec![path],
+    }
 }
 
 /// Where tests put their devices: a real disk, where O_DIRECT works, not a tmpfs.

@@ -3,8 +3,9 @@
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 
-use super::page::{Page, holds};
+use super::page::{Page, counted, holds};
 use crate::admin::observation::Observation;
+use crate::memory_tier::Reason;
 
 pub(super) fn add(page: &mut Page, observed: &Observation) {
     add_catalog(page, observed);
@@ -29,6 +30,18 @@ pub(super) fn add(page: &mut Page, observed: &Observation) {
         "oca_memory_tier_admissions_total",
         "Pieces that were loaded and locked.",
         memory.admissions.load(Relaxed),
+    );
+    page.counter(
+        "oca_memory_tier_admitted_bytes_total",
+        "Content that was loaded and locked: read from devices beside what viewers wait for. What the tier is good for is \
+         oca_sent_bytes_total by source: memory is a hit, device a miss.",
+        memory.admitted_bytes.load(Relaxed),
+    );
+    page.counters(
+        "oca_memory_tier_refusals_total",
+        "Looks at a piece that viewers wanted from its device and that was left there. seldom: not wanted often enough; \
+         less_than_held: what is in memory is wanted as much; not_loaded: the device did not bring it, or it could not be locked.",
+        Reason::ALL.map(|reason| counted(&[("reason", reason.label())], memory.refusals(reason) as f64)),
     );
     page.counter(
         "oca_memory_tier_evictions_total",
