@@ -10,31 +10,32 @@
 //! ```
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use content_store::Index;
 use platform::device::{DeviceService, FilledBuffer, ReadError};
-
-use protocol::config::Serve;
 
 use crate::access_log::{End, Records, Viewer};
 use crate::counters::WorkerCounters;
 use crate::demand::Demand;
 use crate::fills::Fills;
 use crate::limits::{BUFFER_HOLD, HEAD_BYTES, LINGER, LINGER_BYTES, PIPELINED_BYTES, RECHECK};
-use crate::lookup;
+use crate::multipart::Shelf;
 use crate::pacing::{Pacing, Rate};
-use crate::precondition::{Outcome, evaluate};
-use crate::range::ByteRange;
-use crate::request::{self, Method, Parsed, Request, decode_path};
+use crate::request::{self, Parsed};
 use crate::response::{After, DateText, Head, Plain, PlainBody};
 use crate::transfer::{ReadId, Source, Transfer, Wanted};
 
 mod answer;
 mod beside;
+mod decide;
+mod patience;
 
 use answer::Answer;
 use beside::Beside;
+use decide::{answer, error_body};
+pub use patience::Patience;
+use patience::Window;
 
 /// What a connection may look at while it thinks. Belongs to the worker, lives for one turn.
 pub struct Context<'a> {
@@ -64,6 +65,8 @@ pub struct Context<'a> {
     pub head: &'a mut Head,
     /// Where paths are decoded.
     pub path: &'a mut [u8; HEAD_BYTES],
+    /// What answers with several ranges need.
+    pub shelf: &'a mut Shelf,
 }
 
 /// Where the end of an answer is noted.
@@ -126,11 +129,15 @@ pub struct Connection {
     pending: Vec<u8>,
     /// When the present phase gets impatient.
     deadline: Instant,
+    /// What the peer took lately.
+    window: Window,
     peer_closed: bool,
     /// Whose requests are logged; `None`: they are not.
     viewer: Option<Viewer>,
     /// The rate that the kernel was told.
     pace: Option<Rate>,
+    /// Whether all that it gets is 503: there are too many.
+    turned_away: bool,
 }
 
 #[derive(Debug)]
@@ -154,39 +161,27 @@ pub enum Late {
     Act,
 }
 
-/// How long a connection may take for what, from the configuration.
-#[derive(Clone, Copy, Debug)]
-pub struct Patience {
-    /// Between two requests.
-    pub idle: Duration,
-    /// For a request head, from its first byte.
-    pub head: Duration,
-    /// Without taking a byte of a response.
-    pub send: Duration,
-}
-
-impl Patience {
-    /// As configured.
-    pub fn of(serve: &Serve) -> Self {
-        Self {
-            idle: serve.idle_timeout.duration(),
-            head: serve.head_timeout.duration(),
-            send: serve.send_timeout.duration(),
-        }
-    }
-}
-
 impl Connection {
     /// A connection that was just accepted.
     pub fn new(now: Instant, patience: &Patience) -> Self {
-        let deadline = now + patience.idle;
         Self {
             phase: Phase::AwaitingHead,
             pending: Vec::new(),
-            deadline,
+            deadline: now + patience.idle,
+            window: Window::new(now, patience),
             peer_closed: false,
             viewer: None,
             pace: None,
+            turned_away: false,
+        }
+    }
+
+    /// A connection beyond what is allowed: its first request is answered 503, so that the client knows, and may go elsewhere.
+    pub fn turned_away(now: Instant, patience: &Patience) -> Self {
+        Self {
+            deadline: now + patience.head,
+            turned_away: true,
+            ..Self::new(now, patience)
         }
     }
 
@@ -202,6 +197,9 @@ impl Connection {
         cx: &mut Context<'_>,
         spare: impl FnOnce() -> Vec<u8>,
     ) -> bool {
+        if matches!(self.phase, Phase::AwaitingHead) {
+            self.window = Window::new(cx.now, &cx.patience);
+        }
         match &mut self.phase {
             Phase::AwaitingHead if self.pending.is_empty() => self.first_bytes(bytes, cx, spare),
             Phase::AwaitingHead => {
@@ -226,7 +224,7 @@ impl Connection {
     fn first_bytes(&mut self, bytes: &[u8], cx: &mut Context<'_>, spare: impl FnOnce() -> Vec<u8>) {
         match request::parse(bytes) {
             Parsed::Complete(request, length) => {
-                let mut answer = answer(&request, cx);
+                let mut answer = answer(&request, self.turned_away, cx);
                 answer.beside = self.beside(&request, &answer, cx);
                 self.begin(answer, cx);
                 self.keep(&bytes[length..], spare);
@@ -237,7 +235,7 @@ impl Connection {
             }
             Parsed::Rejected(reject) => {
                 let beside = self.beside_input(bytes, cx);
-                self.fail(reject.status(), beside, cx);
+                self.fail(reject.status(), error_body(bytes), beside, cx);
             }
         }
     }
@@ -245,7 +243,7 @@ impl Connection {
     fn parse_pending(&mut self, cx: &mut Context<'_>) {
         match request::parse(&self.pending) {
             Parsed::Complete(request, length) => {
-                let mut answer = answer(&request, cx);
+                let mut answer = answer(&request, self.turned_away, cx);
                 answer.beside = self.beside(&request, &answer, cx);
                 self.begin(answer, cx);
                 self.pending.drain(..length);
@@ -253,15 +251,16 @@ impl Connection {
             Parsed::Partial => {}
             Parsed::Rejected(reject) => {
                 let beside = self.beside_input(&self.pending, cx);
-                self.fail(reject.status(), beside, cx);
+                let body = error_body(&self.pending);
+                self.fail(reject.status(), body, beside, cx);
             }
         }
     }
 
-    fn fail(&mut self, status: u16, beside: Beside, cx: &Context<'_>) {
+    fn fail(&mut self, status: u16, body: PlainBody, beside: Beside, cx: &Context<'_>) {
         self.pending.clear();
         let error = Plain::Error(status);
-        let mut answer = Answer::plain(error, After::Close, PlainBody::Sent, cx.now);
+        let mut answer = Answer::plain(error, After::Close, body, cx.now);
         answer.beside = beside;
         self.begin(answer, cx);
     }
@@ -332,6 +331,7 @@ impl Connection {
             return;
         };
         answer.sent(head, body as u64, cx);
+        self.window.taken += (head + body) as u64;
         let holds_buffer = answer.body.as_ref().is_some_and(Transfer::holds_buffer);
         self.deadline = cx.now
             + if holds_buffer {
@@ -350,6 +350,7 @@ impl Connection {
             cx.counters
                 .request
                 .record(cx.now.saturating_duration_since(answer.started));
+            answer.tidy(cx.shelf);
             self.finish(after, cx);
         }
         if let Some(pace) = self.changed_pace() {
@@ -408,13 +409,17 @@ impl Connection {
             self.phase = Phase::Closed;
             return Late::Act;
         }
+        if self.is_too_slow(cx) {
+            self.time_out(cx);
+            return Late::Act;
+        }
         if cx.now < self.deadline {
             return Late::Patient;
         }
         match &mut self.phase {
             Phase::AwaitingHead if !idle => {
                 let beside = self.beside_input(&self.pending, cx);
-                self.fail(408, beside, cx);
+                self.fail(408, error_body(&self.pending), beside, cx);
             }
             Phase::Answering(answer) if answer.awaits_device() => {
                 // The device service bounds its reads itself, and answers them all.
@@ -433,6 +438,22 @@ impl Connection {
             Phase::Lingering { .. } | Phase::Closed => self.phase = Phase::Closed,
         }
         Late::Act
+    }
+
+    /// Whether a viewer took less than it has to. What it could not have, because a device was awaited, does not count.
+    fn is_too_slow(&mut self, cx: &Context<'_>) -> bool {
+        let Phase::Answering(answer) = &self.phase else {
+            return false;
+        };
+        if answer.awaits_device() {
+            self.window = Window::new(cx.now, &cx.patience);
+        }
+        if cx.now < self.window.ends {
+            return false;
+        }
+        let taken = self.window.taken;
+        self.window = Window::new(cx.now, &cx.patience);
+        taken < cx.patience.window_bytes
     }
 
     fn time_out(&mut self, cx: &Context<'_>) {
@@ -466,57 +487,5 @@ fn lingering() -> Phase {
     Phase::Lingering {
         left: LINGER_BYTES,
         announced: false,
-    }
-}
-
-/// Decides what a request is answered with.
-fn answer(request: &Request<'_>, cx: &mut Context<'_>) -> Answer {
-    let after = after(request, cx.closing);
-    let body = if request.method == Method::Head {
-        PlainBody::LeftOut
-    } else {
-        PlainBody::Sent
-    };
-    if request.method == Method::Options {
-        return Answer::plain(Plain::Options, after, body, cx.now);
-    }
-    let Some(entry) = lookup::find(cx.index, request.path, cx.path) else {
-        note_miss(request, cx);
-        return Answer::plain(Plain::Error(404), after, body, cx.now);
-    };
-    let outcome = evaluate(request, &lookup::representation(entry));
-    let range = match outcome {
-        Outcome::Whole => Some(ByteRange {
-            start: 0,
-            end: entry.object.size,
-        }),
-        Outcome::Part(range) => Some(range),
-        Outcome::NotModified | Outcome::PreconditionFailed | Outcome::RangeNotSatisfiable => None,
-    };
-    if range.is_some_and(|range| !lookup::is_available(entry, range, cx.devices)) {
-        return Answer::plain(Plain::Error(503), after, body, cx.now);
-    }
-    let range = range.filter(|range| request.method == Method::Get && range.end > range.start);
-    let answer = Answer::object(Arc::clone(entry), outcome, range, after, cx.now);
-    match (request.fill && range.is_some()).then(|| cx.fills.admit()) {
-        None => answer,
-        Some(Some(place)) => answer.for_fill(place),
-        Some(None) => Answer::plain(Plain::Error(429), after, body, cx.now),
-    }
-}
-
-/// An appliance that fills asks for what may come yet: only what viewers miss is told.
-fn note_miss(request: &Request<'_>, cx: &mut Context<'_>) {
-    let demand = cx.demand.filter(|_| !request.fill);
-    if let (Some(demand), Some(path)) = (demand, decode_path(request.path, cx.path)) {
-        demand.missed(path);
-    }
-}
-
-fn after(request: &Request<'_>, closing: bool) -> After {
-    match (request.keep_alive && !closing, request.http_1_0) {
-        (false, _) => After::Close,
-        (true, false) => After::KeepAlive,
-        (true, true) => After::KeepAliveSaid,
     }
 }

@@ -67,8 +67,8 @@ impl Latency {
 }
 
 /// The statuses that the daemon answers with; the label set of `oca_http_requests_total`.
-pub const STATUSES: [u16; 16] = [
-    200, 204, 206, 304, 400, 404, 405, 408, 412, 416, 417, 429, 431, 501, 503, 505,
+pub const STATUSES: [u16; 17] = [
+    200, 204, 206, 304, 400, 404, 405, 408, 412, 414, 416, 417, 429, 431, 501, 503, 505,
 ];
 
 /// Bytes and reads of one device as this worker sent them.
@@ -90,6 +90,10 @@ pub struct WorkerCounters {
     pub accepted: Counter,
     /// Accepts that failed (out of descriptors, aborted).
     pub accept_errors: Counter,
+    /// Connections that got no place: the worker had as many as it may.
+    pub refused_full: Counter,
+    /// Connections that got no place: their address had as many as it may.
+    pub refused_address: Counter,
     /// Connections open now.
     pub connections: Counter,
     /// Transfers running now.

@@ -20,10 +20,14 @@ use protocol::config::{self, Config};
 use protocol::units::ByteSize;
 
 use crate::access_log;
+use crate::addresses::Addresses;
 use crate::catalog_watch::CatalogWatch;
 use crate::control::{Control, Doors};
 use crate::devices::{self, Identities};
-use crate::limits::{CONNECTIONS_PER_WORKER, FIRST_LOOK, IN_FLIGHT_SHARE, MEMORY_TIER_SHARE};
+use crate::limits::{
+    ADDRESS_LEAST, ADDRESS_SHARE, CONNECTIONS_PER_WORKER, FIRST_LOOK, IN_FLIGHT_SHARE,
+    MEMORY_TIER_SHARE,
+};
 use crate::listener::{self, Listeners};
 use crate::memory_tier::MemoryTier;
 use crate::report::Reporter;
@@ -162,10 +166,6 @@ fn without_effect(config: &Config) -> Vec<String> {
             "serve.on_miss: a path that is not here is answered 404, not redirected, yet",
         ),
         (
-            config.serve.max_connections_per_address.is_some(),
-            "serve.max_connections_per_address: connections are not counted by address yet",
-        ),
-        (
             !config.bgp.neighbor.is_empty(),
             "bgp.neighbor: there is no BGP session yet",
         ),
@@ -194,6 +194,12 @@ fn connections_per_worker(config: &Config, workers: usize, descriptors: u64) -> 
         });
     let possible = descriptors.saturating_mul(3) / 4 / workers as u64;
     wanted.min(possible).clamp(16, u64::from(u32::MAX >> 4)) as u32
+}
+
+/// One address may have a good part of all connections, for NATs, and never all of them.
+fn connections_per_address(config: &Config, all: u64) -> u32 {
+    let wanted = config.serve.max_connections_per_address.fixed();
+    wanted.unwrap_or_else(|| (all / ADDRESS_SHARE).max(ADDRESS_LEAST) as u32)
 }
 
 /// How memory is shared.
@@ -268,12 +274,16 @@ fn start_workers(
     connections: u32,
 ) -> anyhow::Result<Vec<WorkerThread>> {
     let cores = cpu::usable_cores().unwrap_or_default();
+    let all = u64::from(connections) * listeners.len() as u64;
+    let most = connections_per_address(&shared.config.load(), all);
+    let addresses = Arc::new(Addresses::new(most));
     let mut threads = Vec::new();
     for (number, listeners) in listeners.into_iter().enumerate() {
         let setup = Setup {
             number,
             backend: shared.chosen.backend,
             connections,
+            addresses: Arc::clone(&addresses),
             listeners,
             counters: Arc::clone(&shared.workers[number]),
             shared: Arc::clone(shared),
@@ -353,10 +363,8 @@ mod tests {
     #[test]
     fn what_is_asked_for_and_not_done_is_said() {
         assert_eq!(said(""), Vec::<String>::new());
-        let notes = said(
-            "[serve]\non_miss = { redirect = \"https://c.example/\" }\nmax_connections_per_address = 9",
-        );
-        assert_eq!(notes.len(), 2);
+        let notes = said("[serve]\non_miss = { redirect = \"https://c.example/\" }");
+        assert_eq!(notes.len(), 1);
         assert!(
             notes[0].starts_with("without effect: serve.on_miss: "),
             "{}",

@@ -8,6 +8,7 @@
 //! endpoint what [`demand`] there is.
 
 pub mod access_log;
+pub mod addresses;
 pub mod admin;
 pub mod catalog_watch;
 pub mod cmcd;
@@ -24,6 +25,7 @@ pub mod limits;
 pub mod listener;
 pub mod lookup;
 pub mod memory_tier;
+pub mod multipart;
 pub mod operator;
 pub mod pacing;
 pub mod precondition;

@@ -8,6 +8,25 @@ pub const HEAD_BYTES: usize = 8 * 1024;
 /// Fields in one request head; more are answered 431. Cost: 32 bytes of stack each while parsing.
 pub const HEAD_FIELDS: usize = 64;
 
+/// Lines of one field that lists entity tags; more are answered 431. Cost: 16 bytes of stack each while parsing.
+pub const TAG_LINES: usize = 4;
+
+/// Ranges that one request may ask for; more are not looked at, and the whole is sent (RFC 9110 section 14.2).
+/// Cost: 16 bytes each for an answer with several parts, and a comparison with each other.
+pub const RANGES: usize = 16;
+
+/// Ranges with at most this many bytes between them are sent as one: a part's head is about as long (RFC 9110 section 14.2).
+pub const PART_GAP_BYTES: u64 = 128;
+
+/// A range below this is a small one: its head and its own read cost more than its bytes.
+pub const SMALL_RANGE_BYTES: u64 = 64 * 1024;
+
+/// Small ranges that may be asked for in no order; with more of them, the whole is sent (RFC 9110 section 14.2).
+pub const SMALL_UNORDERED_RANGES: usize = 4;
+
+/// Answers with several parts whose places a worker keeps for the next ones. Cost: about 300 bytes each.
+pub const SPARE_PARTS: usize = 64;
+
 /// Bytes of one rendered response head. Cost: one such scratch buffer per worker.
 pub const RESPONSE_HEAD_BYTES: usize = 2 * 1024;
 
@@ -33,8 +52,23 @@ pub const SPARE_BUFFERS: usize = 64;
 /// Connections of one worker unless the configuration says otherwise. Cost: about 512 bytes each when idle.
 pub const CONNECTIONS_PER_WORKER: u32 = 32 * 1024;
 
-/// Sockets that a worker's reactor holds beyond its connections: those just accepted, to be closed at once.
+/// Sockets that a worker holds beyond its connections: those that are told that there is no place, and those just accepted,
+/// to be closed at once. Cost: as a connection each.
 pub const CONNECTIONS_SPARE: u32 = 64;
+
+/// Connections without a place that one worker tells so, at once; more are just closed.
+pub const TURNED_AWAY: usize = 48;
+
+/// One address may have this share of all connections, unless the configuration says otherwise,
+pub const ADDRESS_SHARE: u64 = 4;
+/// but never fewer than this: hundreds of viewers may be behind one NAT.
+pub const ADDRESS_LEAST: u64 = 1024;
+
+/// Rows and cells of the table that counts connections by address: with as many connections as cells, about one in seven
+/// addresses counts one too high. Cost: 512 KiB, and two cache lines for each connection.
+pub const ADDRESS_ROWS: usize = 2;
+/// See [`ADDRESS_ROWS`].
+pub const ADDRESS_CELLS: usize = 64 * 1024;
 
 /// Device reads that one worker may have out at once. Cost: 32 bytes each, twice.
 pub const READS_PER_WORKER: u32 = 16 * 1024;
@@ -156,6 +190,7 @@ pub const CMCD_ID_BYTES: usize = 64;
 
 const _: () = assert!(HEAD_BYTES >= RECEIVE_BUFFER_BYTES as usize);
 const _: () = assert!(READS_PER_TRANSFER >= 2);
+const _: () = assert!(TURNED_AWAY < CONNECTIONS_SPARE as usize);
 const _: () = assert!(MISSED_PATH_BYTES <= u16::MAX as usize);
 
 /// Connections to one admin address at once; more wait in the kernel's queue. Cost: a descriptor and about 20 KiB each.

@@ -1,26 +1,14 @@
-//! From a path to what is known of it, and whether it can be served now: decided before a head is sent.
+//! What is known of an entry of the index, and whether it can be served now: decided before a head is sent.
 
 use std::sync::Arc;
 
-use content_store::{Column, Entry, Index};
+use content_store::{Column, Entry};
 use platform::device::{DeviceService, Verdict};
 use platform::stored_file::StoredFile;
 
-use crate::limits::HEAD_BYTES;
 use crate::precondition::Representation;
 use crate::range::ByteRange;
-use crate::request::decode_path;
 use crate::send_plan::{Place, file_of, places};
-
-/// The entry that a path of a request names. The path is taken literally after percent-decoding: there is no tree behind
-/// it that `..` could climb.
-pub fn find<'a>(
-    index: &'a Index,
-    path: &[u8],
-    scratch: &mut [u8; HEAD_BYTES],
-) -> Option<&'a Arc<Entry>> {
-    index.lookup(decode_path(path, scratch)?)
-}
 
 /// What preconditions and heads need of an entry.
 pub fn representation(entry: &Entry) -> Representation<'_> {

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
-use crate::range::{self, ByteRange, Selected};
-use crate::request::{Conditions, Method, Request};
+use crate::range::{self, ByteRange, RangeSet, Selected};
+use crate::request::{Conditions, Method, Request, Single, TagLines};
 
 /// What is known of the object that a path names.
 #[derive(Clone, Copy, Debug)]
@@ -20,6 +20,14 @@ pub struct Representation<'a> {
     pub modified: u64,
 }
 
+impl Representation<'_> {
+    /// Whether whoever published it says that it never changes (RFC 8246).
+    fn is_immutable(&self) -> bool {
+        let mut directives = self.cache_control.split(',');
+        directives.any(|directive| directive.trim().eq_ignore_ascii_case("immutable"))
+    }
+}
+
 /// How a request for a representation is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -27,6 +35,8 @@ pub enum Outcome {
     Whole,
     /// 206 with one range.
     Part(ByteRange),
+    /// 206 with several, which were written into the set.
+    Parts,
     /// 304.
     NotModified,
     /// 412.
@@ -35,8 +45,13 @@ pub enum Outcome {
     RangeNotSatisfiable,
 }
 
-/// Evaluates in the order of RFC 9110 section 13.2.2; a range is looked at last, and for GET only (section 14.2).
-pub fn evaluate(request: &Request<'_>, representation: &Representation<'_>) -> Outcome {
+/// Evaluates in the order of RFC 9110 section 13.2.2; a range is looked at last, and for GET only (section 14.2). Several
+/// ranges are written into `set`.
+pub fn evaluate(
+    request: &Request<'_>,
+    representation: &Representation<'_>,
+    set: &mut RangeSet,
+) -> Outcome {
     let conditions = &request.conditions;
     if !may_proceed(conditions, representation) {
         return Outcome::PreconditionFailed;
@@ -48,38 +63,53 @@ pub fn evaluate(request: &Request<'_>, representation: &Representation<'_>) -> O
         .range
         .filter(|_| request.method == Method::Get && if_range_holds(conditions, representation));
     match range.map_or(Selected::Whole, |field| {
-        range::select(field, representation.size)
+        range::select(field, representation.size, set)
     }) {
         Selected::Whole => Outcome::Whole,
         Selected::Part(range) => Outcome::Part(range),
+        Selected::Parts => Outcome::Parts,
         Selected::Unsatisfiable => Outcome::RangeNotSatisfiable,
     }
 }
 
 /// `If-Match`, else `If-Unmodified-Since`.
 fn may_proceed(conditions: &Conditions<'_>, representation: &Representation<'_>) -> bool {
-    match (conditions.if_match, conditions.if_unmodified_since) {
-        (Some(tags), _) => lists_tag(tags, representation.etag, Comparison::Strong),
-        (None, Some(date)) => seconds(date).is_none_or(|date| representation.modified <= date),
-        (None, None) => true,
-    }
+    lists_tag(
+        &conditions.if_match,
+        representation.etag,
+        Comparison::Strong,
+    )
+    .unwrap_or_else(|| {
+        let date = conditions.if_unmodified_since.value().and_then(seconds);
+        date.is_none_or(|date| representation.modified <= date)
+    })
 }
 
-/// `If-None-Match`, else `If-Modified-Since`.
+/// `If-None-Match`, else `If-Modified-Since`; both for GET and HEAD only, but nothing else comes here.
 fn unchanged(conditions: &Conditions<'_>, representation: &Representation<'_>) -> bool {
-    match (conditions.if_none_match, conditions.if_modified_since) {
-        (Some(tags), _) => lists_tag(tags, representation.etag, Comparison::Weak),
-        (None, Some(date)) => seconds(date).is_some_and(|date| representation.modified <= date),
-        (None, None) => false,
-    }
+    lists_tag(
+        &conditions.if_none_match,
+        representation.etag,
+        Comparison::Weak,
+    )
+    .unwrap_or_else(|| {
+        let date = conditions.if_modified_since.value().and_then(seconds);
+        date.is_some_and(|date| representation.modified <= date)
+    })
 }
 
-/// Section 13.1.5: a strong tag that is equal, or the exact date.
+/// Section 13.1.5: a strong tag that is equal, or the exact date if the date is a strong validator (section 8.8.2.2): one that
+/// is known not to have named two contents within its second, which is known only of what never changes.
 fn if_range_holds(conditions: &Conditions<'_>, representation: &Representation<'_>) -> bool {
-    match conditions.if_range.map(<[u8]>::trim_ascii) {
-        None => true,
-        Some(tag @ ([b'"', ..] | [b'W', b'/', ..])) => tag == representation.etag.as_bytes(),
-        Some(date) => seconds(date) == Some(representation.modified),
+    match conditions.if_range {
+        Single::Absent => true,
+        Single::Once(tag @ ([b'"', ..] | [b'W', b'/', ..])) => {
+            tag == representation.etag.as_bytes()
+        }
+        Single::Once(date) => {
+            representation.is_immutable() && seconds(date) == Some(representation.modified)
+        }
+        Single::Repeated => false,
     }
 }
 
@@ -89,21 +119,17 @@ enum Comparison {
     Weak,
 }
 
-/// Our tags hold no comma, so a list may be cut at commas.
-fn lists_tag(list: &[u8], etag: &str, comparison: Comparison) -> bool {
-    if list.trim_ascii() == b"*" {
-        return true;
-    }
-    list.split(|byte| *byte == b',')
-        .map(<[u8]>::trim_ascii)
-        .any(|tag| {
-            let tag = if comparison == Comparison::Weak {
-                tag.strip_prefix(b"W/").unwrap_or(tag)
-            } else {
-                tag
-            };
-            tag == etag.as_bytes()
-        })
+/// Whether the lines list `etag`; `None` if there are no lines. Our tags hold no comma, so a list may be cut at commas.
+fn lists_tag(lines: &TagLines<'_>, etag: &str, comparison: Comparison) -> Option<bool> {
+    let is_ours = |tag: &[u8]| match comparison {
+        Comparison::Strong => tag == etag.as_bytes(),
+        Comparison::Weak => tag.strip_prefix(b"W/").unwrap_or(tag) == etag.as_bytes(),
+    };
+    let lists_ours = |line: &&[u8]| {
+        let mut tags = line.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+        *line == b"*" || tags.any(is_ours)
+    };
+    Some(lines.lines()?.iter().any(lists_ours))
 }
 
 fn seconds(date: &[u8]) -> Option<u64> {
@@ -123,7 +149,7 @@ mod tests {
         size: 1000,
         etag: "\"e1\"",
         content_type: "video/mp4",
-        cache_control: "public",
+        cache_control: "public, max-age=31536000, immutable",
         modified: 1_700_000_000, // Tue, 14 Nov 2023 22:13:20 GMT
     };
     const PART: Outcome = Outcome::Part(ByteRange { start: 0, end: 10 });
@@ -137,10 +163,11 @@ mod tests {
         let Parsed::Complete(request, _) = parse(head.as_bytes()) else {
             panic!("{head:?}")
         };
-        evaluate(&request, &OBJECT)
+        evaluate(&request, &OBJECT, &mut RangeSet::default())
     }
 
     #[test]
+    #[expect(clippy::too_many_lines, reason = "a table")]
     fn rfc_9110_section_13_2_2() {
         let same = "Tue, 14 Nov 2023 22:13:20 GMT";
         let before = "Tue, 14 Nov 2023 22:13:19 GMT";
@@ -182,6 +209,34 @@ mod tests {
             (&["If-Range: \"x\"", "Range: bytes=1000-"], Outcome::Whole),
             (&[&format!("If-Range: {same}"), range], PART),
             (&[&format!("If-Range: {before}"), range], Outcome::Whole),
+            (
+                &["If-Range: \"e1\"", "If-Range: \"e1\"", range],
+                Outcome::Whole,
+            ),
+            (&["If-Match: \"x\"", "If-Match: \"e1\""], Outcome::Whole),
+            (
+                &["If-None-Match: \"x\"", "If-None-Match: \"e1\""],
+                Outcome::NotModified,
+            ),
+            (
+                &[
+                    &format!("If-Modified-Since: {same}"),
+                    &format!("If-Modified-Since: {same}"),
+                ],
+                Outcome::Whole,
+            ),
+            (
+                &["If-Match: \"x\"", "If-None-Match: \"e1\""],
+                Outcome::PreconditionFailed,
+            ),
+            (
+                &[
+                    "If-Match: \"e1\"",
+                    &format!("If-Unmodified-Since: {before}"),
+                ],
+                Outcome::Whole,
+            ),
+            (&["Range: bytes=0-0,500-500"], Outcome::Parts),
         ];
         for (fields, expected) in table {
             assert_eq!(outcome("GET", fields), *expected, "{fields:?}");
@@ -191,5 +246,26 @@ mod tests {
             Outcome::Whole,
             "a range is for GET only"
         );
+    }
+
+    #[test]
+    fn a_date_is_strong_only_of_what_never_changes() {
+        let head = "GET /a HTTP/1.1\r\nHost: h\r\nRange: bytes=0-9\r\nIf-Range: Tue, 14 Nov 2023 22:13:20 GMT\r\n\r\n";
+        let Parsed::Complete(request, _) = parse(head.as_bytes()) else {
+            panic!("{head:?}")
+        };
+        for (cache_control, expected) in [
+            ("max-age=1, Immutable", PART),
+            ("max-age=1", Outcome::Whole),
+        ] {
+            let object = Representation {
+                cache_control,
+                ..OBJECT
+            };
+            assert_eq!(
+                evaluate(&request, &object, &mut RangeSet::default()),
+                expected
+            );
+        }
     }
 }

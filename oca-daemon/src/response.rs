@@ -3,6 +3,7 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use crate::limits::{RESPONSE_HEAD_BYTES, RETRY_AFTER_SECONDS};
+use crate::multipart::{Boundary, Parts};
 use crate::precondition::{Outcome, Representation};
 use crate::range::ByteRange;
 
@@ -105,7 +106,7 @@ impl Head {
         self.put(b"\r\n");
     }
 
-    /// The head of an answer with (or about) an object.
+    /// The head of an answer with (or about) an object; [`Head::of_parts`] writes that of several parts.
     pub fn object(
         &mut self,
         outcome: Outcome,
@@ -116,24 +117,98 @@ impl Head {
         self.begin(status_of(outcome), date);
         match outcome {
             Outcome::Whole => self.number_field("Content-Length", object.size),
-            Outcome::Part(range) => self.content_range(range, object.size),
+            Outcome::Part(range) => {
+                self.number_field("Content-Length", range.length());
+                self.content_range(range, object.size);
+            }
             Outcome::RangeNotSatisfiable => {
                 self.put(b"Content-Length: 0\r\nContent-Range: bytes */");
                 self.number(object.size);
                 self.put(b"\r\n");
             }
             Outcome::PreconditionFailed => self.put(b"Content-Length: 0\r\n"),
-            Outcome::NotModified => {}
+            Outcome::Parts | Outcome::NotModified => {}
         }
-        if matches!(outcome, Outcome::Whole | Outcome::Part(_)) {
+        let has_body = matches!(outcome, Outcome::Whole | Outcome::Part(_));
+        if has_body {
             self.field("Content-Type", object.content_type);
         }
-        if !matches!(
-            outcome,
-            Outcome::PreconditionFailed | Outcome::RangeNotSatisfiable
-        ) {
+        if has_body || outcome == Outcome::NotModified {
             self.validators(object);
         }
+        // RFC 9110 section 15.4.5: a 304 repeats what guides a cache; with a tag, the date does not.
+        if has_body {
+            self.last_modified(object);
+        }
+        self.end_of_object(after);
+    }
+
+    /// What comes next of an answer with several parts that is not of the object (RFC 9110 section 14.6): its head before the
+    /// first part, the head of each part, and the closing boundary. All begin with a line's end, as the body may.
+    pub fn of_parts(
+        &mut self,
+        parts: &Parts,
+        object: &Representation<'_>,
+        date: &DateText,
+        after: After,
+    ) {
+        self.length = 0;
+        if parts.is_first() {
+            self.multipart(parts, object, date, after);
+        }
+        match parts.range() {
+            Some(range) => self.part(range, object, &parts.boundary),
+            None => self.last_boundary(&parts.boundary),
+        }
+    }
+
+    /// Bytes of the body of such an answer. What was written is forgotten.
+    pub fn length_of_parts(&mut self, parts: &Parts, object: &Representation<'_>) -> u64 {
+        let mut length = 0;
+        for range in parts.ranges() {
+            self.length = 0;
+            self.part(*range, object, &parts.boundary);
+            length += self.length as u64 + range.length();
+        }
+        self.length = 0;
+        self.last_boundary(&parts.boundary);
+        length + self.length as u64
+    }
+
+    /// RFC 9110 section 15.3.7.2: no `Content-Range` here.
+    fn multipart(
+        &mut self,
+        parts: &Parts,
+        object: &Representation<'_>,
+        date: &DateText,
+        after: After,
+    ) {
+        self.begin(status_of(Outcome::Parts), date);
+        self.number_field("Content-Length", parts.content_length);
+        self.put(b"Content-Type: multipart/byteranges; boundary=");
+        self.put(parts.boundary.bytes());
+        self.put(b"\r\n");
+        self.validators(object);
+        self.last_modified(object);
+        self.end_of_object(after);
+    }
+
+    fn part(&mut self, range: ByteRange, object: &Representation<'_>, boundary: &Boundary) {
+        self.put(b"\r\n--");
+        self.put(boundary.bytes());
+        self.put(b"\r\n");
+        self.field("Content-Type", object.content_type);
+        self.content_range(range, object.size);
+        self.put(b"\r\n");
+    }
+
+    fn last_boundary(&mut self, boundary: &Boundary) {
+        self.put(b"\r\n--");
+        self.put(boundary.bytes());
+        self.put(b"--\r\n");
+    }
+
+    fn end_of_object(&mut self, after: After) {
         self.put(b"Accept-Ranges: bytes\r\n");
         self.put(
             b"Access-Control-Expose-Headers: Content-Length, Content-Range, Date, ETag, Server\r\n",
@@ -142,7 +217,6 @@ impl Head {
     }
 
     fn content_range(&mut self, range: ByteRange, size: u64) {
-        self.number_field("Content-Length", range.length());
         self.put(b"Content-Range: bytes ");
         self.number(range.start);
         self.put(b"-");
@@ -155,6 +229,9 @@ impl Head {
     fn validators(&mut self, object: &Representation<'_>) {
         self.field("ETag", object.etag);
         self.field("Cache-Control", object.cache_control);
+    }
+
+    fn last_modified(&mut self, object: &Representation<'_>) {
         self.put(b"Last-Modified: ");
         self.put(DateText::new(object.modified).bytes());
         self.put(b"\r\n");
@@ -211,7 +288,7 @@ pub enum PlainBody {
 pub fn status_of(outcome: Outcome) -> u16 {
     match outcome {
         Outcome::Whole => 200,
-        Outcome::Part(_) => 206,
+        Outcome::Part(_) | Outcome::Parts => 206,
         Outcome::NotModified => 304,
         Outcome::PreconditionFailed => 412,
         Outcome::RangeNotSatisfiable => 416,
@@ -230,6 +307,7 @@ fn reason(status: u16) -> &'static str {
         405 => "Method Not Allowed",
         408 => "Request Timeout",
         412 => "Precondition Failed",
+        414 => "URI Too Long",
         416 => "Range Not Satisfiable",
         417 => "Expectation Failed",
         429 => "Too Many Requests",

@@ -2,6 +2,7 @@
 //! carries out what the connections ask for. It takes no lock, allocates nothing per request, and never touches a disk.
 
 use std::collections::VecDeque;
+use std::hash::RandomState;
 use std::io;
 use std::net::TcpListener;
 use std::sync::Arc;
@@ -13,17 +14,20 @@ use platform::device::Mailbox;
 use platform::reactor::{Backend, Event, ListenerId, Reactor, ReactorLimits, ReceiveBuffer, Token};
 use platform::timer::TimerWheel;
 
-use crate::access_log::{AccessLog, End, Records, Viewer};
+use crate::access_log::{AccessLog, End, Records};
+use crate::addresses::{Addresses, Stay};
 use crate::connection::{Connection, Context, Ending, Late, Patience};
 use crate::counters::WorkerCounters;
 use crate::limits::{
     CONNECTIONS_SPARE, HEAD_BYTES, READS_PER_WORKER, RECEIVE_BUFFER_BYTES, RECEIVE_BUFFERS,
     RECHECK, SPARE_BUFFERS,
 };
+use crate::multipart::Shelf;
 use crate::pacing::Pacing;
 use crate::response::{DateText, Head};
 use crate::shared::{Service, Shared};
 
+mod accept;
 mod drive;
 mod reads;
 
@@ -37,6 +41,8 @@ pub struct Setup {
     pub backend: Backend,
     /// Connections that it may have open.
     pub connections: u32,
+    /// How many each address has, over all workers.
+    pub addresses: Arc<Addresses>,
     /// Its own listening sockets.
     pub listeners: Vec<TcpListener>,
     /// Its own counters.
@@ -50,6 +56,10 @@ pub struct Worker {
     reactor: Reactor,
     mailbox: Arc<Mailbox>,
     connections: Box<[Option<Slot>]>,
+    most_connections: u64,
+    addresses: Arc<Addresses>,
+    /// Connections without a place that are being told so.
+    turned_away: usize,
     /// Connections that used up their quantum and have more to send.
     ready: VecDeque<Token>,
     timers: TimerWheel<Token>,
@@ -65,6 +75,8 @@ pub struct Worker {
 struct Slot {
     token: Token,
     connection: Connection,
+    /// What it counts for at its address; nothing if it has no place.
+    stay: Option<Stay>,
 }
 
 /// What connections look at while they think.
@@ -75,6 +87,7 @@ struct Thought {
     closing: bool,
     head: Box<Head>,
     path: Box<[u8; HEAD_BYTES]>,
+    shelf: Shelf,
     counters: Arc<WorkerCounters>,
     shared: Arc<Shared>,
     patience: Patience,
@@ -97,6 +110,7 @@ impl Thought {
             patience: self.patience,
             head: &mut self.head,
             path: &mut self.path,
+            shelf: &mut self.shelf,
         }
     }
 
@@ -122,12 +136,14 @@ impl Worker {
             number,
             backend,
             connections,
+            addresses,
             listeners,
             counters,
             shared,
         } = setup;
+        let sockets = connections + CONNECTIONS_SPARE;
         let limits = ReactorLimits {
-            connections: connections + CONNECTIONS_SPARE,
+            connections: sockets,
             receive_buffers: RECEIVE_BUFFERS,
             receive_buffer_bytes: RECEIVE_BUFFER_BYTES,
         };
@@ -142,9 +158,12 @@ impl Worker {
         Ok(Self {
             reactor,
             mailbox: Mailbox::new(READS_PER_WORKER as usize, Box::new(move || waker.wake())),
-            connections: (0..connections).map(|_| None).collect(),
-            ready: VecDeque::with_capacity(connections as usize),
-            timers: TimerWheel::new(now, connections as usize),
+            connections: (0..sockets).map(|_| None).collect(),
+            most_connections: u64::from(connections),
+            addresses,
+            turned_away: 0,
+            ready: VecDeque::with_capacity(sockets as usize),
+            timers: TimerWheel::new(now, sockets as usize),
             reads: ReadTable::default(),
             spares: Vec::with_capacity(SPARE_BUFFERS),
             listeners: listener_count,
@@ -157,6 +176,7 @@ impl Worker {
                 closing: false,
                 head: Box::default(),
                 path: Box::new([0; HEAD_BYTES]),
+                shelf: Shelf::new(RandomState::new()),
                 counters,
                 patience: Patience::of(&shared.config.load().serve),
                 pacing: Pacing::of(shared.config.load().serve.pacing),
@@ -228,43 +248,6 @@ impl Worker {
                 Event::Writable { token } => self.drive(token, index),
                 Event::Wake => {}
             }
-        }
-    }
-
-    fn accepted(&mut self, token: Token) {
-        let counters = &self.thought.counters;
-        counters.accepted.add(1);
-        let refused = self.thought.shared.service().refuses();
-        let Some(slot) = self.connections.get_mut(token.index()).filter(|_| !refused) else {
-            self.reactor.close(token);
-            return;
-        };
-        let mut connection = Connection::new(self.thought.now, &self.thought.patience);
-        if let Some(viewer) = sampled(&self.reactor, token, &self.thought) {
-            connection.log_as(viewer);
-        }
-        self.timers
-            .insert(token, connection.deadline(self.thought.now));
-        *slot = Some(Slot { token, connection });
-        counters.connections.add(1);
-        self.reactor.receive(token);
-    }
-
-    /// Out of descriptors or of connections: the listener rests for up to a second.
-    fn accept_failed(&mut self, listener: ListenerId, error: &io::Error) {
-        self.thought.counters.accept_errors.add(1);
-        tracing::debug!(%error, "accept failed");
-        self.resting.push(listener);
-    }
-
-    /// Listeners that rest are tried again once per second.
-    fn resume_listeners(&mut self) {
-        if self.resting.is_empty() || self.thought.now < self.resume_at {
-            return;
-        }
-        self.resume_at = self.thought.now + RECHECK;
-        for listener in self.resting.drain(..) {
-            self.reactor.resume_accept(listener);
         }
     }
 
@@ -356,7 +339,6 @@ impl Worker {
             return;
         };
         let counters = &self.thought.counters;
-        counters.connections.subtract(1);
         if slot.connection.is_cut_short() {
             counters.aborted_by_peer.add(1);
         }
@@ -368,14 +350,8 @@ impl Worker {
             log: records(shared.access_log.as_deref(), self.thought.worker),
             why,
         });
+        self.left(slot.stay);
         self.reactor.close(token);
-    }
-
-    fn stop_accepting(&mut self) {
-        self.resting.clear();
-        for id in 0..std::mem::take(&mut self.listeners) {
-            self.reactor.pause_accept(ListenerId(id as u16));
-        }
     }
 
     fn cut_all(&mut self) -> u64 {
@@ -396,20 +372,6 @@ impl Worker {
 
 fn records(log: Option<&AccessLog>, worker: usize) -> Option<&Records> {
     log?.records(worker)
-}
-
-/// Whom the log names for a connection that was just accepted, if its requests are logged.
-fn sampled(reactor: &Reactor, token: Token, thought: &Thought) -> Option<Viewer> {
-    let log = thought.shared.access_log.as_ref()?;
-    let connection = thought.counters.accepted.value();
-    log.is_sampled(connection).then(|| Viewer {
-        worker: thought.worker,
-        connection,
-        address: reactor
-            .peer_address(token)
-            .ok()
-            .map(|peer| log.shown(peer.ip())),
-    })
 }
 
 fn slot(connections: &mut [Option<Slot>], token: Token) -> Option<&mut Slot> {

@@ -3,6 +3,7 @@
 
 mod support;
 
+use std::hash::RandomState;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,6 +14,7 @@ use oca_daemon::connection::{Connection, Context, Ending, Late, Patience, Step};
 use oca_daemon::counters::WorkerCounters;
 use oca_daemon::demand::Demand;
 use oca_daemon::fills::Fills;
+use oca_daemon::multipart::Shelf;
 use oca_daemon::pacing::Pacing;
 use oca_daemon::response::{DateText, Head};
 use oca_daemon::transfer::Source;
@@ -46,6 +48,23 @@ impl Tally {
     }
 }
 
+/// What a worker writes on.
+struct Desk {
+    head: Head,
+    path: Box<[u8; oca_daemon::limits::HEAD_BYTES]>,
+    shelf: Shelf,
+}
+
+impl Default for Desk {
+    fn default() -> Self {
+        Self {
+            head: Head::default(),
+            path: Box::new([0; oca_daemon::limits::HEAD_BYTES]),
+            shelf: Shelf::new(RandomState::new()),
+        }
+    }
+}
+
 /// What a worker has, without a socket.
 struct Bench {
     _site: Site,
@@ -53,8 +72,7 @@ struct Bench {
     devices: Vec<Arc<DeviceService>>,
     mailbox: Arc<Mailbox>,
     tally: Tally,
-    head: Head,
-    path: Box<[u8; oca_daemon::limits::HEAD_BYTES]>,
+    desk: Desk,
     now: Instant,
     closing: bool,
 }
@@ -89,8 +107,7 @@ impl Bench {
             },
             devices,
             mailbox: Mailbox::new(64, Box::new(|| ())),
-            head: Head::default(),
-            path: Box::new([0; oca_daemon::limits::HEAD_BYTES]),
+            desk: Desk::default(),
             now: Instant::now(),
             closing: false,
             _site: site,
@@ -107,8 +124,7 @@ impl Bench {
                 &self.index,
                 &self.devices,
                 &self.tally,
-                &mut self.head,
-                &mut self.path,
+                &mut self.desk,
                 self.now,
                 self.closing,
             );
@@ -160,8 +176,7 @@ fn context<'a>(
     index: &'a Index,
     devices: &'a [Arc<DeviceService>],
     tally: &'a Tally,
-    head: &'a mut Head,
-    path: &'a mut [u8; oca_daemon::limits::HEAD_BYTES],
+    desk: &'a mut Desk,
     now: Instant,
     closing: bool,
 ) -> Context<'a> {
@@ -179,8 +194,9 @@ fn context<'a>(
         pacing: Pacing::default(),
         closing,
         patience: patience(),
-        head,
-        path,
+        head: &mut desk.head,
+        path: &mut desk.path,
+        shelf: &mut desk.shelf,
     }
 }
 
@@ -190,6 +206,8 @@ fn patience() -> Patience {
         idle: 60 * second,
         head: 10 * second,
         send: 30 * second,
+        window: 60 * second,
+        window_bytes: 0,
     }
 }
 
@@ -328,8 +346,7 @@ fn a_fill_holds_a_place_and_is_no_popularity() {
         &bench.index,
         &bench.devices,
         &bench.tally,
-        &mut bench.head,
-        &mut bench.path,
+        &mut bench.desk,
         bench.now,
         false,
     );
@@ -399,8 +416,7 @@ fn a_slow_head_is_answered_408_and_an_idle_connection_just_closed() {
             &bench.index,
             &bench.devices,
             &bench.tally,
-            &mut bench.head,
-            &mut bench.path,
+            &mut bench.desk,
             now,
             false,
         );
@@ -420,8 +436,7 @@ fn a_slow_head_is_answered_408_and_an_idle_connection_just_closed() {
         &bench.index,
         &bench.devices,
         &bench.tally,
-        &mut bench.head,
-        &mut bench.path,
+        &mut bench.desk,
         start,
         false,
     );
@@ -433,8 +448,7 @@ fn a_slow_head_is_answered_408_and_an_idle_connection_just_closed() {
         &bench.index,
         &bench.devices,
         &bench.tally,
-        &mut bench.head,
-        &mut bench.path,
+        &mut bench.desk,
         now,
         false,
     );

@@ -23,7 +23,7 @@ const TRACED: usize = 400;
 const LONGEST_HEAD: u64 = 2048;
 
 /// Sockets, waiting for them, waking and being woken: all that a worker may ask of the kernel.
-const ALLOWED: [&str; 15] = [
+const ALLOWED: [&str; 16] = [
     "accept4",
     "clock_gettime",
     "close",
@@ -32,6 +32,7 @@ const ALLOWED: [&str; 15] = [
     "epoll_pwait",
     "epoll_pwait2",
     "futex",
+    "getpeername",
     "io_uring_enter",
     "recvfrom",
     "sched_yield",

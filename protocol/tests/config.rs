@@ -152,7 +152,7 @@ fn values_mean_what_they_say() {
             config.serve.max_connections,
             config.serve.max_connections_per_address
         ),
-        (Auto::Fixed(9), Some(5))
+        (Auto::Fixed(9), Auto::Fixed(5))
     );
 }
 

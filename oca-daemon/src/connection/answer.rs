@@ -1,4 +1,5 @@
-//! One answer: its head, which leaves together with the first bytes of its body, and its body.
+//! One answer: its head, which leaves together with the first bytes of its body, and its body. An answer with several parts
+//! goes through the same again for each of them: what stands before a part is its head.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -12,6 +13,7 @@ use crate::access_log::{Answered, End};
 use crate::fills::Place;
 use crate::limits::READ_UNIT_UNKNOWN;
 use crate::lookup;
+use crate::multipart::{Parts, Shelf};
 use crate::precondition::Outcome;
 use crate::range::ByteRange;
 use crate::response::{After, Plain, PlainBody, status_of};
@@ -27,6 +29,8 @@ pub(super) struct Answer {
     body_sent: u64,
     /// Held by an answer that fills another appliance.
     fill: Option<Place>,
+    /// Of an answer with several parts: `head` and `body` are those of the present one.
+    parts: Option<Box<Parts>>,
     what: What,
     head: HeadProgress,
     /// Whether a device failed after the head had left.
@@ -57,6 +61,7 @@ impl Answer {
             body: None,
             body_sent: 0,
             fill: None,
+            parts: None,
             what: What::Plain(plain, body),
             head: HeadProgress::Unsent,
             is_cut: false,
@@ -78,10 +83,24 @@ impl Answer {
             body,
             body_sent: 0,
             fill: None,
+            parts: None,
             what: What::Object(entry, outcome),
             head: HeadProgress::Unsent,
             is_cut: false,
             beside: Beside::default(),
+        }
+    }
+
+    /// An answer with the ranges that were collected in `cx.shelf`.
+    pub(super) fn multipart(entry: Arc<Entry>, after: After, cx: &mut Context<'_>) -> Self {
+        let mut parts = cx.shelf.take();
+        let first = parts.range();
+        parts.content_length = cx
+            .head
+            .length_of_parts(&parts, &lookup::representation(&entry));
+        Self {
+            parts: Some(parts),
+            ..Self::object(entry, Outcome::Parts, first, after, cx.now)
         }
     }
 
@@ -116,8 +135,36 @@ impl Answer {
     }
 
     pub(super) fn is_done(&self) -> bool {
+        self.present_is_sent() && self.parts.as_ref().is_none_or(|parts| parts.is_last())
+    }
+
+    fn present_is_sent(&self) -> bool {
         matches!(self.head, HeadProgress::Sent)
             && self.body.as_ref().is_none_or(|body| body.remaining() == 0)
+    }
+
+    /// Nothing of the answer has left.
+    fn is_unsent(&self) -> bool {
+        matches!(self.head, HeadProgress::Unsent)
+            && self.parts.as_ref().is_none_or(|parts| parts.is_first())
+    }
+
+    /// After the last byte of a part comes the next part, or the closing boundary.
+    fn next_part(&mut self) {
+        let (What::Object(entry, _), Some(parts)) = (&self.what, &mut self.parts) else {
+            return;
+        };
+        parts.advance();
+        let transfer = |range| Transfer::new(Arc::clone(&entry.object), range);
+        self.body = parts.range().map(transfer);
+        self.head = HeadProgress::Unsent;
+    }
+
+    /// The answer has ended: gives back what it borrowed.
+    pub(super) fn tidy(&mut self, shelf: &mut Shelf) {
+        if let Some(parts) = self.parts.take() {
+            shelf.put_back(parts);
+        }
     }
 
     pub(super) fn awaits_device(&self) -> bool {
@@ -141,9 +188,7 @@ impl Answer {
             match self.body.as_ref().map(Transfer::next) {
                 Some(Source::Evicted) => {}
                 Some(Source::Awaited) => return Step::AwaitRead,
-                Some(Source::Failed) if matches!(self.head, HeadProgress::Unsent) => {
-                    self.become_unavailable()
-                }
+                Some(Source::Failed) if self.is_unsent() => self.become_unavailable(),
                 // The head promised bytes that cannot be had: ending the connection is the only honest word left.
                 Some(Source::Failed) => {
                     cx.counters.aborted_by_device.add(1);
@@ -160,7 +205,7 @@ impl Answer {
     fn send<'a>(&'a mut self, cx: &'a mut Context<'_>) -> Step<'a> {
         let head: &[u8] = match &self.head {
             HeadProgress::Unsent => {
-                render(&self.what, self.after, cx);
+                self.render(cx);
                 cx.head.bytes()
             }
             HeadProgress::Rest(rest) => rest,
@@ -176,13 +221,14 @@ impl Answer {
         Step::Send {
             head,
             body,
-            more: offered < remaining,
+            more: offered < remaining || self.parts.as_ref().is_some_and(|parts| !parts.is_last()),
         }
     }
 
     /// A device failed before a byte was sent.
     fn become_unavailable(&mut self) {
         self.body = None;
+        self.parts = None;
         self.what = What::Plain(Plain::Error(503), PlainBody::Sent);
     }
 
@@ -201,15 +247,20 @@ impl Answer {
                 cx.counters.fill_bytes.add(body);
             }
         }
+        if self.present_is_sent() && !self.is_done() {
+            self.next_part();
+        }
     }
 
     fn head_sent(&mut self, sent: usize, cx: &Context<'_>) {
         let whole: &[u8] = match &self.head {
             HeadProgress::Unsent => {
-                cx.counters.answered(self.status());
-                let first_byte = cx.now.saturating_duration_since(self.started);
-                cx.counters.first_byte.record(first_byte);
-                self.beside.first_byte = Some(first_byte);
+                if self.is_unsent() {
+                    cx.counters.answered(self.status());
+                    let first_byte = cx.now.saturating_duration_since(self.started);
+                    cx.counters.first_byte.record(first_byte);
+                    self.beside.first_byte = Some(first_byte);
+                }
                 cx.head.bytes()
             }
             HeadProgress::Rest(rest) => rest,
@@ -221,21 +272,23 @@ impl Answer {
         };
     }
 
+    fn render(&self, cx: &mut Context<'_>) {
+        let (entry, outcome) = match &self.what {
+            What::Plain(plain, body) => return cx.head.plain(*plain, cx.date, self.after, *body),
+            What::Object(entry, outcome) => (entry, *outcome),
+        };
+        let object = lookup::representation(entry);
+        match &self.parts {
+            None => cx.head.object(outcome, &object, cx.date, self.after),
+            Some(parts) => cx.head.of_parts(parts, &object, cx.date, self.after),
+        }
+    }
+
     fn status(&self) -> u16 {
         match &self.what {
             What::Plain(Plain::Options, _) => 204,
             What::Plain(Plain::Error(status), _) => *status,
             What::Object(_, outcome) => status_of(*outcome),
-        }
-    }
-}
-
-fn render(what: &What, after: After, cx: &mut Context<'_>) {
-    match what {
-        What::Plain(plain, body) => cx.head.plain(*plain, cx.date, after, *body),
-        What::Object(entry, outcome) => {
-            cx.head
-                .object(*outcome, &lookup::representation(entry), cx.date, after)
         }
     }
 }

@@ -123,14 +123,19 @@ pub struct Serve {
     pub stop_bound: Interval,
     /// Connections over all workers; `auto`: what descriptors and memory allow.
     pub max_connections: Auto<u32>,
-    /// Connections from one address; none: no bound. Viewers behind one carrier-grade NAT share an address.
-    pub max_connections_per_address: Option<u32>,
+    /// Connections from one IPv4 address or IPv6 /64; `auto`: a quarter of all, at least 1024. Viewers behind one carrier-grade NAT
+    /// share an address.
+    pub max_connections_per_address: Auto<u32>,
     /// From the first byte of a request to the end of its head, else 408. Default: 10 s.
     pub head_timeout: Interval,
     /// How long a connection may rest between requests. Default: 60 s.
     pub idle_timeout: Interval,
     /// How long a viewer may take no byte of a response. Default: 30 s.
     pub send_timeout: Interval,
+    /// A viewer that takes less of a response over `min_rate_window` is let go. Default: 64 kbit/s; 0 bit/s: no bound.
+    pub min_rate: BitRate,
+    /// Default: 60 s. A paused viewer takes what its kernel holds, and then comes under `send_timeout`.
+    pub min_rate_window: Interval,
     /// Transfers to other appliances that fill from this one at once; beyond it they are answered 429. Default: 64.
     pub max_fills: u32,
     /// How fast a viewer is sent to.
@@ -154,10 +159,12 @@ impl Default for Serve {
             on_miss: OnMiss::NotFound,
             stop_bound: Interval::from_seconds(30),
             max_connections: Auto::Auto,
-            max_connections_per_address: None,
+            max_connections_per_address: Auto::Auto,
             head_timeout: Interval::from_seconds(10),
             idle_timeout: Interval::from_seconds(60),
             send_timeout: Interval::from_seconds(30),
+            min_rate: BitRate::from_bits_per_second(64_000),
+            min_rate_window: Interval::from_seconds(60),
             max_fills: 64,
             pacing: Pacing::default(),
         }

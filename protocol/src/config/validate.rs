@@ -216,22 +216,22 @@ fn serve(config: &Config, findings: &mut Findings<'_, '_>) {
     if let OnMiss::Redirect(url) = &serve.on_miss {
         http_url(url, "serve.on_miss", findings);
     }
-    if serve.max_connections.fixed() == Some(0) {
-        findings.add(
-            "serve.max_connections",
-            "is 0; allowed: \"auto\" or 1 and more",
-        );
-    }
-    if serve.max_connections_per_address == Some(0) {
-        findings.add(
+    for (key, most) in [
+        ("serve.max_connections", serve.max_connections),
+        (
             "serve.max_connections_per_address",
-            "is 0; allowed: 1 and more, or leave it out for no bound",
-        );
+            serve.max_connections_per_address,
+        ),
+    ] {
+        if most.fixed() == Some(0) {
+            findings.add(key, "is 0; allowed: \"auto\" or 1 and more");
+        }
     }
     for (key, interval) in [
         ("serve.head_timeout", serve.head_timeout),
         ("serve.idle_timeout", serve.idle_timeout),
         ("serve.send_timeout", serve.send_timeout),
+        ("serve.min_rate_window", serve.min_rate_window),
         ("steering.hint_lifetime", config.steering.hint_lifetime),
     ] {
         if !(Interval::from_seconds(1)..=Interval::from_seconds(3600)).contains(&interval) {

@@ -112,6 +112,20 @@ fn add_connections(page: &mut Page, observed: &Observation) {
         "Connections that could not be accepted.",
         observed.total(|worker| worker.accept_errors.value()),
     );
+    page.counters(
+        "oca_refused_connections_total",
+        "Connections that got no place, by the limit that was reached: all of serve.max_connections, or those of one address.",
+        [
+            counted(
+                &[("limit", "all")],
+                observed.total(|worker| worker.refused_full.value()) as f64,
+            ),
+            counted(
+                &[("limit", "address")],
+                observed.total(|worker| worker.refused_address.value()) as f64,
+            ),
+        ],
+    );
     page.counter(
         "oca_timed_out_connections_total",
         "Connections closed because a time limit had passed.",

@@ -1,0 +1,118 @@
+//! New connections: who gets a place, who is told that there is none, and who is just closed.
+
+use std::io;
+use std::net::IpAddr;
+
+use platform::reactor::{ListenerId, Token};
+
+use super::{Slot, Thought, Worker};
+use crate::access_log::Viewer;
+use crate::addresses::Stay;
+use crate::connection::Connection;
+use crate::limits::{RECHECK, TURNED_AWAY};
+
+/// What becomes of a connection that was just accepted.
+enum Verdict {
+    Welcome(Stay),
+    /// One too many: it is told so.
+    TurnedAway,
+    /// Nobody is served, or too many are being told already.
+    Closed,
+}
+
+impl Worker {
+    pub(super) fn accepted(&mut self, token: Token) {
+        self.thought.counters.accepted.add(1);
+        // A connection that is gone already has no address, and no use for a place.
+        let Ok(peer) = self.reactor.peer_address(token) else {
+            return self.reactor.close(token);
+        };
+        let verdict = self.judge(peer.ip());
+        let (now, patience) = (self.thought.now, &self.thought.patience);
+        let (mut connection, stay) = match verdict {
+            Verdict::Welcome(stay) => (Connection::new(now, patience), Some(stay)),
+            Verdict::TurnedAway => (Connection::turned_away(now, patience), None),
+            Verdict::Closed => return self.reactor.close(token),
+        };
+        if let Some(viewer) = sampled(peer.ip(), &self.thought) {
+            connection.log_as(viewer);
+        }
+        let Some(place) = self.connections.get_mut(token.index()) else {
+            return self.reactor.close(token);
+        };
+        self.timers.insert(token, connection.deadline(now));
+        self.turned_away += usize::from(stay.is_none());
+        *place = Some(Slot {
+            token,
+            connection,
+            stay,
+        });
+        self.thought.counters.connections.add(1);
+        self.reactor.receive(token);
+    }
+
+    fn judge(&mut self, address: IpAddr) -> Verdict {
+        if self.thought.shared.service().refuses() {
+            return Verdict::Closed;
+        }
+        let counters = &self.thought.counters;
+        let welcome = counters.connections.value() - (self.turned_away as u64);
+        if welcome >= self.most_connections {
+            counters.refused_full.add(1);
+        } else if let Some(stay) = self.addresses.enter(address) {
+            return Verdict::Welcome(stay);
+        } else {
+            counters.refused_address.add(1);
+        }
+        if self.turned_away < TURNED_AWAY {
+            Verdict::TurnedAway
+        } else {
+            Verdict::Closed
+        }
+    }
+
+    /// A connection has left: its place, and what it counted for, are free.
+    pub(super) fn left(&mut self, stay: Option<Stay>) {
+        self.thought.counters.connections.subtract(1);
+        match stay {
+            Some(stay) => self.addresses.leave(stay),
+            None => self.turned_away -= 1,
+        }
+    }
+
+    /// Out of descriptors or of connections: the listener rests for up to a second.
+    pub(super) fn accept_failed(&mut self, listener: ListenerId, error: &io::Error) {
+        self.thought.counters.accept_errors.add(1);
+        tracing::debug!(%error, "accept failed");
+        self.resting.push(listener);
+    }
+
+    /// Listeners that rest are tried again once per second.
+    pub(super) fn resume_listeners(&mut self) {
+        if self.resting.is_empty() || self.thought.now < self.resume_at {
+            return;
+        }
+        self.resume_at = self.thought.now + RECHECK;
+        for listener in self.resting.drain(..) {
+            self.reactor.resume_accept(listener);
+        }
+    }
+
+    pub(super) fn stop_accepting(&mut self) {
+        self.resting.clear();
+        for id in 0..std::mem::take(&mut self.listeners) {
+            self.reactor.pause_accept(ListenerId(id as u16));
+        }
+    }
+}
+
+/// Whom the log names for a connection that was just accepted, if its requests are logged.
+fn sampled(address: IpAddr, thought: &Thought) -> Option<Viewer> {
+    let log = thought.shared.access_log.as_ref()?;
+    let connection = thought.counters.accepted.value();
+    log.is_sampled(connection).then(|| Viewer {
+        worker: thought.worker,
+        connection,
+        address: Some(log.shown(address)),
+    })
+}
