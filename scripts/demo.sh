@@ -8,114 +8,18 @@
 # Everything is made in a folder among the temporary files and removed at the end; all programs get their ports from the kernel.
 # Root is needed only for Debian packages that are missing.
 
-. "$(dirname "$0")/common.sh"
+. "$(dirname "$0")/trial.sh"
 
-frames_per_second=25
 case "${1:-}" in
     '') once=no ;;
     --once) once=yes ;;
     *) fail "usage: $0 [--once]" ;;
 esac
 
-work=$(mktemp -d "${TMPDIR:-/tmp}/oca-demo.XXXXXX")
-declare -A running=()
-
-# start NAME COMMAND...: in the background, its words in NAME.log.
-start() {
-    local name=$1
-    shift
-    "$@" 2> "$work/$name.log" &
-    running[$name]=$!
-}
-
-# stop NAME: 0 if it ends as it should.
-stop() {
-    local process=${running[$1]}
-    unset "running[$1]"
-    kill -TERM "$process" 2>/dev/null || true
-    wait "$process"
-}
-stop_all() {
-    local name
-    for name in "${!running[@]}"; do stop "$name"; done
-}
-trap 'stop_all || true; rm -rf "$work"' EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM
-
-# await NAME SECONDS COMMAND...: until the command succeeds; the program NAME must live on meanwhile.
-await() {
-    local name=$1 end=$((SECONDS + $2))
-    shift 2
-    until "$@"; do
-        if [ $SECONDS -ge $end ] || ! kill -0 "${running[$name]}" 2>/dev/null; then
-            tail -n 20 "$work/$name.log"
-            fail "waited in vain: $*"
-        fi
-        sleep 0.2
-    done
-}
-
 build() {
     (cd "$project" && cargo build -q --locked --release --bin oca-control --bin oca-daemon --bin oca-fill-agent --bin ocactl)
 }
-programs=$target/release
 control() { "$programs/oca-control" --config "$work/control/oca-control.toml" "$@"; }
-# ctl BOX ARGUMENT...
-ctl() { "$programs/ocactl" --config "$work/$1/oca.toml" "${@:2}"; }
-
-# encode NAME SECONDS: three renditions of a moving picture and one of a tone. Each is one fragmented MP4 with a `sidx`; HLS
-# (EXT-X-BYTERANGE) and DASH name the same byte ranges of the same files. A key frame every 2 s: players may switch there.
-encode() {
-    local folder=$work/media/$1
-    mkdir -p "$folder"
-    ffmpeg -nostdin -v error \
-        -f lavfi -i "testsrc2=size=1280x720:rate=$frames_per_second:duration=$2" \
-        -f lavfi -i "sine=frequency=440:sample_rate=48000:duration=$2" \
-        -filter_complex '[0:v]split=3[large][b][c];[b]scale=960:540[middle];[c]scale=640:360[small]' \
-        -map '[large]' -map '[middle]' -map '[small]' -map 1:a \
-        -c:v libx264 -preset ultrafast -pix_fmt yuv420p \
-        -g $((2 * frames_per_second)) -keyint_min $((2 * frames_per_second)) -sc_threshold 0 \
-        -b:v:0 3M -b:v:1 1500k -b:v:2 800k -c:a aac -b:a 128k \
-        -f dash -single_file 1 -global_sidx 1 -hls_playlist 1 -seg_duration 4 \
-        -adaptation_sets 'id=0,streams=v id=1,streams=a' "$folder/$1.mpd"
-    mend_manifest "$folder/$1.mpd"
-}
-
-# number FILE OFFSET: 32 bits, as MP4 writes the lengths of its boxes.
-number() { od -An -t u4 --endian=big -j "$2" -N 4 "$1" | tr -d ' '; }
-
-# Two things that ffmpeg writes and cannot play itself (5.1; others can): startNumber, which says nothing in a list of segments, makes
-# it skip the first one; and a `sidx` in the range of the initialization, where only `ftyp` and `moov` belong, makes it spin.
-mend_manifest() {
-    local file type
-    sed -i 's/ startNumber="1"//' "$1"
-    for file in "${1%/*}"/*.mp4; do
-        type=$(number "$file" 0)
-        sed -i -E "/<BaseURL>${file##*/}</,/<Initialization/ s/(range=\"0-)[0-9]+/\1$((type + $(number "$file" "$type") - 1))/" "$1"
-    done
-}
-
-# frames URL...: one line for every picture and every piece of sound decoded from the inputs, whatever the order of their streams.
-# Streams are played one by one: of all at once from DASH, ffmpeg 5.1 drops a sound.
-frames() {
-    local url stream streams
-    for url in "$@"; do
-        streams=$(ffprobe -v error -show_entries stream=index -of csv=p=0 "$url" | sort -un)
-        for stream in $streams; do
-            timeout -k 5 300 ffmpeg -nostdin -v error -i "$url" -map "0:$stream" -f framehash -hash murmur3 - | grep -v '^#' | cut -d , -f 5-
-        done
-    done | sort
-}
-
-# decode_locally NAME SECONDS: what every player must see.
-decode_locally() {
-    frames "$work/media/$1"/*.mp4 > "$work/$1.frames"
-    local pictures
-    # A decoded picture is 3/2 bytes per pixel; all else is sound.
-    pictures=$(grep -cE '^ *(1382400|777600|345600),' "$work/$1.frames")
-    [ "$pictures" -eq $((3 * frames_per_second * $2)) ] || fail "$1 has $pictures pictures"
-}
 
 # Small things, so that there is something to lose.
 clips=30
@@ -192,19 +96,6 @@ END
         mkdir "$folder/$device"
         ctl "$1" device add "$folder/$device"
     done
-}
-
-# address_of BOX PURPOSE
-address_of() { ctl "$1" status --json 2>/dev/null | jq -er --arg purpose "$2" 'first(.listeners[] | select(.purpose == $purpose) | .address)'; }
-is_ready() { address=$(address_of "$1" admin) && curl -fs -o "$work/ready" "http://$address/readyz"; }
-
-declare -A http=()
-declare -A admin=()
-start_daemon() {
-    start "$1.daemon" "$programs/oca-daemon" --config "$work/$1/oca.toml"
-    await "$1.daemon" 30 is_ready "$1"
-    http[$1]=$(address_of "$1" http)
-    admin[$1]=$(address_of "$1" admin)
 }
 
 # The control endpoint knows the box from its first report on.
