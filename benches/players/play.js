@@ -1,0 +1,208 @@
+// Lets real players in Chromium play a title from a daemon, and believes nothing but their own events and Chromium's.
+//
+//   node play.js http://DAEMON/title [RUN...]
+//
+// The page comes from a port of its own, so that every request to the daemon is cross-origin. Each run has a fresh page; it
+// fails on any event, request or delay that a viewer could notice. Ends with 0 only if every run is clean. The table goes to stdout.
+
+import { createServer } from 'node:http';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { chromium } from 'playwright-core';
+
+const libraries = {
+  hls: { name: 'hls.js', file: 'hls.js/dist/hls.min.js', package: 'hls.js/package.json' },
+  dash: { name: 'dash.js', file: 'dashjs/dist/modern/umd/dash.all.min.js', package: 'dashjs/package.json' },
+  shaka: { name: 'shaka-player', file: 'shaka-player/dist/shaka-player.compiled.js', package: 'shaka-player/package.json' },
+};
+const contents = {
+  segments: 'segments/master.m3u8',
+  ranges: 'master.m3u8',
+  'on-demand': 'on-demand.mpd',
+};
+const title = { seconds: 60, middle: 30, pictures: 1500 };
+// Where a jumping viewer is when he jumps.
+const jumpsAt = 3;
+const fast = 2;
+// What may pass beside the play-out itself: start, jump, a busy machine.
+const slackSeconds = 30;
+
+// Each content in each mode with a jump, fast; then the whole title by each player as viewers see it.
+const pairs = [['hls', 'segments'], ['hls', 'ranges'], ['dash', 'on-demand'], ['shaka', 'segments'], ['shaka', 'ranges'], ['shaka', 'on-demand']];
+const runs = [
+  ...pairs.flatMap(([player, content]) => ['query', 'header'].map((cmcd) => ({ player, content, cmcd, rate: fast, jumps: true }))),
+  { player: 'hls', content: 'segments', cmcd: 'header', rate: 1, jumps: false },
+  { player: 'dash', content: 'on-demand', cmcd: 'header', rate: 1, jumps: false },
+  { player: 'shaka', content: 'on-demand', cmcd: 'query', rate: 1, jumps: false },
+];
+const nameOf = (run) => [run.player, run.content, run.cmcd, `x${run.rate}`, run.jumps ? 'jump' : 'whole'].join(':');
+
+const own = (path) => readFile(fileURLToPath(new URL(path, import.meta.url)));
+const modules = (path) => own(`node_modules/${path}`);
+
+// A server for the page; the player is chosen by the page's address.
+async function servePages() {
+  const server = createServer(async (request, response) => {
+    const player = new URL(request.headers.referer ?? 'http://none').searchParams.get('player');
+    if (request.url.startsWith('/page.html')) {
+      response.setHeader('Content-Type', 'text/html').end(await own('page.html'));
+    } else if (request.url === '/player.js' && player in libraries) {
+      response.setHeader('Content-Type', 'text/javascript').end(await modules(libraries[player].file));
+    } else {
+      response.writeHead(204).end();
+    }
+  });
+  await new Promise((ready) => server.listen(0, '127.0.0.1', ready));
+  return server;
+}
+
+const has = (headers, name) => Object.keys(headers).some((field) => name.test(field));
+
+// What Chromium's network says of the daemon, preflights included.
+async function watchRequests(page, origin) {
+  const requests = new Map();
+  const session = await page.context().newCDPSession(page);
+  const of = (event) => requests.get(event.requestId);
+  session.on('Network.requestWillBeSent', (event) => {
+    if (!event.request.url.startsWith(origin)) return;
+    const { url, method, headers } = event.request;
+    const cmcd = /[?&]CMCD=/.test(url) ? 'query' : has(headers, /^cmcd-/i) ? 'header' : 'none';
+    requests.set(event.requestId, { url, isPreflight: method === 'OPTIONS', cmcd, isRange: has(headers, /^range$/i), status: 0, end: 'none' });
+  });
+  session.on('Network.responseReceived', (event) => { if (of(event)) of(event).status = event.response.status; });
+  session.on('Network.loadingFinished', (event) => { if (of(event)) of(event).end = 'whole'; });
+  session.on('Network.loadingFailed', (event) => { if (of(event)) of(event).end = event.canceled ? 'canceled' : event.errorText; });
+  await session.send('Network.enable');
+  return requests;
+}
+
+// A browser as nobody has used it yet: no cache, no preflight remembered.
+async function withBrowser(use) {
+  const profile = await mkdtemp(join(tmpdir(), 'players-'));
+  const browser = await chromium.launchPersistentContext(profile, {
+    executablePath: '/usr/bin/chromium',
+    headless: true,
+    args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
+      '--disable-component-update', '--disable-sync', '--mute-audio', '--autoplay-policy=no-user-gesture-required'],
+  });
+  try {
+    return await use(browser);
+  } finally {
+    await browser.close();
+    await rm(profile, { recursive: true, force: true });
+  }
+}
+
+// play(...): what was said and asked until the end, or until it is too late for it.
+async function play(browser, run, pages, media) {
+  const page = await browser.newPage();
+  const outer = [];
+  page.on('pageerror', (problem) => outer.push({ event: 'error', detail: `page: ${problem.message}` }));
+  page.on('crash', () => outer.push({ event: 'error', detail: 'the page crashed' }));
+  const requests = await watchRequests(page, media.origin);
+  const address = new URL(`http://127.0.0.1:${pages.address().port}/page.html`);
+  const session = crypto.randomUUID();
+  address.search = new URLSearchParams({ ...run, url: `${media.href}/${contents[run.content]}`, session });
+  let asked = true;
+  const bound = (title.seconds / run.rate + slackSeconds) * 1000;
+  const until = (condition) => page.waitForFunction(condition, undefined, { timeout: bound, polling: 50 });
+  try {
+    await page.goto(address.href);
+    if (run.jumps) {
+      await until(`video.currentTime >= ${jumpsAt} || said.some(({ event }) => event === 'error')`);
+      asked = await page.evaluate(`jump(${title.middle})`);
+    }
+    await until(`said.some(({ event }) => event === 'ended' || event === 'error')`);
+  } catch (problem) {
+    outer.push({ event: 'error', detail: problem.message.split('\n')[0] });
+  }
+  const inner = await page.evaluate(() => {
+    const { totalVideoFrames: pictures, droppedVideoFrames: dropped } = video.getVideoPlaybackQuality();
+    return { said, pictures, dropped, height: video.videoHeight };
+  });
+  return { run, asked, ...inner, said: [...inner.said, ...outer], requests: [...requests.values()] };
+}
+
+// Pauses for want of data: `waiting`, but for those before the first picture and between a jump and its first picture.
+function stalls(said) {
+  let stalls = 0;
+  let excused = true;
+  for (const { event } of said) {
+    if (event === 'seeking') excused = true;
+    if (event === 'playing') excused = false;
+    if (event === 'waiting' && !excused) stalls += 1;
+  }
+  return stalls;
+}
+
+// judge(played): a table row, and every reason why a viewer would not be content.
+function judge(played) {
+  const { run, said, requests } = played;
+  const faults = said.filter(({ event }) => event === 'error').map(({ detail }) => detail);
+  const count = (name) => said.filter(({ event }) => event === name).length;
+  const media = requests.filter(({ isPreflight }) => !isPreflight);
+  const preflights = requests.filter(({ isPreflight }) => isPreflight);
+  const bad = media.filter(({ status, end }) => status >= 400 || !['whole', 'canceled'].includes(end));
+  const canceled = media.filter(({ end }) => end === 'canceled');
+  const row = {
+    run: nameOf(run),
+    start_ms: Math.round(said.find(({ event }) => event === 'playing')?.at ?? -1),
+    jump_ms: run.jumps ? Math.round(between(said, 'seeking', 'playing')) : null,
+    ended: count('ended'),
+    stalls: stalls(said),
+    errors: faults.length,
+    requests: media.length,
+    ranges: media.filter(({ isRange }) => isRange).length,
+    preflights: preflights.length,
+    canceled: canceled.length,
+    height: played.height,
+    pictures: played.pictures,
+    dropped: played.dropped,
+  };
+  const must = (holds, what) => { if (!holds) faults.push(what); };
+  must(row.ended === 1, 'the end was not reached');
+  must(row.stalls === 0, `${row.stalls} stalls`);
+  must(bad.length === 0, `requests failed: ${bad.map(({ url, status, end }) => `${url} ${status} ${end}`).join(', ')}`);
+  must(preflights.every(({ status }) => status === 204), 'a preflight was not answered with 204');
+  must(canceled.length === 0 || run.jumps, `${canceled.length} requests were given up without a jump`);
+  must(media.filter(({ cmcd }) => cmcd === run.cmcd).length >= media.length - 1, `CMCD was not sent by ${run.cmcd}`);
+  must((run.cmcd === 'header') === (preflights.length > 0), `${preflights.length} preflights with CMCD by ${run.cmcd}`);
+  // Some players get over a gap by a jump of their own; there is none here.
+  must(count('seeking') === Number(run.jumps), `${count('seeking')} jumps`);
+  must(played.asked, 'the jump proves nothing: the middle was there already');
+  must(run.jumps || row.pictures >= 0.98 * title.pictures, `only ${row.pictures} pictures`);
+  return { row, faults };
+}
+
+function between(said, from, to) {
+  const begun = said.findIndex(({ event }) => event === from);
+  const over = said.find(({ event }, at) => at > begun && event === to);
+  return begun < 0 || !over ? -1 : over.at - said[begun].at;
+}
+
+async function versions(browser) {
+  const of = async ({ name, package: path }) => `${name} ${JSON.parse(await modules(path)).version}`;
+  return [`Chromium ${browser.browser().version()}`, ...await Promise.all(Object.values(libraries).map(of))].join(', ');
+}
+
+const [href, ...chosen] = process.argv.slice(2);
+const media = new URL(href);
+const pages = await servePages();
+let failed = 0;
+try {
+  console.log(await withBrowser(versions));
+  const rows = [];
+  for (const run of runs.filter((run) => chosen.length === 0 || chosen.some((word) => nameOf(run).includes(word)))) {
+    const { row, faults } = judge(await withBrowser((browser) => play(browser, run, pages, media)));
+    console.log(`${row.run}: ${faults.length === 0 ? 'clean' : `FAILED: ${faults.join('; ')}`}`);
+    rows.push(row);
+    failed += faults.length > 0;
+  }
+  console.table(rows);
+  if (rows.length === 0) throw new Error(`no run is called ${chosen.join(', ')}`);
+} finally {
+  pages.close();
+}
+process.exit(failed === 0 ? 0 : 1);

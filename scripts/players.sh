@@ -1,0 +1,77 @@
+#!/usr/bin/env bash
+# Real browser players against the real daemon: hls.js, dash.js and shaka-player in Chromium, on a title of 60 s as HLS (a file per
+# segment; byte ranges) and DASH (sidx), from another origin, with CMCD in the query and in headers. Any stall, error event or failed
+# request fails it. docs/players.md says what was seen.
+#
+#   players.sh            all runs, some minutes
+#   players.sh WORD...    the runs whose names hold one of the words, as in shaka:ranges or whole
+#
+# curl, aria2c and ffmpeg are tested by oca-daemon/tests/clients.rs.
+
+. "$(dirname "$0")/trial.sh"
+
+players=$project/benches/players
+
+node_and_npm() {
+    have node || packages nodejs
+    have npm || packages npm
+    npm ci --prefix "$players" --no-audit --no-fund --ignore-scripts --loglevel error
+}
+
+build() { (cd "$project" && cargo build -q --locked --release --bin oca-daemon --bin ocactl); }
+
+make_title() {
+    encode title 60
+    on_demand title
+    cut_segments title
+}
+
+# Two devices, and a memory tier that has room for half the title: players get bytes from both.
+configure() {
+    local folder=$work/box device
+    mkdir "$folder"
+    cat > "$folder/oca.toml" <<END
+[appliance]
+id = "players.local.example"
+state_dir = "$folder/state"
+run_dir = "$folder/run"
+
+[listen]
+http = ["127.0.0.1:0"]
+admin = "127.0.0.1:0"
+
+[workers]
+memory = "32 MiB"
+
+[[tier]]
+name = "nvme"
+role = "hot"
+shared_fs = true
+devices = ["$folder/nvme0", "$folder/nvme1"]
+END
+    for device in nvme0 nvme1; do
+        mkdir "$folder/$device"
+        ctl box device add "$folder/$device"
+    done
+    ctl box content import "$work/media"
+}
+
+play() { node "$players/play.js" "http://${http[box]}/title" "$@"; }
+
+# The daemon's side of it: it has sent from both sources, and refused nothing.
+count() {
+    curl -fs "http://${admin[box]}/metrics" > "$work/metrics"
+    grep -E "^oca_(http_requests|sent_bytes|aborted_transfers)_total" "$work/metrics"
+}
+
+step "packages" packages chromium curl ffmpeg jq
+step "players" node_and_npm
+step "set-up" "$project/scripts/setup.sh" build
+step "build" build
+step "title: 60 s" make_title
+step "box" configure
+step "daemon" start_daemon box
+step "playing" play "$@"
+step "count" count
+step "stopping" stop_all
+say "ALL PLAYED"
