@@ -20,7 +20,7 @@ use anyhow::{Context, Result, bail, ensure};
 use platform::watch::Watch;
 
 use crate::latency::{Latencies, Summary};
-use connection::{Answer, Connection};
+pub(crate) use connection::{Answer, Connection};
 pub(crate) use random::Random;
 
 /// A server that sends nothing for so long has failed.

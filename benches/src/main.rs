@@ -3,7 +3,7 @@
 //! [`load`] makes N keep-alive connections ask for byte ranges, and believes nothing: every response must be a
 //! 206 of exactly the range that was asked for. [`server`] starts a server on a core of its own and reads its CPU
 //! time. [`hot`] puts them together: interleaved rounds, medians, ratios. [`fill`] looks at viewers beside a running fill,
-//! `isolation` (Linux) at viewers beside an ill device.
+//! `isolation` (Linux) at viewers beside an ill device; [`viewers`] are an audience that notices pauses.
 //!
 //! Figures of different runs or machines cannot be compared; only the ratios of one run mean something.
 
@@ -18,6 +18,7 @@ mod load;
 mod namespace;
 mod process;
 mod server;
+mod viewers;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -43,6 +44,8 @@ enum Command {
     /// What a slow, frozen or failing device does to viewers of another one
     #[cfg(target_os = "linux")]
     Isolation(isolation::Arguments),
+    /// Viewers with a buffer each: start time, pauses, quality, and CPU per GB
+    Viewers(viewers::Arguments),
 }
 
 fn main() -> Result<()> {
@@ -54,5 +57,6 @@ fn main() -> Result<()> {
         Command::Fill(arguments) => fill::main(&arguments),
         #[cfg(target_os = "linux")]
         Command::Isolation(arguments) => isolation::main(&arguments),
+        Command::Viewers(arguments) => viewers::main(&arguments),
     }
 }

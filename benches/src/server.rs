@@ -16,7 +16,7 @@ use clap::ValueEnum;
 use crate::load::Object;
 use crate::process::{Place, Process};
 use appliance::Appliance;
-use oca::Admin;
+use oca::{Admin, SentBytes};
 
 /// A server that does not listen so long after its start has failed.
 const START_BOUND: Duration = Duration::from_secs(30);
@@ -141,6 +141,11 @@ impl Server {
         let devices = status["devices"].as_array();
         let devices = devices.context("the status names no devices")?;
         Ok(devices.iter().all(|device| device["state"] == "ok"))
+    }
+
+    /// Bytes sent so far, by where they came from; `None` of a server that cannot tell.
+    pub(crate) fn sent_bytes(&self) -> Result<Option<SentBytes>> {
+        self.admin.as_ref().map(Admin::sent_bytes).transpose()
     }
 
     /// Bytes that did not come from memory so far, where the server can tell.

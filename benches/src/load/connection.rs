@@ -24,7 +24,7 @@ const COMPARE_BYTES: usize = 64 * 1024;
 /// Bytes read at a time.
 const READ_BYTES: usize = 64 * 1024;
 
-pub(super) struct Connection<'a> {
+pub(crate) struct Connection<'a> {
     socket: TcpStream,
     check: Check,
     state: State<'a>,
@@ -49,7 +49,7 @@ enum State<'a> {
 
 /// What came of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Answer {
+pub(crate) enum Answer {
     /// All of it.
     Served,
     Refused(Refusal),
@@ -59,7 +59,7 @@ pub(super) enum Answer {
 
 /// A whole response that is not a 206.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Refusal {
+pub(crate) struct Refusal {
     pub(super) status: u16,
     /// When to come again.
     pub(super) after: Option<Duration>,
@@ -80,7 +80,7 @@ enum Step {
 }
 
 impl<'a> Connection<'a> {
-    pub(super) fn open(address: SocketAddr, check: Check) -> Result<Self> {
+    pub(crate) fn open(address: SocketAddr, check: Check) -> Result<Self> {
         let socket =
             TcpStream::connect(address).with_context(|| format!("cannot connect to {address}"))?;
         socket.set_nodelay(true)?;
@@ -97,17 +97,17 @@ impl<'a> Connection<'a> {
         })
     }
 
-    pub(super) fn socket(&self) -> &TcpStream {
+    pub(crate) fn socket(&self) -> &TcpStream {
         &self.socket
     }
 
     /// The server has closed, or is about to, as it said.
-    pub(super) fn must_reopen(&self) -> bool {
+    pub(crate) fn must_reopen(&self) -> bool {
         self.closes
     }
 
     /// Asks for `length` bytes of `object` from `offset`.
-    pub(super) fn request(&mut self, object: &'a Object, offset: u64, length: u64) -> Result<()> {
+    pub(crate) fn request(&mut self, object: &'a Object, offset: u64, length: u64) -> Result<()> {
         self.text.clear();
         write!(
             self.text,
@@ -147,7 +147,7 @@ impl<'a> Connection<'a> {
     /// Takes what has arrived; what came of the request, if that was the end of its response.
     ///
     /// Errors: a 206 that is not what was asked for; what is no HTTP.
-    pub(super) fn advance(&mut self) -> Result<Option<Answer>> {
+    pub(crate) fn advance(&mut self) -> Result<Option<Answer>> {
         loop {
             let step = match self.state {
                 State::Idle => return Ok(None),

@@ -147,9 +147,34 @@ impl Admin {
         }
     }
 
+    pub(super) fn sent_bytes(&self) -> Result<SentBytes> {
+        let text = metrics(self.address)?;
+        let of = |source| sum_where(&text, "oca_sent_bytes_total", source);
+        Ok(SentBytes {
+            memory: of("source=\"memory\"")?,
+            device: of("source=\"device\"")?,
+        })
+    }
+
     /// Bytes read from devices so far: while content comes from memory, this stands still.
     pub(crate) fn device_bytes(&self) -> Result<u64> {
         sum_of(&metrics(self.address)?, "oca_device_read_bytes_total")
+    }
+}
+
+/// Since the daemon started.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct SentBytes {
+    memory: u64,
+    device: u64,
+}
+
+impl SentBytes {
+    /// The share of devices in what was sent after `before`.
+    pub(crate) fn device_share_since(self, before: Self) -> f64 {
+        let device = self.device - before.device;
+        let all = device + self.memory - before.memory;
+        device as f64 / all.max(1) as f64
     }
 }
 
@@ -167,10 +192,15 @@ pub(crate) fn metrics(address: SocketAddr) -> Result<String> {
 
 /// The sum over all labels of a metric in Prometheus text.
 pub(crate) fn sum_of(text: &str, metric: &str) -> Result<u64> {
+    sum_where(text, metric, "")
+}
+
+/// The sum over those of its lines that hold `label`.
+fn sum_where(text: &str, metric: &str, label: &str) -> Result<u64> {
     let values: Vec<f64> = text
         .lines()
         .filter_map(|line| line.strip_prefix(metric))
-        .filter(|rest| rest.starts_with(['{', ' ']))
+        .filter(|rest| rest.starts_with(['{', ' ']) && rest.contains(label))
         .filter_map(|rest| rest.rsplit_once(' ')?.1.parse().ok())
         .collect();
     ensure!(!values.is_empty(), "/metrics has no {metric}");
@@ -185,6 +215,7 @@ mod tests {
     fn a_metric_is_summed_over_its_labels() {
         let text = "# TYPE a_total counter\na_total{device=\"x y\"} 40\na_total{device=\"z\"} 2\na_total_b 7\n";
         assert_eq!(sum_of(text, "a_total").unwrap(), 42);
+        assert_eq!(sum_where(text, "a_total", "\"z\"").unwrap(), 2);
         assert!(sum_of(text, "missing").is_err());
     }
 }
