@@ -27,8 +27,8 @@ pub const WORKERS_MAX: u16 = 1024;
 /// that takes longer than 3 s for it loses the buffer of its device.
 pub const PACING_MIN: BitRate = BitRate::from_bits_per_second(1_000_000);
 
-/// The smallest file of the access log that is put aside: less is renamed all the time.
-pub const ACCESS_LOG_MIN: ByteSize = ByteSize::from_bytes(64 << 10);
+/// The smallest file of the access log that is put aside: less is renamed all the time, and lines are written in pieces of 64 KiB.
+pub const ACCESS_LOG_MIN: ByteSize = ByteSize::from_bytes(1 << 20);
 
 /// Files of the access log that are kept: putting one aside renames them all.
 pub const ACCESS_LOGS_MAX: u16 = 1000;
