@@ -36,7 +36,7 @@ impl Clocks {
 struct Line<'a> {
     #[serde(serialize_with = "rfc_3339")]
     time: SystemTime,
-    client: Option<IpAddr>,
+    client: IpAddr,
     connection: String,
     method: &'a Text<LOG_METHOD_BYTES>,
     path: &'a Text<LOG_PATH_BYTES>,
@@ -107,7 +107,7 @@ mod tests {
         Viewer {
             worker: 1,
             connection: 48_213,
-            address: Some([203, 0, 113, 0].into()),
+            address: [203, 0, 113, 0].into(),
         }
     }
 
@@ -156,18 +156,12 @@ mod tests {
     #[test]
     fn what_is_not_known_is_left_out_or_null() {
         let mut record = Record::default();
-        record.of_input(
-            Viewer {
-                address: None,
-                ..viewer()
-            },
-            b"\x16\x03\x01",
-        );
+        record.of_input(viewer(), b"\x16\x03\x01");
         let line = shown(&record, Clocks::now());
         let rest = line.split_once("\"client\":").unwrap().1;
         assert_eq!(
             rest,
-            "null,\"connection\":\"1-48213\",\"method\":\"\u{fffd}\u{fffd}\u{fffd}\",\"path\":\"\",\"status\":0,\
+            "\"203.0.113.0\",\"connection\":\"1-48213\",\"method\":\"\u{fffd}\u{fffd}\u{fffd}\",\"path\":\"\",\"status\":0,\
              \"end\":\"peer\",\"bytes\":0,\"memory_bytes\":0,\"device_bytes\":0,\"duration_s\":0.0,\"first_byte_s\":null}\n"
         );
     }

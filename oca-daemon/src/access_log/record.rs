@@ -1,6 +1,6 @@
 //! What is noted of one request: of a fixed size, so that it is made at start and used again and again.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
 
 use serde::{Serialize, Serializer};
@@ -17,8 +17,8 @@ pub struct Viewer {
     pub worker: usize,
     /// The number of the connection among those that the worker accepted.
     pub connection: u64,
-    /// As much of the address as may be written; `None` if the peer had gone before it could be asked.
-    pub address: Option<IpAddr>,
+    /// As much of the address as may be written.
+    pub address: IpAddr,
 }
 
 /// How an answer ended.
@@ -77,7 +77,7 @@ impl Default for Record {
             viewer: Viewer {
                 worker: 0,
                 connection: 0,
-                address: None,
+                address: Ipv4Addr::UNSPECIFIED.into(),
             },
             method: Text::default(),
             path: Text::default(),

@@ -113,6 +113,6 @@ fn sampled(address: IpAddr, thought: &Thought) -> Option<Viewer> {
     log.is_sampled(connection).then(|| Viewer {
         worker: thought.worker,
         connection,
-        address: Some(log.shown(address)),
+        address: log.shown(address),
     })
 }

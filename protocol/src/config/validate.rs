@@ -12,7 +12,7 @@ use super::value::{Auto, OnMiss};
 use super::{Appliance, Config, Fill};
 use crate::limits::{ACCESS_LOG_MIN, ACCESS_LOGS_MAX, PACING_MIN, WORKERS_MAX};
 use crate::paths::Paths;
-use crate::units::Interval;
+use crate::units::{BitRate, Interval};
 
 /// Collects problems and finds their lines.
 pub(super) struct Findings<'d, 't> {
@@ -72,6 +72,7 @@ pub(super) fn resolve(written: Written, paths: &Paths, findings: &mut Findings<'
     tls(&config, findings);
     workers(&config, findings);
     serve(&config, findings);
+    pacing(&config, findings);
     log(&config, findings);
     control(&config, findings);
     fill(&config, findings);
@@ -244,7 +245,18 @@ fn serve(config: &Config, findings: &mut Findings<'_, '_>) {
             format!("is {}; allowed: 0 s to 1 h", serve.stop_bound),
         );
     }
-    if let Some(rate) = serve.pacing.rate
+    let drain = config.steering.drain_bound;
+    if !(Interval::from_seconds(1)..=Interval::from_seconds(86_400)).contains(&drain) {
+        findings.add(
+            "steering.drain_bound",
+            format!("is {drain}; allowed: 1 s to 1 d"),
+        );
+    }
+}
+
+fn pacing(config: &Config, findings: &mut Findings<'_, '_>) {
+    let (pacing, min_rate) = (config.serve.pacing, config.serve.min_rate);
+    if let Some(rate) = pacing.rate
         && rate < PACING_MIN
     {
         findings.add(
@@ -252,11 +264,19 @@ fn serve(config: &Config, findings: &mut Findings<'_, '_>) {
             format!("is {rate}; allowed: {PACING_MIN} or more, or leave it out for no bound"),
         );
     }
-    let drain = config.steering.drain_bound;
-    if !(Interval::from_seconds(1)..=Interval::from_seconds(86_400)).contains(&drain) {
+    // Whoever is held to a rate must not be let go for being slow.
+    let slowest = if pacing.cmcd {
+        Some(PACING_MIN)
+    } else {
+        pacing.rate
+    };
+    let most = slowest.map(|rate| BitRate::from_bits_per_second(rate.bits_per_second() / 2));
+    if let Some(most) = most
+        && min_rate > most
+    {
         findings.add(
-            "steering.drain_bound",
-            format!("is {drain}; allowed: 1 s to 1 d"),
+            "serve.min_rate",
+            format!("is {min_rate}; allowed with this serve.pacing: at most {most}"),
         );
     }
 }
