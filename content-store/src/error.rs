@@ -8,7 +8,7 @@ use crate::chunk_tree::WrongGroup;
 use crate::device::DeviceProblem;
 use crate::entry::BadEntry;
 use crate::ids::ObjectId;
-use crate::limits::{MAX_BATCH_OBJECTS, MAX_PATHS_PER_OBJECT};
+use crate::limits::{MAX_BATCH_OBJECTS, MAX_COPIES, MAX_PATHS_PER_OBJECT};
 use crate::sidecar::BadSidecar;
 use crate::stripe::BadLayout;
 
@@ -82,6 +82,9 @@ pub enum StoreError {
     /// Too many paths lead to one object.
     #[error("more than {MAX_PATHS_PER_OBJECT} paths lead to object {0}")]
     TooManyPaths(ObjectId),
+    /// An object has all the copies that it may have.
+    #[error("object {0} has {MAX_COPIES} copies, which is the most")]
+    TooManyCopies(ObjectId),
     /// A batch is too large.
     #[error("a batch of {0} objects is larger than {MAX_BATCH_OBJECTS}")]
     BatchTooLarge(usize),

@@ -83,6 +83,15 @@ pub struct Object {
     pub size: u64,
     /// Its entity tag, with quotes.
     pub etag: ETag,
+    /// The copy that is asked first.
+    pub first: ObjectCopy,
+    /// Further copies, in the order in which they are asked; none, of most objects.
+    pub others: Box<[ObjectCopy]>,
+}
+
+/// One copy of an object.
+#[derive(Clone, PartialEq, Debug)]
+pub struct ObjectCopy {
     /// How it is cut into `columns`.
     pub layout: StripeLayout,
     /// One for each column of the layout.
@@ -205,6 +214,26 @@ impl Index {
 }
 
 impl Object {
+    /// All copies, in the order in which they are asked.
+    pub fn copies(&self) -> impl Iterator<Item = &ObjectCopy> {
+        std::iter::once(&self.first).chain(&self.others)
+    }
+
+    /// The copy with this place in [`copies`](Self::copies).
+    pub fn copy(&self, number: usize) -> Option<&ObjectCopy> {
+        match number.checked_sub(1) {
+            None => Some(&self.first),
+            Some(other) => self.others.get(other),
+        }
+    }
+
+    /// Whether one of its copies is.
+    pub fn is_whole(&self) -> bool {
+        self.copies().any(ObjectCopy::is_whole)
+    }
+}
+
+impl ObjectCopy {
     /// Whether every column is on a device that is here and no block of it was found bad.
     pub fn is_whole(&self) -> bool {
         self.columns.iter().all(|column| match column {
@@ -288,20 +317,12 @@ impl Places {
 
     /// The object of a record: the one before, if nothing about it changed.
     fn object(&self, record: &ObjectRecord, before: Option<&Arc<Object>>) -> Option<Arc<Object>> {
-        let copy = record.copies.first()?;
-        let before =
-            before.filter(|before| before.placed == copy.placed && before.layout == copy.layout);
-        let columns: Box<[Column]> = (0..copy.layout.width())
-            .map(|column| {
-                self.column(
-                    record.object,
-                    copy,
-                    column,
-                    before.and_then(|before| before.columns.get(column)),
-                )
-            })
-            .collect();
-        if let Some(before) = before.filter(|before| before.columns.iter().eq(columns.iter())) {
+        let copy_of = |copy| self.copy(record.object, copy, before);
+        let mut copies = record.copies.iter().map(copy_of);
+        let first = copies.next()?;
+        let others: Box<[ObjectCopy]> = copies.collect();
+        let is_same = |before: &&Arc<Object>| before.first == first && before.others == others;
+        if let Some(before) = before.filter(is_same) {
             return Some(Arc::clone(before));
         }
         let ObjectRecord {
@@ -312,10 +333,30 @@ impl Places {
             id,
             size,
             etag: id.etag(),
-            layout: copy.layout,
-            columns,
-            placed: copy.placed,
+            first,
+            others,
         }))
+    }
+
+    /// A copy, with what it shares with the same one of before.
+    fn copy(
+        &self,
+        object: ObjectId,
+        copy: &CopyRecord,
+        before: Option<&Arc<Object>>,
+    ) -> ObjectCopy {
+        let mut copies = before.into_iter().flat_map(|before| before.copies());
+        let before =
+            copies.find(|before| before.placed == copy.placed && before.layout == copy.layout);
+        let column = |column| {
+            let before = before.and_then(|before| before.columns.get(column));
+            self.column(object, copy, column, before)
+        };
+        ObjectCopy {
+            layout: copy.layout,
+            columns: (0..copy.layout.width()).map(column).collect(),
+            placed: copy.placed,
+        }
     }
 
     /// A column: the file of the one before, if it is where it was.

@@ -49,7 +49,7 @@ pub use device::{Device, DeviceProblem};
 pub use entry::{BadEntry, PathEntry};
 pub use error::{Fault, StoreError};
 pub use ids::{BadId, DeviceId, ETag, Generation, ObjectId};
-pub use index::{Column, Entry, Index, IndexDevice, Object};
+pub use index::{Column, Entry, Index, IndexDevice, Object, ObjectCopy};
 pub use placement::choose_devices;
 pub use publish::{Content, NewPath, Publication};
 pub use reader::ObjectReader;

@@ -27,7 +27,7 @@ use crate::device::Device;
 use crate::entry::PathEntry;
 use crate::error::StoreError;
 use crate::ids::{Generation, ObjectId};
-use crate::limits::{MAX_BATCH_OBJECTS, MAX_PATHS_PER_OBJECT};
+use crate::limits::{MAX_BATCH_OBJECTS, MAX_COPIES, MAX_PATHS_PER_OBJECT};
 use crate::sidecar::{BadSidecar, Sidecar};
 use crate::staging::{Claim, Sealed, StagedFile, Target};
 use crate::store::{Step, Store};
@@ -36,7 +36,7 @@ use crate::store::{Step, Store};
 pub struct Publication {
     /// The object.
     pub content: Content,
-    /// Paths to set, at least one; of moved content those that are new, perhaps none.
+    /// Paths to set, at least one; of moved or copied content those that are new, perhaps none.
     pub paths: Vec<NewPath>,
 }
 
@@ -46,6 +46,8 @@ pub enum Content {
     Sealed(Sealed),
     /// Freshly written, by [`Store::restage`], to take the place of the copy that is published; its paths stay.
     Moved(Sealed),
+    /// Freshly written, by [`Store::stage_copy`], to lie beside the copies that are published; its paths stay.
+    Copied(Sealed),
     /// Stored before.
     Stored(ObjectId),
 }
@@ -66,14 +68,14 @@ pub struct NewPath {
 impl Content {
     fn object(&self) -> ObjectId {
         match self {
-            Self::Sealed(sealed) | Self::Moved(sealed) => sealed.object(),
+            Self::Sealed(sealed) | Self::Moved(sealed) | Self::Copied(sealed) => sealed.object(),
             Self::Stored(object) => *object,
         }
     }
 
     fn into_sealed(self) -> Option<Sealed> {
         match self {
-            Self::Sealed(sealed) | Self::Moved(sealed) => Some(sealed),
+            Self::Sealed(sealed) | Self::Moved(sealed) | Self::Copied(sealed) => Some(sealed),
             Self::Stored(_) => None,
         }
     }
@@ -95,10 +97,19 @@ impl NewPath {
 struct Batch {
     generation: Generation,
     arrivals: BTreeMap<ObjectId, Sealed>,
+    /// The copies that arrivals come to lie beside.
+    beside: BTreeMap<ObjectId, Vec<CopyRecord>>,
     /// What is stored already.
     surplus: Vec<Sealed>,
     resumed: BTreeMap<ObjectId, ObjectRecord>,
     paths: BTreeMap<Box<str>, (ObjectId, PathEntry)>,
+}
+
+/// What the sidecars of an arrival say beside what it brings.
+struct Told<'a> {
+    generation: Generation,
+    copy: u8,
+    paths: &'a [PathEntry],
 }
 
 /// An object whose files are in their places: its journals stay until the commit, so that a crash before it loses no bytes.
@@ -148,13 +159,14 @@ impl Store {
         let mut checked = Batch {
             generation,
             arrivals: BTreeMap::new(),
+            beside: BTreeMap::new(),
             surplus: Vec::new(),
             resumed: BTreeMap::new(),
             paths: BTreeMap::new(),
         };
         for Publication { content, paths } in batch {
             let object = content.object();
-            if paths.is_empty() && !matches!(content, Content::Moved(_)) {
+            if paths.is_empty() && !matches!(content, Content::Moved(_) | Content::Copied(_)) {
                 return Err(StoreError::NoPath(object));
             }
             for path in paths {
@@ -171,6 +183,15 @@ impl Store {
             let stored = self.stored(&object)?;
             let sealed = match (stored, content) {
                 (_, Content::Moved(sealed)) if self.is_published(&object)? => sealed,
+                (_, Content::Copied(sealed)) => {
+                    let copies = self.published(&object)?.copies;
+                    if !has_room_beside(&sealed, &copies) {
+                        checked.surplus.push(sealed);
+                        continue;
+                    }
+                    checked.beside.insert(object, copies);
+                    sealed
+                }
                 (_, Content::Moved(_)) => return Err(StoreError::UnknownObject(object)),
                 // Stored before, or meanwhile: a second copy of the bytes is not needed.
                 (Some(record), content) => {
@@ -193,18 +214,23 @@ impl Store {
         let Batch {
             generation,
             arrivals,
+            beside,
             surplus,
             resumed,
             paths,
         } = batch;
-        let records: Vec<_> = arrivals
+        let mut records: Vec<_> = arrivals
             .values()
             .map(|sealed| record_of(sealed, generation))
             .collect();
         let mut arrived = Vec::new();
         if !records.is_empty() {
             self.intend(&records)?;
-            arrived = self.arrive(arrivals, &paths, generation)?;
+            arrived = self.arrive(arrivals, &beside, &paths, generation)?;
+        }
+        for record in &mut records {
+            let before = beside.get(&record.object).into_iter().flatten();
+            record.copies.splice(0..0, before.cloned());
         }
         self.commit(generation, &records, &resumed, &paths)?;
         for journal in arrived.into_iter().flat_map(|arrived| arrived.journals) {
@@ -232,6 +258,7 @@ impl Store {
     fn arrive(
         &self,
         arrivals: BTreeMap<ObjectId, Sealed>,
+        beside: &BTreeMap<ObjectId, Vec<CopyRecord>>,
         paths: &BTreeMap<Box<str>, (ObjectId, PathEntry)>,
         generation: Generation,
     ) -> Result<Vec<Arrived>, StoreError> {
@@ -246,7 +273,13 @@ impl Store {
             listed.retain(|before| !paths.contains_key(&before.path));
             listed.extend(new.cloned());
             listed.sort_unstable();
-            arrived.push(self.arrive_object(sealed, &listed, generation, &mut folders)?);
+            let copy = beside.get(&object).map_or(0, Vec::len) as u8;
+            let told = Told {
+                generation,
+                copy,
+                paths: &listed,
+            };
+            arrived.push(self.arrive_object(sealed, &told, &mut folders)?);
         }
         for folder in folders {
             file::sync_directory(&folder).map_err(StoreError::io("sync", &folder))?;
@@ -258,8 +291,7 @@ impl Store {
     fn arrive_object(
         &self,
         sealed: Sealed,
-        paths: &[PathEntry],
-        generation: Generation,
+        told: &Told<'_>,
         folders: &mut BTreeSet<PathBuf>,
     ) -> Result<Arrived, StoreError> {
         let object = sealed.object();
@@ -277,13 +309,13 @@ impl Store {
             let sidecar = Sidecar {
                 object,
                 layout,
-                placed: generation.0,
-                revision: generation.0,
+                placed: told.generation.0,
+                revision: told.generation.0,
                 tier: tier.clone(),
-                copy: 0,
+                copy: told.copy,
                 column: column as u8,
                 devices: devices.clone(),
-                paths: paths.to_vec(),
+                paths: told.paths.to_vec(),
                 groups: tree.groups().into(),
                 crcs: sealed_column.crcs,
             };
@@ -314,8 +346,10 @@ impl Store {
     ) -> Result<(), StoreError> {
         let mut edit = self.catalog.edit()?;
         for record in arrived {
-            // What an incomplete copy left on other devices goes.
-            if let Some(before) = edit.object(&record.object)? {
+            // What an incomplete copy left on other devices goes; what the arrival lies beside stays.
+            let before = edit.object(&record.object)?;
+            if let Some(before) = before.filter(|before| !record.copies.starts_with(&before.copies))
+            {
                 edit.put_doomed(&DoomedRecord {
                     since: generation,
                     record: before,
@@ -426,6 +460,12 @@ impl Store {
     }
 }
 
+/// Whether a copy can lie beside others: one device holds one column of an object.
+fn has_room_beside(sealed: &Sealed, copies: &[CopyRecord]) -> bool {
+    let mut taken = copies.iter().flat_map(|copy| &copy.devices);
+    copies.len() < MAX_COPIES && !taken.any(|device| sealed.target.devices.contains(device))
+}
+
 fn record_of(sealed: &Sealed, generation: Generation) -> ObjectRecord {
     let copy = CopyRecord {
         placed: generation.0,
@@ -433,7 +473,7 @@ fn record_of(sealed: &Sealed, generation: Generation) -> ObjectRecord {
         tier: sealed.target.tier.clone(),
         devices: sealed.target.devices.clone(),
     };
-    ObjectRecord::single(sealed.object(), copy)
+    ObjectRecord::of_copies(sealed.object(), vec![copy])
 }
 
 /// Objects whose paths changed: their sidecars are pending, and without any path they are doomed.

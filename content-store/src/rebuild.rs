@@ -1,6 +1,6 @@
 //! Rebuilding the catalog from the sidecars alone. Nothing is hashed, fetched or deleted.
 //!
-//! The rules: of an object's placements the newest one whose columns are all here counts, its paths come from the sidecar with
+//! The rules: of each copy of an object the newest placement whose columns are all here counts, the object's paths come from the sidecar with
 //! the highest revision, and of all claims to a path the highest serial wins, also if its object is incomplete: an
 //! older object is never served in the place of a newer one. Incomplete objects are listed, not published. Objects
 //! without a path are doomed. The catalog that was there is moved aside to `catalog.broken-<unix time>`.
@@ -162,29 +162,37 @@ fn add(
 ) -> Result<(), StoreError> {
     let claimed = found.paths.len();
     found.paths.retain(wins);
-    let Some((&newest, _)) = found
-        .placements
-        .iter()
-        .rev()
-        .find(|(_, placed)| placed.is_whole())
-    else {
+    let newest = newest(&found.placements);
+    if newest.is_empty() {
         report.incomplete.extend(incomplete(object, &found));
         return Ok(());
-    };
+    }
     let sidecars_agree = found.is_settled && found.paths.len() == claimed;
-    for (generation, placed) in found.placements {
-        let record = record(object, generation, &placed);
-        if generation == newest && !found.paths.is_empty() {
-            edit.put_object(&record)?;
-            report.objects += 1;
-            report.bytes += record.size;
-        } else {
-            report.unreferenced += u64::from(generation == newest);
-            edit.put_doomed(&DoomedRecord {
-                since: report.generation,
-                record,
-            })?;
-        }
+    let (live, former): (Vec<_>, Vec<_>) = found
+        .placements
+        .iter()
+        .map(|(generation, placed)| record(*generation, placed))
+        .partition(|copy| newest.values().any(|generation| *generation == copy.placed));
+    let mut live = ObjectRecord::of_copies(object, live);
+    live.copies
+        .sort_by_key(|copy| found.placements[&copy.placed].copy);
+    let former = former
+        .into_iter()
+        .map(|copy| ObjectRecord::of_copies(object, vec![copy]));
+    let mut doomed: Vec<_> = former.collect();
+    if found.paths.is_empty() {
+        report.unreferenced += 1;
+        doomed.push(live);
+    } else {
+        report.objects += 1;
+        report.bytes += live.size;
+        edit.put_object(&live)?;
+    }
+    for record in doomed {
+        edit.put_doomed(&DoomedRecord {
+            since: report.generation,
+            record,
+        })?;
     }
     for entry in found.paths.iter().take(MAX_PATHS_PER_OBJECT) {
         edit.put_path(&object, entry)?;
@@ -197,14 +205,21 @@ fn add(
     }
 }
 
-fn record(object: ObjectId, placed: u64, found: &Placed) -> ObjectRecord {
-    let copy = CopyRecord {
+/// The newest whole placement of each copy.
+fn newest(placements: &BTreeMap<u64, Placed>) -> BTreeMap<u8, u64> {
+    let whole = placements.iter().filter(|(_, placed)| placed.is_whole());
+    whole
+        .map(|(generation, placed)| (placed.copy, *generation))
+        .collect()
+}
+
+fn record(placed: u64, found: &Placed) -> CopyRecord {
+    CopyRecord {
         placed,
         layout: found.layout,
         tier: found.tier.clone(),
         devices: found.devices.clone(),
-    };
-    ObjectRecord::single(object, copy)
+    }
 }
 
 fn incomplete(object: ObjectId, found: &Found) -> Option<Incomplete> {

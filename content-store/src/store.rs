@@ -13,7 +13,7 @@ use crate::config::{StoreConfig, TierConfig};
 use crate::device::{self, Device, DeviceProblem};
 use crate::error::StoreError;
 use crate::ids::{DeviceId, Generation, ObjectId};
-use crate::limits::{DEVICE_RESERVE_BYTES, DEVICE_RESERVE_INODES};
+use crate::limits::{DEVICE_RESERVE_BYTES, DEVICE_RESERVE_INODES, MAX_COPIES};
 use crate::placement::{self, Candidate, NoPlace, Placement};
 use crate::staging::journal::BootId;
 use crate::staging::resume::Partial;
@@ -203,16 +203,22 @@ impl Store {
     /// Begins to move a stored object to a tier, or goes on with it: its bytes come from [`reader`](Self::reader), from
     /// [`Staging::written`] on, and [`Content::Moved`](crate::Content::Moved) puts them in the place of the old ones.
     pub fn restage(&self, object: &ObjectId, tier: &str) -> Result<Stage, StoreError> {
-        let edit = self.catalog.edit()?;
-        let live = edit.object(object)?;
-        drop(edit);
-        let live = live.filter(|live| self.is_complete(live));
-        let live = live.ok_or(StoreError::UnknownObject(*object))?;
+        let live = self.published(object)?;
         if live.copies.iter().any(|copy| &*copy.tier == tier) {
             return Ok(Stage::Stored(*object));
         }
         let tree = self.reader(object)?.tree().clone();
         self.resume_or_begin(tree, tier).map(Stage::Write)
+    }
+
+    /// Begins another copy of a stored object in a tier, on devices that hold none: its bytes come from [`reader`](Self::reader), and
+    /// [`Content::Copied`](crate::Content::Copied) puts it beside the others. It cannot be resumed.
+    pub fn stage_copy(&self, object: &ObjectId, tier: &str) -> Result<Staging, StoreError> {
+        if self.published(object)?.copies.len() >= MAX_COPIES {
+            return Err(StoreError::TooManyCopies(*object));
+        }
+        let tree = self.reader(object)?.tree().clone();
+        self.begin(tree, self.tier(tier)?, None)
     }
 
     fn resume_or_begin(&self, tree: ChunkTree, tier: &str) -> Result<Staging, StoreError> {
@@ -341,6 +347,13 @@ impl Store {
     /// Whether all bytes of an object are stored, as far as names and lengths of its files tell.
     pub fn is_stored(&self, object: &ObjectId) -> Result<bool, StoreError> {
         Ok(self.stored(object)?.is_some())
+    }
+
+    /// The record of an object that paths lead to and of which a copy is all here.
+    pub(crate) fn published(&self, object: &ObjectId) -> Result<ObjectRecord, StoreError> {
+        let live = self.catalog.edit()?.object(object)?;
+        let live = live.filter(|live| self.is_complete(live));
+        live.ok_or(StoreError::UnknownObject(*object))
     }
 
     /// Whether a path leads to it.

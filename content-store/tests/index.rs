@@ -60,8 +60,8 @@ fn columns_name_files_that_are_there() {
     publish(&mut store, &["/a"], &bytes(1, 3 * MIB), "nvme");
     let index = built(&appliance, &devices(&store), None).index;
     let object = object(&index, "/a");
-    assert_eq!(object.columns.len(), 2);
-    for column in &object.columns {
+    assert_eq!(object.first.columns.len(), 2);
+    for column in &object.first.columns {
         let Column::Here { device, file } = column else {
             panic!("all devices are here")
         };
@@ -113,7 +113,7 @@ fn an_absent_device_is_not_a_missing_object() {
     let mut some = all.clone();
     some[1].id = None;
     let without = built(&appliance, &some, None).index;
-    let columns = &object(&without, "/a").columns;
+    let columns = &object(&without, "/a").first.columns;
     let absent = |column: &&Column| matches!(column, Column::Absent { device } if Some(*device) == all[1].id);
     assert_eq!(columns.iter().filter(absent).count(), 1);
     assert!(!object(&without, "/a").is_whole());
@@ -122,7 +122,7 @@ fn an_absent_device_is_not_a_missing_object() {
     let back = object(&with.index, "/a");
     assert!(back.is_whole());
     assert_eq!(with.fallen.len(), 1);
-    for (before, now) in columns.iter().zip(&back.columns) {
+    for (before, now) in columns.iter().zip(&back.first.columns) {
         if let (Column::Here { file: before, .. }, Column::Here { file: now, .. }) = (before, now) {
             assert!(Arc::ptr_eq(before, now));
         }
@@ -136,7 +136,7 @@ fn a_column_that_was_written_again_is_a_new_file() {
     publish(&mut store, &["/a"], &bytes(1, 100), "hdd");
     let devices = devices(&store);
     let first = built(&appliance, &devices, None).index;
-    let Column::Here { file, .. } = &object(&first, "/a").columns[0] else {
+    let Column::Here { file, .. } = &object(&first, "/a").first.columns[0] else {
         panic!("it is here")
     };
     std::fs::remove_file(file.path()).unwrap();
@@ -156,7 +156,7 @@ fn the_check_of_a_column_comes_from_its_sidecar() {
     publish(&mut store, &["/a"], &bytes(1, 3 * MIB), "nvme");
     let index = built(&appliance, &devices(&store), None).index;
     let object = object(&index, "/a");
-    for (number, column) in object.columns.iter().enumerate() {
+    for (number, column) in object.first.columns.iter().enumerate() {
         let Column::Here { device, file } = column else {
             panic!("all devices are here")
         };

@@ -313,7 +313,7 @@ impl Connection {
     /// A read came back.
     pub fn arrived(&mut self, id: ReadId, result: Result<FilledBuffer, ReadError>, now: Instant) {
         if let Some(transfer) = self.transfer() {
-            transfer.arrived(id, result);
+            transfer.arrived(id, result, now);
             self.deadline = now + BUFFER_HOLD;
         }
     }
@@ -339,6 +339,15 @@ impl Connection {
             } else {
                 cx.patience.send
             };
+    }
+
+    /// The socket has no room: a slow peer does not keep a buffer from others meanwhile.
+    pub fn blocked(&mut self, cx: &Context<'_>) {
+        if let Phase::Answering(answer) = &mut self.phase
+            && answer.give_way(cx)
+        {
+            self.deadline = cx.now + cx.patience.send.saturating_sub(BUFFER_HOLD);
+        }
     }
 
     /// What to do next.
@@ -413,6 +422,7 @@ impl Connection {
             self.time_out(cx);
             return Late::Act;
         }
+        self.blocked(cx);
         if cx.now < self.deadline {
             return Late::Patient;
         }

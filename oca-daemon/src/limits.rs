@@ -82,6 +82,13 @@ pub const RECHECK: Duration = Duration::from_secs(1);
 /// A viewer that takes no byte of a device buffer for this long gives it back.
 pub const BUFFER_HOLD: Duration = Duration::from_secs(3);
 
+/// While others wait for buffers, a viewer may hold one so long, and for as long as it drains it at [`BUFFER_DRAIN_BYTES_PER_S`]; one
+/// that did not holds none any more while its socket is full. Cost: what it had not taken is read again.
+pub const BUFFER_HOLD_SHORT: Duration = Duration::from_millis(500);
+
+/// Slower than any film plays: 0.5 Mbit/s.
+pub const BUFFER_DRAIN_BYTES_PER_S: u64 = 64 * 1024;
+
 /// Bytes per read planned for a device that is not among the configured ones; such a read is refused anyway.
 pub const READ_UNIT_UNKNOWN: u64 = 256 * 1024;
 
@@ -191,6 +198,7 @@ pub const CMCD_ID_BYTES: usize = 64;
 const _: () = assert!(HEAD_BYTES >= RECEIVE_BUFFER_BYTES as usize);
 const _: () = assert!(READS_PER_TRANSFER >= 2);
 const _: () = assert!(TURNED_AWAY < CONNECTIONS_SPARE as usize);
+const _: () = assert!(BUFFER_HOLD_SHORT.as_millis() < BUFFER_HOLD.as_millis());
 const _: () = assert!(MISSED_PATH_BYTES <= u16::MAX as usize);
 
 /// Connections to one admin address at once; more wait in the kernel's queue. Cost: a descriptor and about 20 KiB each.

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use content_store::{Column, Entry};
+use content_store::{Column, Entry, ObjectCopy};
 use platform::device::{DeviceService, Verdict};
 use platform::stored_file::StoredFile;
 
 use crate::precondition::Representation;
 use crate::range::ByteRange;
-use crate::send_plan::{Place, file_of, places};
+use crate::send_plan::{file_of, in_memory, places};
 
 /// What preconditions and heads need of an entry.
 pub fn representation(entry: &Entry) -> Representation<'_> {
@@ -21,8 +21,8 @@ pub fn representation(entry: &Entry) -> Representation<'_> {
     }
 }
 
-/// Whether every byte of `range` can be had: each column that it touches lies on a device that answers, or the pieces
-/// that are needed are in memory. A `false` is a 503 with `Retry-After`, never a 206 that cannot be finished.
+/// Whether every byte of `range` can be had from some copy: what it touches lies on devices that answer, or is in memory. A `false` is
+/// a 503 with `Retry-After`, never a 206 that cannot be finished.
 pub fn is_available(entry: &Entry, range: ByteRange, devices: &[Arc<DeviceService>]) -> bool {
     let object = &entry.object;
     let answers = |file: &Arc<StoredFile>| {
@@ -30,22 +30,18 @@ pub fn is_available(entry: &Entry, range: ByteRange, devices: &[Arc<DeviceServic
         !file.is_bad() && device.is_some_and(|device| device.verdict() == Verdict::Ok)
     };
     let is_well = |column: &Column| file_of(column).is_some_and(answers);
-    if object.columns.iter().all(is_well) {
+    let is_live = |copy: &ObjectCopy| copy.columns.iter().all(is_well);
+    if object.copies().any(is_live) {
         return true;
     }
-    places(object, range).all(|place| place.file.is_some_and(answers) || is_locked(&place))
-}
-
-/// Whether a place, which may reach over several pieces, is in memory as a whole.
-fn is_locked(place: &Place<'_>) -> bool {
-    let Some(file) = place.file else { return false };
-    let end = place.offset + place.length;
-    let mut offset = place.offset;
-    while offset < end {
-        let Some(piece) = file.locked(offset) else {
+    let mut rest = range;
+    while rest.start < rest.end {
+        let on_device = places(object, rest).filter(|place| answers(place.file));
+        let longest = on_device.map(|place| place.length).max();
+        let Some(length) = longest.or_else(|| Some(in_memory(object, rest)?.0.length)) else {
             return false;
         };
-        offset = piece.range().end;
+        rest.start += length;
     }
     true
 }

@@ -5,22 +5,27 @@
 //! a device go one ahead of what is being sent, so that the disk works while the network does.
 //!
 //! ```text
-//! position ──► locked piece? ──yes──► Source::Memory
+//! position ──► locked piece of any copy? ──yes──► Source::Memory
 //!                   │no
 //!                   ▼
-//!       reads: Idle ──wanted()──► Out ──arrived()──► Ready ──► Source::Buffer ──sent──► Idle
-//!                                  └────failed()──► Failed ──► Source::Failed
+//!       reads: Idle ──wanted(): the best copy──► Out ──arrived()──► Ready ──► Source::Buffer ──sent──► Idle
+//!               │ ▲                               │
+//!               │ └── refused, failed: the next ──┘
+//!               └──── no copy is left ──► Failed ──► Source::Failed
 //! ```
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use content_store::Object;
 use platform::device::{Class, FilledBuffer, ReadError};
 use platform::stored_file::{Locked, StoredFile};
 
-use crate::limits::{QUANTUM_BYTES, READS_PER_TRANSFER};
+use crate::limits::{
+    BUFFER_DRAIN_BYTES_PER_S, BUFFER_HOLD_SHORT, QUANTUM_BYTES, READS_PER_TRANSFER,
+};
 use crate::range::ByteRange;
-use crate::send_plan::{Place, places};
+use crate::send_plan::{DeviceView, Tried, best, in_memory};
 
 /// What to send next.
 pub enum Source<'a> {
@@ -66,7 +71,7 @@ impl Source<'_> {
 /// A device read that should be submitted; answer with [`Transfer::submitted`] or [`Transfer::refused`].
 #[derive(Debug)]
 pub struct Wanted {
-    /// The column's file; `None` if its device is not here, and the read is to be refused.
+    /// The column's file; `None` if no copy is left to try, and the read is to be refused.
     pub file: Option<Arc<StoredFile>>,
     /// Offset in the file.
     pub offset: u64,
@@ -74,6 +79,7 @@ pub struct Wanted {
     pub length: u32,
     /// What for.
     pub class: Class,
+    copy: usize,
     slot: usize,
     span: ByteRange,
 }
@@ -90,6 +96,7 @@ enum Read {
         span: ByteRange,
         offset: u64,
         device: usize,
+        copy: usize,
     },
     Ready {
         span: ByteRange,
@@ -109,8 +116,14 @@ pub struct Transfer {
     position: u64,
     end: u64,
     class: Class,
-    /// In the order of the object; the first covers `position` unless it is `Idle`.
+    /// In the order of the object; the first covers `position` unless it is `Idle`, and behind an `Idle` one all are.
     reads: [Read; READS_PER_TRANSFER],
+    /// Copies that failed since bytes came last.
+    tried: Tried,
+    /// Since when the buffer that is being sent is held.
+    held_since: Option<Instant>,
+    /// It kept a buffer too long while others waited.
+    is_slow: bool,
 }
 
 impl Transfer {
@@ -122,6 +135,9 @@ impl Transfer {
             end: range.end,
             class: Class::Viewer,
             reads: Default::default(),
+            tried: Tried::default(),
+            held_since: None,
+            is_slow: false,
         }
     }
 
@@ -164,37 +180,29 @@ impl Transfer {
     }
 
     fn memory_source(&self) -> Source<'_> {
-        let Some(Place {
-            file: Some(file),
-            offset,
-            length,
-        }) = self.place(self.position)
-        else {
-            return Source::Failed;
-        };
-        let Some(piece) = file.locked(offset) else {
-            return Source::Evicted;
-        };
-        let length = length.min(piece.range().end - offset).min(QUANTUM_BYTES);
-        Source::Memory {
-            piece,
-            offset,
-            length,
-            device: file.device(),
+        match in_memory(&self.object, self.rest(self.position)) {
+            None => Source::Evicted,
+            Some((place, piece)) => Source::Memory {
+                piece,
+                offset: place.offset,
+                length: place.length.min(QUANTUM_BYTES),
+                device: place.file.device(),
+            },
         }
     }
 
     /// Notes that `bytes` of what [`Transfer::next`] gave were taken by the kernel.
-    pub fn sent(&mut self, bytes: u64) {
+    pub fn sent(&mut self, bytes: u64, now: Instant) {
         self.position += bytes;
         if self.reads[0].end().is_some_and(|end| end <= self.position) {
             self.reads.rotate_left(1);
             self.reads[READS_PER_TRANSFER - 1] = Read::Idle;
+            self.held_since = Some(now);
         }
     }
 
-    /// The next device read to submit, if one is due. `read_unit` gives a device's unit of reading in bytes.
-    pub fn wanted(&self, read_unit: impl Fn(usize) -> u64) -> Option<Wanted> {
+    /// The next device read to submit, if one is due. `view` tells of a device.
+    pub fn wanted(&self, view: impl Fn(usize) -> DeviceView) -> Option<Wanted> {
         let slot = self
             .reads
             .iter()
@@ -208,36 +216,27 @@ impl Transfer {
         if start >= self.end || ahead_of_nothing {
             return None;
         }
-        let place = self.place(start)?;
-        let Some(file) = place.file else {
-            return Some(Wanted {
-                file: None,
-                offset: place.offset,
-                length: 0,
-                class: self.class,
-                slot,
-                span: ByteRange {
-                    start,
-                    end: self.end,
-                },
-            });
-        };
-        if file.locked(place.offset).is_some() {
+        let rest = self.rest(start);
+        if in_memory(&self.object, rest).is_some() {
             return None;
         }
-        let unit = read_unit(file.device());
-        let length = place.length.min(unit - place.offset % unit);
-        let span = ByteRange {
-            start,
-            end: start + length,
-        };
+        let place = best(&self.object, rest, self.tried, &view);
+        let (offset, length) = place.as_ref().map_or((0, rest.length()), |place| {
+            let unit = view(place.file.device()).read_unit;
+            let length = place.length.min(unit - place.offset % unit);
+            (place.offset, length)
+        });
         Some(Wanted {
-            file: Some(Arc::clone(file)),
-            offset: place.offset,
+            file: place.as_ref().map(|place| Arc::clone(place.file)),
+            offset,
             length: length as u32,
             class: self.class,
+            copy: place.map_or(0, |place| place.copy),
             slot,
-            span,
+            span: ByteRange {
+                start,
+                end: start + length,
+            },
         })
     }
 
@@ -248,41 +247,52 @@ impl Transfer {
             span: wanted.span,
             offset: wanted.offset,
             device,
+            copy: wanted.copy,
         };
     }
 
-    /// `wanted` was refused.
+    /// `wanted` was refused: the next copy is tried, if there is one.
     pub fn refused(&mut self, wanted: &Wanted) {
-        self.reads[wanted.slot] = Read::Failed { span: wanted.span };
+        match &wanted.file {
+            Some(_) => self.tried.add(wanted.copy),
+            None => self.reads[wanted.slot] = Read::Failed { span: wanted.span },
+        }
     }
 
     /// The read `id` came back.
-    pub fn arrived(&mut self, id: ReadId, result: Result<FilledBuffer, ReadError>) {
-        let Some(read) = self
-            .reads
-            .iter_mut()
-            .find(|read| matches!(read, Read::Out { id: out, .. } if *out == id))
-        else {
+    pub fn arrived(&mut self, id: ReadId, result: Result<FilledBuffer, ReadError>, now: Instant) {
+        let is_it = |read: &Read| matches!(read, Read::Out { id: out, .. } if *out == id);
+        let Some(slot) = self.reads.iter().position(is_it) else {
             return;
         };
         let Read::Out {
             span,
             offset,
             device,
+            copy,
             ..
-        } = *read
+        } = self.reads[slot]
         else {
             return;
         };
-        *read = match result {
-            Ok(buffer) => Read::Ready {
-                span,
-                offset,
-                device,
-                buffer,
-            },
-            Err(_) => Read::Failed { span },
-        };
+        match result {
+            Ok(buffer) => {
+                self.reads[slot] = Read::Ready {
+                    span,
+                    offset,
+                    device,
+                    buffer,
+                };
+                self.tried = Tried::default();
+                if slot == 0 {
+                    self.held_since = Some(now);
+                }
+            }
+            Err(_) => {
+                self.tried.add(copy);
+                self.reads[slot..].fill_with(Read::default);
+            }
+        }
     }
 
     /// Whether a buffer of the device service is waiting to be sent.
@@ -293,6 +303,23 @@ impl Transfer {
     /// Whether nothing can be sent until a read comes back.
     pub fn awaits_read(&self) -> bool {
         matches!(self.reads[0], Read::Out { .. })
+    }
+
+    /// Gives the buffers back if others wait for one while this viewer drains its own more slowly than any film plays. Who was found slow
+    /// once holds none from then on when others wait. `is_short` tells of a device whether it has no buffer for those who wait.
+    pub fn give_way(&mut self, now: Instant, is_short: impl Fn(usize) -> bool) -> bool {
+        let (Read::Ready { span, device, .. }, Some(since)) = (&self.reads[0], self.held_since)
+        else {
+            return false;
+        };
+        let drained = self.position.saturating_sub(span.start);
+        let allowed = BUFFER_HOLD_SHORT + Duration::from_secs(drained / BUFFER_DRAIN_BYTES_PER_S);
+        let is_slow = self.is_slow || now.saturating_duration_since(since) > allowed;
+        if !is_slow || !is_short(*device) {
+            return false;
+        }
+        self.is_slow = true;
+        self.give_back()
     }
 
     /// Gives the buffers back of a viewer that does not take them; they are read again when it does.
@@ -306,15 +333,11 @@ impl Transfer {
         held
     }
 
-    fn place(&self, position: u64) -> Option<Place<'_>> {
-        places(
-            &self.object,
-            ByteRange {
-                start: position,
-                end: self.end,
-            },
-        )
-        .next()
+    fn rest(&self, position: u64) -> ByteRange {
+        ByteRange {
+            start: position,
+            end: self.end,
+        }
     }
 }
 

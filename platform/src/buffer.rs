@@ -24,6 +24,8 @@ pub struct BufferPool {
     owners: Box<[AtomicU32]>,
     /// Every free slot once; as long as `owners`, so a push always finds room.
     free: ArrayQueue<u32>,
+    /// The most slots that were out at once.
+    most: AtomicU32,
     waiting: WaitSet,
 }
 
@@ -47,6 +49,7 @@ impl BufferPool {
             size,
             owners: (0..count).map(|_| AtomicU32::new(0)).collect(),
             free,
+            most: AtomicU32::new(0),
             waiting: WaitSet::new(takers),
         }))
     }
@@ -69,6 +72,12 @@ impl BufferPool {
         self.free.len()
     }
 
+    /// The most buffers that were out at once since the start.
+    #[must_use]
+    pub fn most_out(&self) -> usize {
+        self.most.load(Ordering::Relaxed) as usize
+    }
+
     /// Whether no buffer is out and nobody but the caller holds the pool: dropping it now unmaps it here and now.
     #[must_use]
     pub fn is_unused(self: &Arc<Self>) -> bool {
@@ -80,6 +89,8 @@ impl BufferPool {
     pub fn try_take(self: &Arc<Self>) -> Option<Buffer> {
         let slot = self.free.pop()?;
         self.owners[slot as usize].store(1, Ordering::Relaxed);
+        let out = self.count() - self.free();
+        self.most.fetch_max(out as u32, Ordering::Relaxed);
         Some(Buffer {
             pool: Arc::clone(self),
             slot,
@@ -230,7 +241,7 @@ mod tests {
         assert_eq!((other.offset(), other.bytes()), (65_536, &b"bytes"[..]));
         drop(other);
         drop(second);
-        assert_eq!(pool.free(), 2);
+        assert_eq!((pool.free(), pool.most_out()), (2, 2));
         assert!(pool.is_unused());
     }
 

@@ -178,6 +178,18 @@ impl DeviceService {
         self.service.verdict()
     }
 
+    /// Rounds of reads that a request would wait for if it came now: 0 while a reader is free. One relaxed load.
+    #[must_use]
+    pub fn backlog(&self) -> u32 {
+        self.service.queue.outstanding() / self.service.options.readers
+    }
+
+    /// Whether requests wait and every buffer is taken. A few relaxed loads; by the time of the answer it may be otherwise.
+    #[must_use]
+    pub fn is_short_of_buffers(&self) -> bool {
+        self.service.pool.free() == 0 && self.service.queue.has_waiting()
+    }
+
     /// Takes a request; the one answer comes to its mailbox. For workers: no lock, no allocation, no disk, at most one wake.
     ///
     /// # Errors

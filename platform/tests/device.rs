@@ -6,6 +6,8 @@
 #[path = "device/harness.rs"]
 mod harness;
 
+#[path = "device/budget.rs"]
+mod budget;
 #[path = "device/failing.rs"]
 mod failing;
 #[path = "device/hanging.rs"]

@@ -13,7 +13,7 @@ pub struct ObjectRecord {
     pub object: ObjectId,
     /// Bytes.
     pub size: u64,
-    /// Its placements; exactly one for now.
+    /// Its placements, at least one, in the order in which they are asked.
     pub copies: Vec<CopyRecord>,
 }
 
@@ -72,12 +72,12 @@ impl CopyRecord {
 }
 
 impl ObjectRecord {
-    /// The record of a single placement.
-    pub(crate) fn single(object: ObjectId, copy: CopyRecord) -> Self {
+    /// The record of these placements, at least one.
+    pub(crate) fn of_copies(object: ObjectId, copies: Vec<CopyRecord>) -> Self {
         Self {
             object,
-            size: copy.layout.size(),
-            copies: vec![copy],
+            size: copies.first().map_or(0, |copy| copy.layout.size()),
+            copies,
         }
     }
 
@@ -236,7 +236,7 @@ pub(crate) mod tests {
             tier: "hdd".into(),
             devices: [DeviceId([2; 16]), DeviceId([3; 16])].into(),
         };
-        ObjectRecord::single(ObjectId([1; 32]), copy)
+        ObjectRecord::of_copies(ObjectId([1; 32]), vec![copy])
     }
 
     fn encoded(encode: impl FnOnce(&mut Encoder)) -> Vec<u8> {

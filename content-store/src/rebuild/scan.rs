@@ -29,6 +29,8 @@ pub(super) struct Found {
 /// One placement, and which of its columns are here.
 pub(super) struct Placed {
     pub(super) layout: StripeLayout,
+    /// Which copy it is.
+    pub(super) copy: u8,
     pub(super) tier: Box<str>,
     pub(super) devices: Box<[DeviceId]>,
     here: Box<[bool]>,
@@ -138,6 +140,7 @@ fn add(
         placed,
         revision,
         tier,
+        copy,
         column,
         devices,
         paths,
@@ -152,6 +155,7 @@ fn add(
         .entry(placed)
         .or_insert_with(|| Placed {
             layout,
+            copy,
             tier,
             here: vec![false; devices.len()].into(),
             devices: devices.clone(),

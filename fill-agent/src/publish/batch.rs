@@ -53,7 +53,8 @@ impl Batch {
         let (kept, gone) = std::mem::take(&mut self.entries)
             .into_iter()
             .partition(|entry| {
-                matches!(entry.content, Content::Moved(_)) || !entry.paths.is_empty()
+                matches!(entry.content, Content::Moved(_) | Content::Copied(_))
+                    || !entry.paths.is_empty()
             });
         self.entries = kept;
         for Entry { reply, .. } in gone {
@@ -79,7 +80,9 @@ impl Batch {
 
 fn root_of(content: &Content) -> Root {
     match content {
-        Content::Sealed(sealed) | Content::Moved(sealed) => Root(sealed.object().0),
+        Content::Sealed(sealed) | Content::Moved(sealed) | Content::Copied(sealed) => {
+            Root(sealed.object().0)
+        }
         Content::Stored(object) => Root(object.0),
     }
 }

@@ -14,7 +14,7 @@ pub struct Held {
     pub paths: u64,
     /// Objects with a column on each device, in the order of the configuration.
     pub by_device: Vec<u64>,
-    /// Objects that miss a column, because its device is absent or failed, or the column is damaged.
+    /// Objects of which every copy misses a column, because its device is absent or failed, or the column is damaged.
     pub incomplete: u64,
 }
 
@@ -34,8 +34,8 @@ impl Held {
     }
 
     fn count(&mut self, object: &Object) {
-        for column in &object.columns {
-            // The columns of one object are on different devices.
+        for column in object.copies().flat_map(|copy| &copy.columns) {
+            // The columns of all copies of one object are on different devices.
             if let Column::Here { device, .. } = column {
                 self.by_device
                     .get_mut(*device)
@@ -47,12 +47,14 @@ impl Held {
     }
 }
 
-/// Whether every part of an object is here, undamaged, and on a device that works.
+/// Whether every part of a copy of an object is here, undamaged, and on a device that works.
 #[must_use]
 pub fn is_complete(object: &Object, working: &[bool]) -> bool {
     let works = |column: &Column| match column {
         Column::Here { device, .. } => working.get(*device).is_some_and(|works| *works),
         Column::Absent { .. } => false,
     };
-    object.is_whole() && object.columns.iter().all(works)
+    object
+        .copies()
+        .any(|copy| copy.is_whole() && copy.columns.iter().all(works))
 }

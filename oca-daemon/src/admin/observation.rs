@@ -89,6 +89,11 @@ impl ObservedDevice {
         self.snapshot.buffers_in_use as u64 * self.read_unit
     }
 
+    /// The most of those at once, and of buffers that were kept ready.
+    pub fn in_flight_bytes_max(&self) -> u64 {
+        self.snapshot.buffers_in_use_max as u64 * self.read_unit
+    }
+
     /// Bytes of all its buffers.
     #[must_use]
     pub fn in_flight_budget(&self) -> u64 {

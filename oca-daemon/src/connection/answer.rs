@@ -5,18 +5,17 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use content_store::Entry;
-use platform::device::DeviceService;
 
 use super::beside::Beside;
 use super::{Context, Ending, Step};
 use crate::access_log::{Answered, End};
 use crate::fills::Place;
-use crate::limits::READ_UNIT_UNKNOWN;
 use crate::lookup;
 use crate::multipart::{Parts, Shelf};
 use crate::precondition::Outcome;
 use crate::range::ByteRange;
 use crate::response::{After, Plain, PlainBody, status_of};
+use crate::send_plan::DeviceView;
 use crate::transfer::{Source, Transfer};
 
 /// An answer that is being sent.
@@ -155,7 +154,14 @@ impl Answer {
             return;
         };
         parts.advance();
-        let transfer = |range| Transfer::new(Arc::clone(&entry.object), range);
+        let transfer = |range| {
+            let transfer = Transfer::new(Arc::clone(&entry.object), range);
+            if self.fill.is_some() {
+                transfer.for_fill()
+            } else {
+                transfer
+            }
+        };
         self.body = parts.range().map(transfer);
         self.head = HeadProgress::Unsent;
     }
@@ -171,6 +177,16 @@ impl Answer {
         self.body.as_ref().is_some_and(Transfer::awaits_read)
     }
 
+    /// Gives a device buffer back that a slow peer keeps from others who wait; whether it did.
+    pub(super) fn give_way(&mut self, cx: &Context<'_>) -> bool {
+        let is_short = |device: usize| {
+            let device = cx.devices.get(device);
+            device.is_some_and(|device| device.is_short_of_buffers())
+        };
+        let body = self.body.as_mut();
+        body.is_some_and(|body| body.give_way(cx.now, is_short))
+    }
+
     /// Gives a device buffer back that the peer does not take; whether there was one.
     pub(super) fn give_back(&mut self) -> bool {
         self.body.as_mut().is_some_and(Transfer::give_back)
@@ -181,7 +197,7 @@ impl Answer {
             if let Some(wanted) = self
                 .body
                 .as_ref()
-                .and_then(|body| body.wanted(|device| read_unit(cx.devices, device)))
+                .and_then(|body| body.wanted(|device| DeviceView::of(cx.devices, device)))
             {
                 return Step::Read(wanted);
             }
@@ -240,7 +256,7 @@ impl Answer {
             if !transfer.holds_buffer() {
                 self.beside.memory_bytes += body;
             }
-            transfer.sent(body);
+            transfer.sent(body, cx.now);
             self.body_sent += body;
             cx.counters.body_bytes.add(body);
             if self.fill.is_some() {
@@ -291,10 +307,4 @@ impl Answer {
             What::Object(_, outcome) => status_of(*outcome),
         }
     }
-}
-
-fn read_unit(devices: &[Arc<DeviceService>], device: usize) -> u64 {
-    devices
-        .get(device)
-        .map_or(READ_UNIT_UNKNOWN, |device| u64::from(device.read_unit()))
 }

@@ -99,17 +99,23 @@ impl Worker {
                 *quantum = quantum.saturating_sub(progress.body as u64);
                 // A short count means that the socket is full: asking again would only say so.
                 if ((progress.head + progress.body) as u64) < offered {
-                    self.reactor.wait_writable(token);
-                    return Then::Wait;
+                    return self.await_room(token, index);
                 }
                 Then::Again
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                self.reactor.wait_writable(token);
-                Then::Wait
+                self.await_room(token, index)
             }
             Err(_) => Then::Close,
         }
+    }
+
+    fn await_room(&mut self, token: Token, index: &Index) -> Then {
+        if let Some(slot) = slot(&mut self.connections, token) {
+            slot.connection.blocked(&self.thought.context(index));
+        }
+        self.reactor.wait_writable(token);
+        Then::Wait
     }
 
     fn count(&self, counted: Counted, bytes: u64) {

@@ -63,6 +63,8 @@ pub(crate) struct Plan<'a> {
     pub(crate) workers: u16,
     /// Memory tier, as in the configuration.
     pub(crate) memory: &'a str,
+    /// Bytes read and not yet sent, as in the configuration.
+    pub(crate) in_flight: &'a str,
     /// Base URL of the control endpoint; empty: there is none.
     pub(crate) control: &'a str,
 }
@@ -75,6 +77,7 @@ impl Default for Plan<'_> {
             backend: "auto",
             workers: 1,
             memory: "4 MiB",
+            in_flight: "64 MiB",
             control: "",
         }
     }
@@ -122,13 +125,14 @@ impl Site {
         format!(
             "[appliance]\nid = \"c001.test.example\"\nstate_dir = {:?}\nrun_dir = {:?}\n\
              [listen]\nhttp = [\"127.0.0.1:0\"]\nadmin = \"127.0.0.1:0\"\n\
-             [workers]\ncount = {}\nbackend = \"{}\"\nmemory = \"{}\"\nin_flight = \"64 MiB\"\n\
+             [workers]\ncount = {}\nbackend = \"{}\"\nmemory = \"{}\"\nin_flight = \"{}\"\n\
              [[tier]]\nname = \"nvme\"\nrole = \"hot\"\nshared_fs = true\nstripe_width = {}\ndevices = [{}]\n",
             self.path("state"),
             self.path("run"),
             plan.workers,
             plan.backend,
             plan.memory,
+            plan.in_flight,
             plan.stripe_width,
             devices.join(", ")
         )

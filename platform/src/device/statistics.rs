@@ -58,6 +58,8 @@ pub struct DeviceSnapshot {
     pub buffers: usize,
     /// Buffers being read into or not yet sent.
     pub buffers_in_use: usize,
+    /// The most that were taken at once, those of readers that wait for a request among them.
+    pub buffers_in_use_max: usize,
     /// Files kept open.
     pub open_files: usize,
     /// Pieces locked into memory.

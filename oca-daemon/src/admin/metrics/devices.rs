@@ -119,6 +119,11 @@ fn add_waiting(page: &mut Page, devices: &Devices<'_>) {
         devices.gauges(|device| device.in_flight_bytes() as f64),
     );
     page.gauges(
+        "oca_device_inflight_bytes_max",
+        "The most buffers that were taken at once.",
+        devices.gauges(|device| device.in_flight_bytes_max() as f64),
+    );
+    page.gauges(
         "oca_device_inflight_budget_bytes",
         "All buffers of the device.",
         devices.gauges(|device| device.in_flight_budget() as f64),

@@ -1,0 +1,122 @@
+//! Several copies of one object: published beside each other, indexed, rebuilt, and gone together.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "a helper that cannot go on fails its test"
+)]
+
+mod support;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use content_store::catalog::ObjectRecord;
+use content_store::{Content, Index, IndexDevice, Publication, Store, StoreError, rebuild};
+use support::{Appliance, MIB, bytes, id, path, publish, tree};
+
+fn copy(store: &Store, bytes: &[u8], tier: &str) -> Content {
+    let mut staging = store.stage_copy(&id(bytes), tier).unwrap();
+    staging
+        .copy_from(store.reader(&id(bytes)).unwrap(), |_| ())
+        .unwrap();
+    Content::Copied(staging.seal().unwrap())
+}
+
+fn publish_copy(store: &mut Store, bytes: &[u8], tier: &str) {
+    let content = copy(store, bytes, tier);
+    let paths = Vec::new();
+    store.publish(vec![Publication { content, paths }]).unwrap();
+}
+
+fn tiers(record: &ObjectRecord) -> Vec<&str> {
+    record.copies.iter().map(|copy| &*copy.tier).collect()
+}
+
+#[test]
+fn a_copy_lies_beside_the_first_one_on_other_devices() {
+    let appliance = Appliance::new();
+    let mut store = appliance.open();
+    let film = bytes(1, 3 * MIB + 5);
+    publish(&mut store, &["/a"], &film, "nvme");
+    let devices: Vec<IndexDevice> = store.devices().iter().map(IndexDevice::from).collect();
+    let before = Index::build(appliance.snapshot(), &devices, None).index;
+    publish_copy(&mut store, &film, "hdd");
+
+    let snapshot = appliance.snapshot();
+    assert_eq!(tiers(&snapshot.objects[0]), ["nvme", "hdd"]);
+    assert!(snapshot.doomed.is_empty());
+    let copies = &snapshot.objects[0].copies;
+    let used: BTreeSet<_> = copies.iter().flat_map(|copy| &copy.devices).collect();
+    assert_eq!(used.len(), 3);
+    assert_eq!(appliance.files().len(), 6);
+
+    let built = Index::build(snapshot, &devices, Some(&before));
+    let object = &built.index.lookup(b"/a").unwrap().object;
+    assert_eq!(object.copies().count(), 2);
+    let first = &before.lookup(b"/a").unwrap().object.first;
+    assert_eq!(object.first, *first, "the same files, not equal ones");
+    assert_eq!(built.fallen.len(), 1);
+    let again = Index::build(appliance.snapshot(), &devices, Some(&built.index));
+    assert!(Arc::ptr_eq(
+        object,
+        &again.index.lookup(b"/a").unwrap().object
+    ));
+
+    // Whole as long as one copy is.
+    let mut some = devices.clone();
+    some[0].id = None;
+    let without = Index::build(appliance.snapshot(), &some, None).index;
+    let object = &without.lookup(b"/a").unwrap().object;
+    assert!(object.is_whole() && !object.first.is_whole());
+}
+
+#[test]
+fn a_rebuild_finds_all_copies_and_a_removal_takes_all() {
+    let appliance = Appliance::new();
+    let mut store = appliance.open();
+    let film = bytes(1, 3 * MIB);
+    publish(&mut store, &["/a", "/b"], &film, "nvme");
+    publish_copy(&mut store, &film, "hdd");
+    let content = Content::Stored(id(&film));
+    let paths = vec![path("/c")];
+    store.publish(vec![Publication { content, paths }]).unwrap();
+    let before = appliance.snapshot();
+    drop(store);
+    std::fs::remove_dir_all(appliance.state_dir()).unwrap();
+    rebuild(&appliance.config(), 0, |_| ()).unwrap();
+    let after = appliance.snapshot();
+    assert_eq!(after.objects, before.objects);
+    assert_eq!(
+        (tree(&after), &after.doomed),
+        (tree(&before), &before.doomed)
+    );
+
+    let mut store = appliance.open();
+    let generation = store.remove(&["/a", "/b", "/c"]).unwrap();
+    assert_eq!(appliance.snapshot().objects, []);
+    assert!(store.reap(generation).unwrap().objects > 0);
+    assert_eq!(appliance.files(), Vec::<String>::new());
+    assert!(appliance.snapshot().doomed.is_empty());
+}
+
+#[test]
+fn what_has_no_place_beside_the_others_is_refused_or_left_out() {
+    let appliance = Appliance::new();
+    let mut store = appliance.open();
+    let film = bytes(1, MIB);
+    let unknown = store.stage_copy(&id(&film), "hdd").map(drop);
+    assert!(matches!(unknown, Err(StoreError::UnknownObject(_))));
+    publish(&mut store, &["/a"], &film, "hdd");
+    assert!(
+        store.stage_copy(&id(&film), "hdd").is_err(),
+        "one device, one column"
+    );
+    // Two writers of the same copy: the second one's is left out.
+    let twice = ["nvme", "nvme"].map(|tier| copy(&store, &film, tier));
+    for content in twice {
+        let paths = Vec::new();
+        store.publish(vec![Publication { content, paths }]).unwrap();
+    }
+    assert_eq!(tiers(&appliance.snapshot().objects[0]), ["hdd", "nvme"]);
+    assert_eq!(appliance.files().len(), 4);
+}

@@ -1,0 +1,128 @@
+//! An object with two copies is served as long as one of them can be read, and a transfer goes on from the other one.
+
+#![allow(clippy::unwrap_used, reason = "what fails here is a test")]
+
+mod support;
+
+use std::fs;
+use std::io::Read;
+
+use content_store::chunk_tree::ChunkTree;
+use content_store::{Content, Publication, device};
+use protocol::status::DeviceState;
+use support::http::{self, Client};
+use support::{BACKENDS, Daemon, Plan, Site, assert_same, content, eventually};
+
+const MIB: usize = 1 << 20;
+
+/// Two copies, each over two of four devices; nothing of them in memory.
+fn site(backend: &str, film: &[u8]) -> Site {
+    let site = Site::new(&Plan {
+        backend,
+        memory: "0 B",
+        ..Plan::default()
+    });
+    site.publish("/film", film);
+    let mut store = site.store();
+    let object = ChunkTree::of(film).object();
+    let mut staging = store.stage_copy(&object, "nvme").unwrap();
+    let reader = store.reader(&object).unwrap();
+    staging.copy_from(reader, |_| ()).unwrap();
+    let publication = Publication {
+        content: Content::Copied(staging.seal().unwrap()),
+        paths: Vec::new(),
+    };
+    store.publish(vec![publication]).unwrap();
+    site
+}
+
+/// The devices of each copy.
+fn copies(site: &Site, film: &[u8]) -> [Vec<usize>; 2] {
+    let object = ChunkTree::of(film).object();
+    let store = site.store();
+    let snapshot = content_store::catalog::CatalogReader::open(&site.path("state"))
+        .unwrap()
+        .load()
+        .unwrap();
+    let record = snapshot.objects.iter().find(|it| it.object == object);
+    let place = |id: &content_store::DeviceId| {
+        let mut slots = store.devices().iter();
+        slots.position(|slot| slot.id() == Some(*id)).unwrap()
+    };
+    let mut copies = record.unwrap().copies.iter();
+    [(); 2].map(|()| copies.next().unwrap().devices.iter().map(place).collect())
+}
+
+/// The device's folder is not there any more; what is open of it can still be read.
+fn take_away(site: &Site, daemon: &Daemon, at: usize) {
+    fs::rename(site.device(at), site.path(&format!("aside{at}"))).unwrap();
+    eventually("the device has failed", || {
+        (daemon.status().devices[at].state == DeviceState::Failed).then_some(())
+    });
+}
+
+#[test]
+fn a_transfer_goes_on_from_the_other_copy() {
+    for backend in BACKENDS {
+        let film = content(1, 40 * MIB + 4_321);
+        let site = site(backend, &film);
+        let [first, second] = copies(&site, &film);
+        let daemon = site.start();
+        let mut viewer = Client::connect(daemon.http).unwrap();
+        let last = film.len() - 1;
+        let request = format!("GET /film HTTP/1.1\r\nHost: t\r\nRange: bytes=0-{last}\r\n\r\n");
+        viewer.send(&request).unwrap();
+        let mut begun = [0; 1];
+        viewer.stream.read_exact(&mut begun).unwrap();
+        take_away(&site, &daemon, first[0]);
+        // Whoever comes now, and who was here before, gets every byte.
+        let other = http::get(daemon.http, "/film", &[]).unwrap();
+        assert_same(&other.body, &film, "a new viewer");
+        let mut rest = begun.to_vec();
+        while rest.windows(4).all(|end| end != b"\r\n\r\n") {
+            let mut byte = [0; 1];
+            viewer.stream.read_exact(&mut byte).unwrap();
+            rest.extend(byte);
+        }
+        let mut body = vec![0; film.len()];
+        viewer.stream.read_exact(&mut body).unwrap();
+        assert_same(&body, &film, "the viewer who was in the middle");
+        // Neither copy is whole, but what the one lacks the other has.
+        take_away(&site, &daemon, second[1]);
+        let both = http::get(daemon.http, "/film", &[]).unwrap();
+        assert_same(&both.body, &film, "half of each copy");
+        take_away(&site, &daemon, second[0]);
+        let none = http::get(daemon.http, "/film", &[]).unwrap();
+        assert_eq!(none.status, 503, "{}", none.head);
+        assert!(none.field("Retry-After").is_some());
+        assert_eq!(daemon.metric("oca_aborted_transfers_total", "device"), 0.0);
+    }
+}
+
+#[test]
+fn a_bad_block_of_one_copy_is_read_from_the_other() {
+    for backend in BACKENDS {
+        let film = content(2, 9 * MIB);
+        let site = site(backend, &film);
+        let [first, _] = copies(&site, &film);
+        for at in first {
+            let device = device::open(&site.device(at)).unwrap();
+            let column = device.column_path(&ChunkTree::of(&film).object());
+            let mut bytes = fs::read(&column).unwrap();
+            bytes[2 * MIB + 77] ^= 1;
+            fs::write(&column, bytes).unwrap();
+        }
+        let daemon = site.start();
+        let mut viewer = Client::connect(daemon.http).unwrap();
+        for _ in 0..3 {
+            let response = viewer.get("/film", &[]).unwrap();
+            assert_eq!(response.status, 200, "{}", response.head);
+            assert_same(&response.body, &film, "the whole film");
+        }
+        let errors = daemon.metric("oca_device_errors_total", "kind=\"checksum\"");
+        assert!(
+            errors >= 2.0,
+            "both columns of the first copy are bad: {errors}"
+        );
+    }
+}
