@@ -26,6 +26,7 @@ use std::thread::Thread;
 
 use crossbeam_queue::ArrayQueue;
 use protocol::config::{self, Addresses};
+use protocol::units::Percent;
 
 use crate::counters::Counter;
 use crate::limits::LOG_RECORDS;
@@ -37,6 +38,8 @@ pub use writer::Writer;
 #[derive(Debug)]
 pub struct AccessLog {
     settings: config::AccessLog,
+    /// Percent of the connections. A reload may change it.
+    sample: AtomicU64,
     workers: Box<[Records]>,
     /// Lines in the file.
     written: AtomicU64,
@@ -60,6 +63,7 @@ impl AccessLog {
     /// A log as configured, for so many workers.
     pub fn new(settings: config::AccessLog, workers: usize) -> Self {
         Self {
+            sample: AtomicU64::new(settings.sample.percent()),
             settings,
             workers: (0..workers).map(|_| Records::new(LOG_RECORDS)).collect(),
             written: AtomicU64::new(0),
@@ -79,7 +83,12 @@ impl AccessLog {
     /// by the golden ratio, so that the sample is spread evenly and keeps time with nothing that comes in turns.
     pub fn is_sampled(&self, connection: u64) -> bool {
         let place = connection.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
-        place * 100 < self.settings.sample.percent() << 32
+        place * 100 < self.sample.load(Relaxed) << 32
+    }
+
+    /// Another share of the connections that come from now on.
+    pub fn set_sample(&self, share: Percent) {
+        self.sample.store(share.percent(), Relaxed);
     }
 
     /// As much of an address as may be written.
@@ -164,7 +173,7 @@ fn truncated(address: IpAddr) -> IpAddr {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use protocol::units::{ByteSize, Percent};
+    use protocol::units::ByteSize;
 
     fn log(percent: u64, addresses: Addresses) -> AccessLog {
         let settings = config::AccessLog {

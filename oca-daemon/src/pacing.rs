@@ -54,8 +54,8 @@ impl Pacing {
     }
 
     /// The rate for a response to a request that came with `cmcd`; `None`: as fast as the path takes it.
-    pub fn rate(&self, cmcd: &Cmcd) -> Option<Rate> {
-        let wish = if self.cmcd { wish(cmcd) } else { None };
+    pub fn rate(&self, cmcd: Option<&Cmcd>) -> Option<Rate> {
+        let wish = cmcd.filter(|_| self.cmcd).and_then(wish);
         match (wish, self.most) {
             (Some(wish), Some(most)) => Some(wish.min(most)),
             (wish, most) => wish.or(most),
@@ -114,7 +114,7 @@ mod tests {
             });
             let mut read = Cmcd::default();
             assert!(read.read_field(asked.as_bytes()), "{asked}");
-            let got = pacing.rate(&read).map(Rate::bits_per_second);
+            let got = pacing.rate(Some(&read)).map(Rate::bits_per_second);
             assert_eq!(got, expected, "{rate:?} {cmcd} {asked:?}");
         }
     }

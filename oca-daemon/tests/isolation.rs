@@ -329,7 +329,7 @@ fn a_flipped_byte_is_never_served() {
         let (bytes, other) = (content(1, 2 * MIB), content(2, MIB));
         site.publish("/flipped", &bytes);
         site.publish("/whole", &other);
-        flip(&site, &bytes, MIB + 12_345);
+        site.flip(&bytes, MIB + 12_345);
         let daemon = site.start();
         let mut client = Client::connect(daemon.http).unwrap();
         // The part before the block is right, and is served.
@@ -360,7 +360,7 @@ fn a_flipped_byte_in_the_middle_of_a_film_ends_the_connection() {
         let site = Site::new(&plan(backend, 1));
         let bytes = content(1, 8 * MIB);
         site.publish("/flipped", &bytes);
-        flip(&site, &bytes, 7 * MIB + 1);
+        site.flip(&bytes, 7 * MIB + 1);
         let daemon = site.start();
         let mut client = Client::connect(daemon.http).unwrap();
         let range = format!("Range: bytes=0-{}", bytes.len() - 1);
@@ -369,29 +369,5 @@ fn a_flipped_byte_in_the_middle_of_a_film_ends_the_connection() {
         let got = client.unfinished_body().unwrap();
         assert!(got.len() <= 7 * MIB, "the bad block was sent");
         assert_same(got, &bytes[..got.len()], "up to the bad block");
-    }
-}
-
-fn flip(site: &Site, bytes: &[u8], at: usize) {
-    let device = site.devices_of(bytes)[0];
-    let mut columns = Vec::new();
-    collect(&site.device(device).join("objects"), &mut columns);
-    let column = columns.into_iter().find(|column| {
-        column.extension().is_some_and(|end| end == "col") && fs::read(column).unwrap() == bytes
-    });
-    let column = column.unwrap();
-    let mut changed = bytes.to_vec();
-    changed[at] ^= 0x10;
-    fs::write(column, changed).unwrap();
-}
-
-fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            collect(&path, files);
-        } else {
-            files.push(path);
-        }
     }
 }

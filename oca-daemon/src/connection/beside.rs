@@ -43,20 +43,16 @@ impl Connection {
     ) -> Beside {
         let noted = self.record(cx);
         let is_paced = answer.body.is_some() && !request.fill;
-        let mut cmcd = Cmcd::default();
-        if (noted.is_some() || is_paced && cx.pacing.hears_players())
-            && !cmcd.read(&request.beside, cx.path)
-        {
-            cx.counters.malformed_cmcd.add(1);
-        }
+        let is_heard = noted.is_some() || is_paced && cx.pacing.hears_players();
+        let cmcd = is_heard.then(|| read_cmcd(request, cx));
         let pace = match is_paced {
-            true => cx.pacing.rate(&cmcd),
+            true => cx.pacing.rate(cmcd.as_ref()),
             false if request.fill => None,
             // A head alone is not worth a system call.
             false => self.pace,
         };
         let record = noted.map(|(mut record, viewer)| {
-            record.of_request(viewer, request, cmcd);
+            record.of_request(viewer, request, cmcd.unwrap_or_default());
             record
         });
         Beside {
@@ -95,4 +91,12 @@ impl Connection {
             pace
         })
     }
+}
+
+fn read_cmcd(request: &Request<'_>, cx: &mut Context<'_>) -> Cmcd {
+    let mut cmcd = Cmcd::default();
+    if !cmcd.read(&request.beside, cx.path) {
+        cx.counters.malformed_cmcd.add(1);
+    }
+    cmcd
 }

@@ -1,6 +1,6 @@
 //! SIGHUP: the configuration is read again. What can change without a restart is taken over; what cannot is said by name.
 
-use protocol::config::{self, Config, Listen};
+use protocol::config::{self, Config, Listen, Log};
 use steering::drain::Drain;
 
 use super::{Control, bounds, hint_book, notify};
@@ -50,6 +50,9 @@ impl Control {
             self.drain = Drain::new(bounds(&merged), self.drain.intent().cloned());
             self.hints = hint_book(&merged);
         }
+        if let (Some(log), Some(wanted)) = (&self.shared.access_log, &merged.log.access) {
+            log.set_sample(wanted.sample);
+        }
         self.shared.config.store(merged.into());
         tracing::info!("the configuration was reloaded");
     }
@@ -68,7 +71,10 @@ fn needing_restart(old: &Config, read: &Config) -> Vec<&'static str> {
         ),
         ("[tls]", old.tls != read.tls),
         ("[workers]", old.workers != read.workers),
-        ("[log]", old.log != read.log),
+        (
+            "[log], other than the access log's sample",
+            sampled_as(&old.log, &read.log) != read.log,
+        ),
         ("[control]", old.control != read.control),
         ("[[tier]]", old.tiers != read.tiers),
         ("[serve], other than stop_bound", {
@@ -97,10 +103,20 @@ fn merged(old: &Config, read: Config) -> Config {
             stop_bound: read.serve.stop_bound,
             ..old.serve.clone()
         },
+        log: sampled_as(&old.log, &read.log),
         steering: read.steering,
         fill: read.fill,
         ..old.clone()
     }
+}
+
+/// The log of `old` with the sample of `read`.
+fn sampled_as(old: &Log, read: &Log) -> Log {
+    let mut log = old.clone();
+    if let (Some(access), Some(read)) = (&mut log.access, &read.access) {
+        access.sample = read.sample;
+    }
+    log
 }
 
 #[cfg(test)]
@@ -129,6 +145,21 @@ mod tests {
         assert_eq!((&merged.listen, &merged.tiers), (&old.listen, &old.tiers));
         assert_eq!(merged.serve.stop_bound, read.serve.stop_bound);
         assert_eq!(merged.steering, read.steering);
+    }
+
+    #[test]
+    fn of_the_access_log_the_sample_changes() {
+        let with = |access: &str| parsed(&format!("{FILE}[log]\naccess = {{ {access} }}\n"));
+        let old = with("path = \"/a\"");
+        let sampled = with("path = \"/a\", sample = \"1 %\"");
+        let moved = with("path = \"/b\", sample = \"1 %\"");
+        assert!(needing_restart(&old, &sampled).is_empty());
+        for read in [sampled.clone(), moved.clone()] {
+            assert_eq!(merged(&old, read).log, sampled.log);
+        }
+        let said = ["[log], other than the access log's sample"];
+        assert_eq!(needing_restart(&old, &moved), said);
+        assert_eq!(needing_restart(&old, &parsed(FILE)), said);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
+use std::os::unix::fs::FileExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -199,6 +200,18 @@ impl Site {
             device.column_path(&object).exists()
         };
         (0..self.devices).filter(holds).collect()
+    }
+
+    /// Changes a bit at `at` of the one column of the object with these bytes, as a disk does that goes bad.
+    pub(crate) fn flip(&self, bytes: &[u8], at: usize) {
+        let device = self.device(self.devices_of(bytes)[0]);
+        let object = ChunkTree::of(bytes).object();
+        let column = device::open(&device).expect("device").column_path(&object);
+        let column = fs::OpenOptions::new().write(true).open(column);
+        let column = column.expect("a column");
+        column
+            .write_all_at(&[bytes[at] ^ 0x10], at as u64)
+            .expect("written");
     }
 
     /// What `ocactl catalog rebuild` does.
