@@ -193,7 +193,7 @@ fn connections_per_worker(config: &Config, workers: usize, descriptors: u64) -> 
             u64::from(all).div_ceil(workers as u64)
         });
     let possible = descriptors.saturating_mul(3) / 4 / workers as u64;
-    wanted.min(possible).clamp(16, u64::from(u32::MAX >> 4)) as u32
+    wanted.min(possible).clamp(1, u64::from(u32::MAX >> 4)) as u32
 }
 
 /// One address may have a good part of all connections, for NATs, and never all of them.

@@ -4,7 +4,6 @@
 
 mod support;
 
-use std::fs;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
@@ -30,10 +29,6 @@ fn on_each_backend(test: impl Fn(&Appliance)) {
             workers: 2,
             ..Plan::default()
         });
-        // A slow head is given up after a second.
-        let text = fs::read_to_string(site.config()).unwrap();
-        let serve = "[serve]\nhead_timeout = \"1 s\"\n[[tier]]";
-        fs::write(site.config(), text.replacen("[[tier]]", serve, 1)).unwrap();
         let film = content(1, 6 * MIB + 99);
         site.publish("/film", &film);
         let daemon = site.start();
@@ -145,33 +140,6 @@ fn a_head_cut_anywhere_gets_no_answer_and_no_harm() {
 }
 
 #[test]
-fn a_head_that_never_ends_is_told_so() {
-    on_each_backend(|it| {
-        let mut slow: Vec<TcpStream> = (0..50).map(|_| it.stream()).collect();
-        for stream in &mut slow {
-            stream.write_all(b"GET /film HTTP/1.1\r\nX-A: ").unwrap();
-        }
-        for stream in &mut slow {
-            assert_eq!(statuses(&rest(stream)), [408]);
-        }
-        let long = "a".repeat(100_000);
-        for (head, status) in [
-            (format!("GET /film HTTP/1.1\r\nX: {long}\r\n\r\n"), 431),
-            (format!("GET /{long} HTTP/1.1\r\n\r\n"), 414),
-            (
-                format!("GET /film HTTP/1.1\r\n{}\r\n", "a: b\r\n".repeat(100)),
-                431,
-            ),
-        ] {
-            let mut stream = it.stream();
-            write(&mut stream, head.as_bytes());
-            let _ = stream.shutdown(Shutdown::Write);
-            assert_eq!(statuses(&rest(&mut stream)), [status], "{head:.60}");
-        }
-    });
-}
-
-#[test]
 fn fifty_requests_in_one_packet_are_answered_in_order() {
     on_each_backend(|it| {
         let mut client = Client::connect(it.daemon.http).unwrap();
@@ -261,41 +229,5 @@ fn two_thousand_connections_come_and_go() {
         eventually("all were accepted", || {
             (accepted() >= before + 2000.0).then_some(())
         });
-    });
-}
-
-/// Bytes of a body are never taken for another request.
-#[test]
-fn a_request_with_a_body_is_answered_once() {
-    on_each_backend(|it| {
-        let inner = "GET /film HTTP/1.1\r\nHost: x\r\n\r\n";
-        for (request, status) in [
-            (
-                format!(
-                    "GET /none HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n{inner}",
-                    inner.len()
-                ),
-                404,
-            ),
-            (
-                format!(
-                    "GET /none HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n{inner}"
-                ),
-                404,
-            ),
-            (
-                format!(
-                    "POST /film HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n{inner}",
-                    inner.len()
-                ),
-                405,
-            ),
-            (format!("GET /none HTTP/2.0\r\nHost: x\r\n\r\n{inner}"), 505),
-        ] {
-            let mut stream = it.stream();
-            stream.write_all(request.as_bytes()).unwrap();
-            let _ = stream.shutdown(Shutdown::Write);
-            assert_eq!(statuses(&rest(&mut stream)), [status], "{request}");
-        }
     });
 }
