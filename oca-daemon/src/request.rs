@@ -5,6 +5,7 @@
 //! as it may, a beginning is [`Parsed::Partial`].
 
 use crate::limits::{HEAD_BYTES, HEAD_FIELDS};
+use crate::range::{ByteRange, RangeSet, Selected, select};
 
 mod fields;
 mod target;
@@ -216,5 +217,35 @@ fn method(name: &str) -> Result<Method, Reject> {
         "OPTIONS" => Ok(Method::Options),
         "POST" | "PUT" | "DELETE" | "CONNECT" | "TRACE" | "PATCH" => Err(Reject::Method),
         _ => Err(Reject::UnknownMethod),
+    }
+}
+
+/// What must hold of any bytes: what is read of a beginning is read of the whole, a path never grows, and nobody panics. Run by the
+/// tests and by the fuzzer.
+#[doc(hidden)]
+pub fn exercise(input: &[u8]) {
+    let whole = parse(input);
+    let told = format!("{whole:?}");
+    // All cuts of what is short, some of what is long.
+    for end in (0..input.len()).step_by(1 + input.len() / 512) {
+        match parse(&input[..end]) {
+            Parsed::Partial => {}
+            early => assert_eq!(format!("{early:?}"), told, "after {end} bytes"),
+        }
+    }
+    let Parsed::Complete(request, length) = whole else {
+        return;
+    };
+    assert!(length <= input.len());
+    let mut scratch = [0; HEAD_BYTES];
+    if let Some(path) = decode_path(request.path, &mut scratch) {
+        assert!(path.len() <= request.path.len());
+    }
+    let mut set = RangeSet::default();
+    if let Some(field) = request.range
+        && select(field, 1 << 20, &mut set) == Selected::Parts
+    {
+        let inside = |range: &ByteRange| range.start < range.end && range.end <= 1 << 20;
+        assert!(set.ranges().len() > 1 && set.ranges().iter().all(inside));
     }
 }
