@@ -1,10 +1,10 @@
 //! `oca-bench viewers`: an audience that watches, and whether it would have noticed the server.
 //!
-//! `Arguments` -> titles written -> for each server: started, its memory warmed, each shape once -> `Run`s -> [`report`].
+//! `Arguments` -> titles written -> for each server: started, warmed by an audience of its own, each shape once -> `Run`s -> [`report`].
 //!
 //! An [`audience`] of viewers keeps a buffer of half a minute each ([`playback`]), in segments of four seconds, half of them always in the
 //! best rendition and half of them by a [`rule`]; [`quality`] sums up what they saw. Ours has memory for some of the titles, so that part of
-//! the bytes comes from devices; peers have all of them in the page cache.
+//! the bytes comes from devices; peers have all of them in the page cache, where they were written.
 //!
 //! Servers run one after the other, not interleaved: what is asked of a server is that nobody waits, and a run is as long as it must be
 //! for that. A run in which the generator itself was late is void.
@@ -39,6 +39,9 @@ const SEGMENT: Duration = Duration::from_secs(4);
 /// The buffer that viewers keep.
 const TARGET: Duration = Duration::from_secs(30);
 
+/// The memory tier takes in what viewers ask for; they do so for so long before anything is measured.
+const WARM: Duration = Duration::from_secs(20);
+
 /// `oca-bench viewers`
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -63,7 +66,7 @@ pub(crate) struct Arguments {
     /// Length of the best rendition of each title, in MiB; the others have a half and a quarter of it
     #[arg(long, default_value_t = 96, value_parser = clap::value_parser!(u64).range(4..))]
     title_mib: u64,
-    /// Ours has memory for so many percent of the titles, the most popular ones at first
+    /// Ours has memory for so many percent of the titles
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=100))]
     memory_percent: u32,
     /// Another audience
@@ -121,33 +124,43 @@ fn serve(
     core: usize,
     titles: &Titles,
 ) -> Result<Vec<Run>> {
-    let popular = titles.count() * arguments.memory_percent as usize / 100;
-    let in_memory = titles.most_popular(popular.max(1));
+    let fit = titles.count() * arguments.memory_percent as usize / 100;
     let own = folder.join("server");
     let setting = Setting {
         folder: &own,
         content: &folder.join("content"),
-        objects: &in_memory,
+        objects: &titles.most_popular(fit.max(1)),
         place: &Place::from(core),
         host: Ipv4Addr::LOCALHOST.into(),
         programs: &programs_beside(arguments.programs.as_deref())?,
         appliance: None,
     };
     let server = server::start(kind, &setting)?;
-    server.warm(&in_memory)?;
-    let shapes = arguments.shapes.iter();
-    let runs = shapes
-        .map(|&shape| run(arguments, &server, titles, shape))
-        .collect();
+    let runs = run_all(arguments, &server, titles);
     drop(server);
     std::fs::remove_dir_all(&own).with_context(|| own.display().to_string())?;
     runs
 }
 
-fn run(arguments: &Arguments, server: &Server, titles: &Titles, shape: Shape) -> Result<Run> {
-    eprintln!("{}, {shape}: {} s", server.kind.name(), arguments.seconds);
+fn run_all(arguments: &Arguments, server: &Server, titles: &Titles) -> Result<Vec<Run>> {
+    if let Some(&first) = arguments.shapes.first() {
+        let plan = Plan {
+            seed: arguments.seed.wrapping_add(1).max(1),
+            arrivals: WARM / 2,
+            length: WARM,
+            ..plan(arguments, server, titles, first)
+        };
+        audience::watch(&plan)?;
+    }
+    let shapes = arguments.shapes.iter();
+    shapes
+        .map(|&shape| run(server, shape, &plan(arguments, server, titles, shape)))
+        .collect()
+}
+
+fn plan<'a>(arguments: &Arguments, server: &Server, titles: &'a Titles, shape: Shape) -> Plan<'a> {
     let length = Duration::from_secs(arguments.seconds);
-    let plan = Plan {
+    Plan {
         address: server.address,
         titles,
         rules: &Rule::ALL,
@@ -158,12 +171,16 @@ fn run(arguments: &Arguments, server: &Server, titles: &Titles, shape: Shape) ->
         arrivals: arguments.arrivals.map_or(length / 2, Duration::from_secs),
         length,
         seed: arguments.seed,
-    };
+    }
+}
+
+fn run(server: &Server, shape: Shape, plan: &Plan<'_>) -> Result<Run> {
+    eprintln!("{}, {shape}: {:?}", server.kind.name(), plan.length);
     let sent_before = server.sent_bytes()?;
     let (server_before, own_before) = (server.process.cpu_seconds()?, own_cpu_seconds()?);
-    let seen = audience::watch(&plan)?;
+    let seen = audience::watch(plan)?;
     let server_cpu_seconds = server.process.cpu_seconds()? - server_before;
-    let generator_busy = (own_cpu_seconds()? - own_before) / length.as_secs_f64();
+    let generator_busy = (own_cpu_seconds()? - own_before) / plan.length.as_secs_f64();
     ensure!(
         server_cpu_seconds > 0.0 && seen.bytes > 0,
         "nothing was served: this would prove nothing"
@@ -174,7 +191,7 @@ fn run(arguments: &Arguments, server: &Server, titles: &Titles, shape: Shape) ->
     Ok(Run {
         server: server.kind,
         shape,
-        seconds: length.as_secs_f64(),
+        seconds: plan.length.as_secs_f64(),
         seen,
         server_cpu_seconds,
         generator_busy,

@@ -127,9 +127,8 @@ impl<'a> Audience<'a> {
                 return Ok(());
             }
             let next = self.due.peek().map_or(self.plan.length, |next| next.0.0);
-            let ready = self
-                .watch
-                .wait(next.min(self.plan.length) - now.min(next))?;
+            let until = next.min(self.plan.length);
+            let ready = self.watch.wait(until.saturating_sub(now))?;
             let turn = self.begun.elapsed();
             for place in 0..ready {
                 self.take(self.watch.key(place) as usize);

@@ -89,9 +89,9 @@ impl Titles {
         after.min(self.titles.len() - 1)
     }
 
-    /// How many whole segments each title has.
+    /// How many whole segments every title has.
     ///
-    /// Errors: none.
+    /// Errors: a title that is shorter than one.
     pub(super) fn segments(&self, best_segment_bytes: u64) -> Result<u64> {
         let shortest = self.titles.iter().map(|title| title[BEST].size).min();
         let segments = shortest.unwrap_or(0) / best_segment_bytes;
