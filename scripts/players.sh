@@ -26,7 +26,7 @@ make_title() {
     cut_segments title
 }
 
-# Two devices, and a memory tier that has room for half the title: players get bytes from both.
+# Two devices, a memory tier that has room for half of it all, so that players get bytes from both, and the rate that they ask for.
 configure() {
     local folder=$work/box device
     mkdir "$folder"
@@ -43,6 +43,12 @@ admin = "127.0.0.1:0"
 [workers]
 memory = "32 MiB"
 
+[serve]
+pacing = { rate = "60 Mbit/s", cmcd = true }
+
+[log]
+access = { path = "$folder/access.log" }
+
 [[tier]]
 name = "nvme"
 role = "hot"
@@ -56,12 +62,30 @@ END
     ctl box content import "$work/media"
 }
 
-play() { node "$players/play.js" "http://${http[box]}/title" "$@"; }
+play() { node "$players/play.js" "http://${http[box]}/title" "$@" | tee "$work/played"; }
 
-# The daemon's side of it: it has sent from both sources, and refused nothing.
+# counted METRIC LABEL: the sum of its samples.
+counted() { awk -v metric="$1" -v label="$2" 'index($1, metric) == 1 && index($1, label) { sum += $2 } END { printf "%.0f", sum }' "$work/metrics"; }
+
+# The daemon's side of it.
 count() {
     curl -fs "http://${admin[box]}/metrics" > "$work/metrics"
-    grep -E "^oca_(http_requests|sent_bytes|aborted_transfers)_total" "$work/metrics"
+    local refused malformed memory device
+    refused=$(($(counted oca_http_requests_total 4xx) + $(counted oca_http_requests_total 5xx)))
+    malformed=$(counted oca_cmcd_malformed_total '')
+    memory=$(counted oca_sent_bytes_total 'source="memory"')
+    device=$(counted oca_sent_bytes_total 'source="device"')
+    say "the daemon sent $memory bytes from memory and $device from devices; refused $refused requests; could not read CMCD of $malformed"
+    [ "$refused" -eq 0 ] && [ "$malformed" -eq 0 ] && [ "$memory" -gt 0 ] && [ "$device" -gt 0 ]
+}
+
+# Each run is a session of its own: what the player said of it must be in the access log.
+sessions() {
+    local runs sessions
+    runs=$(grep -c ': clean$' "$work/played")
+    sessions=$(jq -r '.cmcd.sid // empty' "$work/box/access.log" | sort -u | wc -l)
+    say "the access log knows $sessions sessions of $runs"
+    [ "$sessions" -eq "$runs" ]
 }
 
 step "packages" packages chromium curl ffmpeg jq
@@ -74,4 +98,5 @@ step "daemon" start_daemon box
 step "playing" play "$@"
 step "count" count
 step "stopping" stop_all
+step "access log" sessions
 say "ALL PLAYED"
