@@ -15,7 +15,7 @@ use content_store::catalog::{CatalogProblem, CatalogReader};
 use content_store::{Index, device};
 use platform::file::{lock_limit_advice, lockable_bytes, memory_bytes};
 use platform::reactor::{Backend, choose_backend};
-use platform::{cpu, socket};
+use platform::{cpu, lost_pages, socket};
 use protocol::config::{self, Config};
 use protocol::units::ByteSize;
 
@@ -101,6 +101,7 @@ pub fn check(config: &Config) -> Findings {
 /// What keeps the daemon from starting, with the way out; and what broke a worker.
 pub fn run(config: Config, config_path: PathBuf) -> anyhow::Result<()> {
     socket::ignore_sigpipe();
+    lost_pages::survive().context("the handler of SIGBUS")?;
     let descriptors = socket::raise_descriptor_limit().context("the limit of open descriptors")?;
     let chosen = choose_backend(wanted_backend(&config))?;
     let workers = config

@@ -321,6 +321,45 @@ fn a_device_that_is_absent_at_the_start_is_taken_in_when_it_comes() {
     await_statuses(&daemon, &films, &lost, |response| response.status == 200);
 }
 
+/// Whoever has a file mapped that becomes shorter is sent a signal when it looks there.
+#[test]
+fn a_state_disk_whose_files_are_emptied_stops_nothing() {
+    for backend in BACKENDS {
+        let site = Site::new(&plan(backend, 2));
+        let films = films(&site);
+        let mut daemon = site.start();
+        let audience = Audience::new(daemon.http, &films, VIEWERS, 300_000);
+        audience.await_served(20);
+        let mut files = Vec::new();
+        collect(&site.path("state"), &mut files);
+        assert!(files.iter().any(|file| file.ends_with("catalog/data.mdb")));
+        for file in &files {
+            fs::OpenOptions::new()
+                .write(true)
+                .open(file)
+                .unwrap()
+                .set_len(0)
+                .unwrap();
+        }
+        let said = eventually("the status says so", || {
+            assert!(
+                daemon.child.try_wait().unwrap().is_none(),
+                "the daemon lives"
+            );
+            daemon.status().catalog.problems.into_iter().next()
+        });
+        assert!(said.contains("ocactl catalog rebuild"), "{said}");
+        audience.await_served(40);
+        site.rebuild();
+        eventually("the rebuilt catalog is used", || {
+            daemon.status().catalog.problems.is_empty().then_some(())
+        });
+        audience.await_served(20);
+        let visits = audience.end();
+        assert!(visits.iter().all(|visit| visit.met == Met::Right));
+    }
+}
+
 /// One byte of a column is not what was written.
 #[test]
 fn a_flipped_byte_is_never_served() {

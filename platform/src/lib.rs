@@ -16,6 +16,7 @@ pub mod device;
 pub mod door;
 pub mod file;
 pub mod lmdb;
+pub mod lost_pages;
 pub mod memory;
 mod park;
 pub mod process;

@@ -1,8 +1,10 @@
 //! Opening the LMDB environment, once per process and folder.
 
 use std::fs;
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
@@ -18,7 +20,12 @@ pub(crate) struct Environment {
     pub(super) database: Database<'static, Bytes, Bytes>,
     /// Device and inode of `data.mdb`: a rebuild puts another file in its place.
     identity: (u64, u64),
+    /// The most bytes that `data.mdb` and `lock.mdb` were seen to have. LMDB never shortens them.
+    lengths: [AtomicU64; 2],
 }
+
+/// Its files.
+const FILES: [&str; 2] = ["data.mdb", "lock.mdb"];
 
 /// LMDB must not be opened twice in one process, so reader and writer of one process share it.
 static OPEN: Mutex<Vec<(PathBuf, Weak<Environment>)>> = Mutex::new(Vec::new());
@@ -64,21 +71,35 @@ impl Environment {
         // Slots of readers that were killed keep old pages from being used again.
         env.clear_stale_readers().map_err(problem)?;
         let database = main_database(&env).map_err(problem)?;
-        Ok(Self {
+        let environment = Self {
             env,
             database,
             identity: identity(folder)?,
-        })
+            lengths: [AtomicU64::new(0), AtomicU64::new(0)],
+        };
+        environment.check_current(folder)?;
+        Ok(environment)
     }
 
-    /// Whether the folder still holds the file that is mapped.
+    /// Whether the folder still holds the file that is mapped, and all of it.
     pub(crate) fn check_current(&self, folder: &Path) -> Result<(), CatalogProblem> {
-        match identity(folder)? == self.identity {
-            true => Ok(()),
-            false => Err(CatalogProblem::Replaced {
+        if identity(folder)? != self.identity {
+            return Err(CatalogProblem::Replaced {
                 path: folder.into(),
-            }),
+            });
         }
+        for (name, known) in FILES.iter().zip(&self.lengths) {
+            let path = folder.join(name);
+            let length = fs::metadata(&path)
+                .map_err(|source| CatalogProblem::io(&path, source))?
+                .len();
+            let before = known.fetch_max(length, Relaxed);
+            if length < before {
+                let cause = format!("{name} was shortened from {before} to {length} bytes");
+                return Err(CatalogProblem::corrupt(folder, cause));
+            }
+        }
+        Ok(())
     }
 }
 
@@ -98,11 +119,9 @@ fn main_database(env: &Env<WithoutTls>) -> heed::Result<Database<'static, Bytes,
 fn identity(folder: &Path) -> Result<(u64, u64), CatalogProblem> {
     match fs::metadata(folder.join("data.mdb")) {
         Ok(data) => Ok((data.dev(), data.ino())),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            Err(CatalogProblem::Missing {
-                path: folder.into(),
-            })
-        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(CatalogProblem::Missing {
+            path: folder.into(),
+        }),
         Err(source) => Err(CatalogProblem::io(folder, source)),
     }
 }

@@ -4,6 +4,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use platform::lost_pages;
+
 use super::environment::Environment;
 use super::record::{decode_path, prefix, unseal};
 use super::writer::{format_of, generation_of};
@@ -61,12 +63,30 @@ impl CatalogReader {
 
     /// The generation of the newest commit: cheap, for polling. After a rebuild it opens the new catalog.
     pub fn generation(&mut self) -> Result<Generation, CatalogProblem> {
+        self.read(|environment, folder| {
+            let transaction = environment
+                .env
+                .read_txn()
+                .map_err(|error| CatalogProblem::heed(folder, error))?;
+            generation_of(environment, &transaction, folder)
+        })
+    }
+
+    /// What `read` finds. When a page could not be had, the environment is opened anew the next time: its pages are then looked over
+    /// without the map.
+    fn read<T>(
+        &mut self,
+        read: impl FnOnce(&Environment, &Path) -> Result<T, CatalogProblem>,
+    ) -> Result<T, CatalogProblem> {
+        let before = lost_pages::count();
         let environment = self.current()?;
-        let transaction = environment
-            .env
-            .read_txn()
-            .map_err(|error| CatalogProblem::heed(&self.folder, error))?;
-        generation_of(&environment, &transaction, &self.folder)
+        let found = read(&environment, &self.folder);
+        if lost_pages::count() == before {
+            return found;
+        }
+        self.environment = None;
+        let source = io::Error::other("a page of a mapped file could not be read");
+        Err(CatalogProblem::io(&self.folder, source))
     }
 
     /// The environment, opened again if a rebuild has put another in its place. The old one is closed first: a process
@@ -101,9 +121,9 @@ impl CatalogReader {
 
     /// Everything that is published. Inside of the transaction bytes are only copied; checks and decoding come after.
     pub fn load(&mut self) -> Result<Snapshot, CatalogProblem> {
-        let environment = self.current()?;
-        let copied =
-            copy(&environment).map_err(|error| CatalogProblem::heed(&self.folder, error))?;
+        let copied = self.read(|environment, folder| {
+            copy(environment).map_err(|error| CatalogProblem::heed(folder, error))
+        })?;
         let mut snapshot = Snapshot::default();
         for (key, value) in copied.records() {
             add(&mut snapshot, key, value).map_err(|cause| damaged(&self.folder, key, cause))?;

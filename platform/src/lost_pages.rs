@@ -1,0 +1,103 @@
+//! Pages of mapped files that cannot be had: the file has become shorter, or its disk fails.
+//!
+//! Who touches such a page is sent SIGBUS, which ends the process: one bad disk would end all service. After [`survive`] the page is
+//! replaced by an empty one of the process's own, and counted. Whoever reads mapped files that others could spoil compares [`count`]
+//! before and after, and believes nothing in between if it has changed; what is mapped there is not to be used again.
+//! The same is done for shared memory of others by libwayland (`wl_shm_buffer_begin_access`).
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::ptr;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::SeqCst};
+
+static COUNT: AtomicU64 = AtomicU64::new(0);
+
+/// Bytes of a page, for the handler.
+static PAGE: AtomicUsize = AtomicUsize::new(4096);
+
+/// Pages that were replaced since the start.
+pub fn count() -> u64 {
+    COUNT.load(SeqCst)
+}
+
+/// From now on, for all threads.
+///
+/// # Errors
+/// What sigaction(2) says.
+pub fn survive() -> io::Result<()> {
+    // SAFETY: this call takes no pointer.
+    let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    PAGE.store(usize::try_from(page).unwrap_or(4096), SeqCst);
+    let handler: extern "C" fn(libc::c_int, *const libc::siginfo_t, *const libc::c_void) = handle;
+    set(handler as libc::sighandler_t, libc::SA_SIGINFO)
+}
+
+fn set(handler: libc::sighandler_t, flags: libc::c_int) -> io::Result<()> {
+    // SAFETY: all zeroes are a valid sigaction: no flags, an empty mask.
+    let mut action: libc::sigaction = unsafe { MaybeUninit::zeroed().assume_init() };
+    action.sa_sigaction = handler;
+    action.sa_flags = flags;
+    // SAFETY: the action lives through the call, and its handler only does what signal-safety(7) allows: a system call and atomics.
+    let result = unsafe { libc::sigaction(libc::SIGBUS, &raw const action, ptr::null_mut()) };
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
+/// Returns to the instruction that touched the page, which then succeeds, or ends the process as if this was not here.
+extern "C" fn handle(_: libc::c_int, info: *const libc::siginfo_t, _: *const libc::c_void) {
+    // SAFETY: with SA_SIGINFO the kernel hands over a valid one, which lives until the return.
+    let info = unsafe { &*info };
+    // Linux says the first, FreeBSD the second. Memory that is broken itself has another code.
+    let lost = matches!(info.si_code, libc::BUS_ADRERR | libc::BUS_OBJERR);
+    // SAFETY: a SIGBUS of these codes carries an address; of others it is not used.
+    let address = unsafe { info.si_addr() } as usize;
+    if lost && replace(address) {
+        COUNT.fetch_add(1, SeqCst);
+    } else {
+        // The next attempt ends the process; if this fails, so does the next one here.
+        let _ = set(libc::SIG_DFL, 0);
+    }
+}
+
+fn replace(address: usize) -> bool {
+    let page = PAGE.load(SeqCst);
+    let start = address & !(page - 1);
+    // SAFETY: the page belongs to a mapping of a file, since only there the kernel finds nothing to put; whoever holds it keeps a readable and
+    // writable page at the same address, with other bytes, as when the file had been written to.
+    let mapped = unsafe {
+        libc::mmap(
+            ptr::without_provenance_mut(start),
+            page,
+            libc::PROT_READ | libc::PROT_WRITE,
+            libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED,
+            -1,
+            0,
+        )
+    };
+    mapped != libc::MAP_FAILED
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    #[test]
+    fn a_page_that_the_file_lost_reads_as_empty_and_is_counted() {
+        survive().unwrap();
+        let mut file = tempfile::tempfile().unwrap();
+        let page = PAGE.load(SeqCst);
+        file.write_all(&vec![7; 2 * page]).unwrap();
+        // SAFETY: the file is this test's own, and the test is about its change.
+        let map = unsafe { memmap2::Mmap::map(&file) }.unwrap();
+        assert_eq!(map[2 * page - 1], 7);
+        let before = count();
+        file.set_len(page as u64).unwrap();
+        assert_eq!((map[page - 1], map[page], map[2 * page - 1]), (7, 0, 0));
+        assert_eq!(count() - before, 1, "one page was lost");
+    }
+}
