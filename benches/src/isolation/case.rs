@@ -1,4 +1,4 @@
-//! What can be wrong with a device.
+//! What can be wrong with a device, or with the disk that the state lies on.
 
 use clap::ValueEnum;
 
@@ -19,6 +19,23 @@ pub(super) enum Case {
     Silent,
     /// reads and writes end with EIO
     Errors,
+    /// nothing ends on the state disk
+    StateSilent,
+    /// reads and writes of the state disk end with EIO
+    StateErrors,
+    /// all files on the state disk are empty
+    StateTruncated,
+}
+
+/// What falls ill.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum What {
+    /// A block device with content.
+    Disk,
+    /// A file system with content.
+    Mirror,
+    /// The file system with the state; of ours only.
+    State,
 }
 
 /// How it is made so.
@@ -28,6 +45,8 @@ pub(super) enum Illness {
     Held(Rule),
     /// Of a file system.
     In(Mood),
+    /// Of its files.
+    Truncated,
 }
 
 impl Case {
@@ -38,6 +57,9 @@ impl Case {
             Self::Frozen => "frozen",
             Self::Silent => "silent",
             Self::Errors => "errors",
+            Self::StateSilent => "state silent",
+            Self::StateErrors => "state errors",
+            Self::StateTruncated => "state truncated",
         }
     }
 
@@ -47,18 +69,27 @@ impl Case {
             Self::Slow => rule(Some(20 << 20), None),
             Self::Seeks => rule(None, Some(100)),
             Self::Frozen => rule(Some(1), None),
-            Self::Silent => Illness::In(Mood::Silent),
-            Self::Errors => Illness::In(Mood::Failing),
+            Self::Silent | Self::StateSilent => Illness::In(Mood::Silent),
+            Self::Errors | Self::StateErrors => Illness::In(Mood::Failing),
+            Self::StateTruncated => Illness::Truncated,
         }
     }
 
-    /// A block device is held back; otherwise a file system in user space answers.
-    pub(super) fn is_of_block_device(self) -> bool {
-        matches!(self.illness(), Illness::Held(_))
+    pub(super) fn what(self) -> What {
+        match self {
+            Self::Slow | Self::Seeks | Self::Frozen => What::Disk,
+            Self::Silent | Self::Errors => What::Mirror,
+            Self::StateSilent | Self::StateErrors | Self::StateTruncated => What::State,
+        }
     }
 
     /// Who asks it for something hangs.
     pub(super) fn hangs(self) -> bool {
-        matches!(self, Self::Frozen | Self::Silent)
+        matches!(self, Self::Frozen | Self::Silent | Self::StateSilent)
+    }
+
+    /// Who asks it for something gets EIO.
+    pub(super) fn fails(self) -> bool {
+        matches!(self, Self::Errors | Self::StateErrors)
     }
 }

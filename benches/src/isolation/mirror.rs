@@ -95,6 +95,26 @@ impl Mirror {
         self.gate.changed.notify_all();
     }
 
+    /// Empties all files; through the mount, so that nobody has anything of them in memory afterwards. What they held is kept.
+    pub(super) fn truncate(&self) -> Result<()> {
+        let each =
+            "rm -rf \"$2\"; cp -r \"$1\" \"$2\"; find \"$1\" -type f -exec truncate -s 0 {} +";
+        self.shell(each)
+    }
+
+    /// Answers again, with what the files held.
+    pub(super) fn heal(&self) -> Result<()> {
+        self.set(Mood::Well);
+        self.shell("if [ -d \"$2\" ]; then cp -r \"$2/.\" \"$1\"; rm -rf \"$2\"; fi")
+    }
+
+    /// `$1` is the mount, `$2` a place for a copy.
+    fn shell(&self, script: &str) -> Result<()> {
+        let (mount, kept) = (&self.mount, self.mount.with_extension("kept"));
+        let (mount, kept) = (mount.display().to_string(), kept.display().to_string());
+        super::disk::run("sh", &["-ec", script, "sh", &mount, &kept])
+    }
+
     /// Questions that the kernel has and that are not answered.
     pub(super) fn waiting(&self) -> Result<u64> {
         // The number of the connection is the minor of the device, which is not asked for through the mount: it may hang.

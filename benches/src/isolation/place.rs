@@ -12,10 +12,10 @@ use anyhow::{Context, Result, bail, ensure};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use super::case::{Case, Illness};
+use super::case::{Case, Illness, What};
 use super::disk::{Disk, Gauge, PLACES, run};
 use super::fill::Fill;
-use super::mirror::{Mirror, Mood};
+use super::mirror::Mirror;
 use super::probe::Probe;
 use super::throttle::{Group, Rule};
 use crate::content::{self, Shape};
@@ -103,12 +103,13 @@ impl Ground {
         Ok(())
     }
 
-    /// An empty folder of this name.
+    /// An empty folder of this name; of earlier ones nothing is left.
     pub(super) fn folder(&self, name: &str) -> Result<PathBuf> {
-        let path = self.folder.0.join(name);
-        if path.exists() {
-            std::fs::remove_dir_all(&path)?;
+        for entry in std::fs::read_dir(&self.folder.0)? {
+            let path = entry?.path();
+            std::fs::remove_dir_all(&path).with_context(|| path.display().to_string())?;
         }
+        let path = self.folder.0.join(name);
         std::fs::create_dir(&path)?;
         Ok(path)
     }
@@ -150,15 +151,16 @@ pub(super) struct Place<'g> {
     pub(super) hot: Vec<Object>,
     pub(super) cold: Vec<Object>,
     pub(super) patient: Patient,
+    what: What,
     healthy: Disk,
     source: PathBuf,
     group: &'g Group,
 }
 
 impl<'g> Place<'g> {
-    /// For cases of a block device, or of a file system.
-    pub(super) fn make(ground: &'g Ground, name: &str, of_block_device: bool) -> Result<Self> {
-        let folder = ground.folder(name)?;
+    /// For cases in which this falls ill.
+    pub(super) fn make(ground: &'g Ground, what: What) -> Result<Self> {
+        let folder = ground.folder(&format!("{what:?}"))?;
         let source = folder.join("source");
         let of = |name: &str, shape| -> Result<Vec<Object>> {
             let mut objects = content::make(&source.join(name), shape)?;
@@ -169,16 +171,17 @@ impl<'g> Place<'g> {
         };
         let (hot, cold) = (of("hot", HOT)?, of("cold", COLD)?);
         let mut healthy = Disk::make(&folder, "healthy", 1 << 30)?;
-        let mut patient = if of_block_device {
-            Patient::Disk(Disk::make(&folder, "patient", 2 << 30)?)
-        } else {
-            Patient::Mirror(Mirror::make(
-                &folder.join("behind"),
-                &folder.join("patient"),
-            )?)
+        let mut patient = match what {
+            What::Disk => Patient::Disk(Disk::make(&folder, "patient", 2 << 30)?),
+            What::Mirror | What::State => {
+                let behind = folder.join("behind");
+                Patient::Mirror(Mirror::make(&behind, &folder.join("patient"))?)
+            }
         };
         copy(&source.join("hot"), &healthy.mount)?;
-        copy(&source.join("cold"), patient.mount())?;
+        if what != What::State {
+            copy(&source.join("cold"), patient.mount())?;
+        }
         Fill::lay_out(patient.mount())?;
         healthy.settle()?;
         if let Patient::Disk(disk) = &mut patient {
@@ -194,32 +197,42 @@ impl<'g> Place<'g> {
             hot,
             cold,
             patient,
+            what,
             healthy,
             source,
             group: &ground.group,
         })
     }
 
-    /// For our server: two tiers. A device is a folder here, since both of our servers have one on each file system.
+    /// For our server: two tiers. A device is a folder here, since both of our servers have one on each file system. What is cold lies where
+    /// it is ill; unless that is the state.
     pub(super) fn appliance(&self, kind: Kind) -> Appliance {
-        let tier = |name, role, mount: &Path| Tier {
+        let own = |mount: &Path| mount.join(kind.short());
+        let tier = |name, role, device| Tier {
             name,
             role,
             shared_fs: true,
-            devices: vec![mount.join(kind.short())],
+            devices: vec![device],
         };
         let import = |name: &str, prefix, tier| Import {
             folder: self.source.join(name),
             prefix,
             tier,
         };
+        let (state, cold) = match self.what {
+            What::Disk | What::Mirror => (own(&self.folder), own(self.patient.mount())),
+            What::State => (
+                own(self.patient.mount()),
+                own(&self.healthy.mount).with_extension("hdd"),
+            ),
+        };
         let bytes: u64 = self.hot.iter().map(|object| object.size).sum();
         Appliance {
-            state: self.folder.join(kind.short()).join("state"),
+            state: state.join("state"),
             memory_mib: bytes.div_ceil(1 << 20) + SPARE_MIB,
             tiers: vec![
-                tier("nvme", "hot", &self.healthy.mount),
-                tier("hdd", "capacity", self.patient.mount()),
+                tier("nvme", "hot", own(&self.healthy.mount)),
+                tier("hdd", "capacity", cold),
             ],
             imports: vec![
                 import("hot", "/hot", "nvme"),
@@ -278,10 +291,8 @@ impl Patient {
                 mirror.set(mood);
                 Ok(())
             }
-            (Self::Mirror(mirror), None) => {
-                mirror.set(Mood::Well);
-                Ok(())
-            }
+            (Self::Mirror(mirror), Some(Illness::Truncated)) => mirror.truncate(),
+            (Self::Mirror(mirror), None) => mirror.heal(),
             _ => bail!("this device cannot be ill in this way"),
         }
     }
@@ -388,7 +399,7 @@ impl<'p, 'g> Spell<'p, 'g> {
             operations_per_second: rate(operations, self.before.0),
             bytes_per_second: rate(bytes, self.before.1),
             hung,
-            eio: self.case == Case::Errors && Probe::meets_eio(self.place.patient.mount())?,
+            eio: self.case.fails() && Probe::meets_eio(self.place.patient.mount())?,
             unanswered: match &self.place.patient {
                 Patient::Mirror(mirror) => mirror.waiting()?,
                 Patient::Disk(_) => 0,
@@ -403,10 +414,7 @@ impl<'p, 'g> Spell<'p, 'g> {
         let full = self.gauge.is_none() || !self.with_fill || proof.places_taken >= PLACES;
         ensure!(full, "the device's queue was not full");
         ensure!(proof.hung == self.case.hangs(), "the device has answered");
-        ensure!(
-            proof.eio == (self.case == Case::Errors),
-            "the device gives no EIO"
-        );
+        ensure!(proof.eio == self.case.fails(), "the device gives no EIO");
         let (Illness::Held(rule), Patient::Disk(disk)) = (self.case.illness(), &self.place.patient)
         else {
             return Ok(());

@@ -5,7 +5,8 @@ use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result};
 
-use super::case::Case;
+use super::case::{Case, Illness};
+use super::mirror::Mood;
 
 /// One process; ended with this value if the kernel lets it.
 pub(super) struct Probe {
@@ -25,7 +26,7 @@ impl Probe {
             "iflag=direct",
         ];
         let mut probes = vec![Self::start(&read)?];
-        if case == Case::Silent {
+        if case.illness() == Illness::In(Mood::Silent) {
             probes.push(Self::start(&["stat", &file])?);
             probes.push(Self::start(&["tail", "-c", "1", &file])?);
         }

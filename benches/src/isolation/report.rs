@@ -1,5 +1,7 @@
 //! Samples -> one row for each server and case -> table, JSON, and what was missed.
 
+use std::fmt;
+
 use comfy_table::{CellAlignment, Table, presets};
 
 use super::case::Case;
@@ -17,7 +19,7 @@ const LEAST_RATIO: f64 = 0.97;
 const MOST_MS: f64 = 20.0;
 
 /// The longest that a worker may be in one call.
-const MOST_CALL_MS: f64 = 1.0;
+pub(super) const MOST_CALL_MS: f64 = 1.0;
 
 /// Alone, and right afterwards beside.
 #[derive(Debug, Clone, Copy, serde::Serialize)]
@@ -67,6 +69,18 @@ pub(super) struct Trial {
     pub(super) case: Case,
     pub(super) cold_clients: usize,
     pub(super) fill: bool,
+}
+
+impl fmt::Display for Trial {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let fill = if self.fill { "fill" } else { "no fill" };
+        let (server, case) = (self.server.name(), self.case.name());
+        write!(
+            f,
+            "{server}, {case}, {} cold clients, {fill}",
+            self.cold_clients
+        )
+    }
 }
 
 /// What came of it.
@@ -125,19 +139,7 @@ fn alone_ms(rows: &[Row]) -> f64 {
 pub(super) fn misses(rows: &[Row]) -> Vec<String> {
     let alone_ms = alone_ms(rows);
     let of = |row: &Row| -> Vec<String> {
-        let Trial {
-            server,
-            case,
-            cold_clients,
-            fill,
-        } = row.trial;
-        let fill = if fill { "fill" } else { "no fill" };
-        let about = format!(
-            "{}, {}, {cold_clients} cold clients, {fill}",
-            server.name(),
-            case.name()
-        );
-        let say = |miss| format!("{about}: {miss}");
+        let say = |miss| format!("{}: {miss}", row.trial);
         row.misses(alone_ms).into_iter().map(say).collect()
     };
     rows.iter().flat_map(of).collect()

@@ -44,7 +44,6 @@ pub(crate) enum Choice {
     /// Another one each time.
     Any,
     /// Always the same one: the viewers are shared out evenly.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the layout run will use it"))]
     Own,
 }
 
@@ -63,6 +62,10 @@ pub(crate) struct Tally {
 impl Tally {
     pub(crate) fn failed(&self) -> u64 {
         self.refused + self.cut
+    }
+
+    pub(crate) fn requests(&self) -> u64 {
+        self.served + self.failed()
     }
 
     fn add(&mut self, answer: Answer, took: Duration) {
