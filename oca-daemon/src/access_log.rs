@@ -31,7 +31,7 @@ use protocol::units::Percent;
 use crate::counters::Counter;
 use crate::limits::LOG_RECORDS;
 
-pub use record::{Answered, End, Record, Text, Viewer};
+pub use record::{Answered, End, Record, Viewer};
 pub use writer::Writer;
 
 /// What workers, writer and metrics share of the log.

@@ -6,9 +6,9 @@
 
 use serde::Serialize;
 
-use crate::access_log::Text;
 use crate::limits::{CMCD_ID_BYTES, HEAD_BYTES};
 use crate::request::{Beside, decode_path};
+use crate::text::Text;
 
 /// What a player said. The names are those of the standard.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]

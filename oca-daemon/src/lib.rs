@@ -5,7 +5,7 @@
 //! service's buffers). [`worker`] is the loop of one core that drives them; everything else is beside the path:
 //! [`daemon`] puts everything together, [`memory_tier`] decides what is locked, [`catalog_watch`] swaps the index,
 //! [`control`] reacts to signals and keeps the state, [`admin`] and [`operator`] answer people, [`report`] tells the control
-//! endpoint what [`demand`] there is.
+//! endpoint what [`demand`] there is, [`access_log`] writes down what viewers asked for. [`cmcd`] and [`pacing`] hear what players say.
 
 pub mod access_log;
 pub mod addresses;
@@ -35,5 +35,6 @@ pub mod request;
 pub mod response;
 pub mod send_plan;
 pub mod shared;
+pub mod text;
 pub mod transfer;
 pub mod worker;

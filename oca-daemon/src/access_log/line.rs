@@ -6,9 +6,10 @@ use std::time::{Duration, Instant, SystemTime};
 use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 
-use super::record::{End, Record, Text};
+use super::record::{End, Record};
 use crate::cmcd::Cmcd;
 use crate::limits::{LOG_AGENT_BYTES, LOG_METHOD_BYTES, LOG_PATH_BYTES, LOG_RANGE_BYTES};
+use crate::text::Text;
 
 /// The two clocks at one moment.
 #[derive(Clone, Copy, Debug)]

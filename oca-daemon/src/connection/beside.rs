@@ -45,11 +45,13 @@ impl Connection {
         let is_paced = answer.body.is_some() && !request.fill;
         let is_heard = noted.is_some() || is_paced && cx.pacing.hears_players();
         let cmcd = is_heard.then(|| read_cmcd(request, cx));
-        let pace = match is_paced {
-            true => cx.pacing.rate(cmcd.as_ref()),
-            false if request.fill => None,
+        let pace = if is_paced {
+            cx.pacing.rate(cmcd.as_ref())
+        } else if request.fill {
+            None
+        } else {
             // A head alone is not worth a system call.
-            false => self.pace,
+            self.pace
         };
         let record = noted.map(|(mut record, viewer)| {
             record.of_request(viewer, request, cmcd.unwrap_or_default());
