@@ -8,7 +8,7 @@ mod support;
 use std::cell::RefCell;
 use std::time::{Duration, Instant};
 
-use machine::{Answer, Bench, Greedy, Written, answers, exercise, patience};
+use machine::{Answer, Bench, Greedy, Viewer, Written, answers, exercise, patience};
 use oca_daemon::connection::{Connection, Late, Step};
 use proptest::prelude::*;
 use support::{assert_same, content};
@@ -231,24 +231,40 @@ fn a_slow_head_is_answered_408_and_an_idle_connection_just_closed() {
     assert_eq!(ask(&mut connection, 10), (Late::Act, "408"));
 }
 
+/// Somebody who asked for the film at the bench's time.
+fn viewer(bench: &mut Bench) -> Viewer {
+    let mut connection = Connection::new(bench.now, &patience());
+    let head = b"GET /a HTTP/1.1\r\nHost: h\r\n\r\n";
+    connection.received(head, &mut bench.context(), Vec::new);
+    bench.viewer(connection)
+}
+
+/// The second at which a viewer is let go who takes so many bytes in each; `None`: it is not, in the first 130.
+fn let_go(bytes_in_second: impl Fn(u64) -> usize) -> Option<u64> {
+    let mut bench = Bench::new(&[("/a", &content(1, 400_000))]);
+    let start = bench.now;
+    let mut viewer = viewer(&mut bench);
+    (0..130).find(|second| {
+        bench.now = start + Duration::from_secs(*second);
+        viewer.take(&mut bench, bytes_in_second(*second)).is_none()
+    })
+}
+
+#[test]
+fn a_viewer_that_takes_nothing_for_so_long_is_let_go() {
+    assert_eq!(
+        let_go(|second| if second == 0 { 1000 } else { 0 }),
+        Some(30)
+    );
+    assert_eq!(
+        let_go(|second| if second % 29 == 0 { 40_000 } else { 0 }),
+        None
+    );
+}
+
 /// One that takes something every second, but too little over a window; and one that takes just enough.
 #[test]
 fn a_viewer_below_the_least_rate_is_let_go() {
-    for (bytes_a_second, lasts) in [(990, false), (1100, true)] {
-        let mut bench = Bench::new(&[("/a", &content(1, 200_000))]);
-        let start = bench.now;
-        let mut connection = Connection::new(start, &patience());
-        let head = b"GET /a HTTP/1.1\r\nHost: h\r\n\r\n";
-        connection.received(head, &mut bench.context(), Vec::new);
-        let mut viewer = bench.viewer(connection);
-        let took = (0..130).find(|second| {
-            bench.now = start + Duration::from_secs(*second);
-            viewer.take(&mut bench, bytes_a_second).is_none()
-        });
-        assert_eq!(
-            took,
-            (!lasts).then_some(60),
-            "{bytes_a_second} bytes a second"
-        );
-    }
+    assert_eq!(let_go(|_| 990), Some(60));
+    assert_eq!(let_go(|_| 1100), None);
 }

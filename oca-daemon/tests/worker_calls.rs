@@ -349,6 +349,43 @@ fn a_line_of_the_log_costs_no_call_and_a_rate_one_when_it_changes() {
     }
 }
 
+/// An answer with several parts is nothing special: its bytes leave as those of one range do, and nothing is allocated for it once
+/// there is a place for it.
+#[test]
+fn parts_leave_as_a_range_does() {
+    const PART_BYTES: usize = 150_000;
+    for backend in BACKENDS {
+        let mut audience = Audience::new(backend, "64 MiB");
+        audience.warm();
+        let (daemon, bytes) = (&audience.daemon, &audience.bytes);
+        let mut client = Client::connect(daemon.http).unwrap();
+        let mut ask = || {
+            let field = "Range: bytes=1000000-1149999,3000000-3149999";
+            let response = client.get("/film", &[field]).unwrap();
+            assert_eq!(response.status, 206);
+            let mut rest = &response.body[..];
+            for start in [1_000_000, 3_000_000] {
+                let head = rest.windows(4).position(|end| end == b"\r\n\r\n").unwrap() + 4;
+                let (part, after) = rest[head..].split_at(PART_BYTES);
+                assert_same(part, &bytes[start..start + PART_BYTES], "a part");
+                rest = after;
+            }
+        };
+        ask();
+        let before = settled_allocations(&audience);
+        let trace = Trace::attach(&audience.site, daemon);
+        (0..50).for_each(|_| ask());
+        let calls = trace.calls();
+        assert_allowed(&calls);
+        assert_eq!(
+            bytes_by(&calls, "sendfile"),
+            (50 * 2 * PART_BYTES) as u64,
+            "parts leave by sendfile"
+        );
+        assert_eq!(settled_allocations(&audience) - before, 0.0, "{backend}");
+    }
+}
+
 /// The list has to find a file that is opened or read: strace sees calls of the shape that the parser understands.
 #[test]
 fn the_list_refuses_files() {
