@@ -124,8 +124,9 @@ pub const READ_USES: u32 = 64;
 /// Uses of a piece before it may come into memory: the second viewer's first quarter.
 pub const ADMISSION_USES: u32 = READ_USES + READ_USES / 4;
 
-/// So many more uses than another piece must one have to take its place: bringing it in is a read in itself.
-pub const EVICTION_MARGIN_USES: u32 = READ_USES;
+/// So many more uses than another piece must one have to take its place. Bringing it in is a read in itself, and chance makes counts
+/// differ by another: with less, a library that is wanted evenly has more than 5 % of what is sent read to no use.
+pub const EVICTION_MARGIN_USES: u32 = 2 * READ_USES;
 
 /// The most uses that the plan of the content may lend to a piece.
 pub const EXPECTED_USES_MAX: u32 = 256 * READ_USES;

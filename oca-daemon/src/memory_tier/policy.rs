@@ -5,7 +5,7 @@
 //! every piece that anyone wants, in memory or not, in a [`Sketch`] that is halved after some traffic.
 //!
 //! - *Admission*: a piece must have been read more than once. When there is no room it must also have been read more often than what
-//!   it displaces, by more than the one read that bringing it in costs. What one pass over a cold library wants has neither.
+//!   it displaces, by a margin: bringing it in costs a read. What one pass over a cold library wants has neither.
 //! - *Eviction*: the least used of a sample of what is held.
 //! - *Rank*: the uses that the plan of the content expects are lent to a piece when it is admitted. They fade as all others do, so a
 //!   plan that was wrong is forgotten.
