@@ -82,6 +82,7 @@ pub(crate) fn main(arguments: &Arguments) -> Result<()> {
     let place = Place {
         cores: server_cores,
         namespace: namespace.as_ref().map(|made| made.name().to_owned()),
+        group: None,
     };
     let host = namespace
         .as_ref()

@@ -9,11 +9,11 @@
 //! Linux and root only: loop devices, control groups, FUSE, mount namespaces.
 
 mod case;
-mod disk;
+pub(crate) mod disk;
 mod fill;
 mod layout;
 mod mirror;
-mod place;
+pub(crate) mod place;
 mod probe;
 mod report;
 mod throttle;

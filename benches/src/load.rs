@@ -10,6 +10,7 @@ mod connection;
 pub(crate) mod crowd;
 mod head;
 mod random;
+pub(crate) mod replay;
 
 use std::net::SocketAddr;
 use std::os::fd::AsFd;

@@ -15,6 +15,7 @@ mod hot;
 mod isolation;
 mod latency;
 mod load;
+mod memory;
 mod namespace;
 mod process;
 mod server;
@@ -46,6 +47,8 @@ enum Command {
     Isolation(isolation::Arguments),
     /// Viewers with a buffer each: start time, pauses, quality, and CPU per GB
     Viewers(viewers::Arguments),
+    /// How much of what viewers ask for is in memory, by the memory tier's policy and by others
+    Memory(memory::Arguments),
 }
 
 fn main() -> Result<()> {
@@ -58,5 +61,6 @@ fn main() -> Result<()> {
         #[cfg(target_os = "linux")]
         Command::Isolation(arguments) => isolation::main(&arguments),
         Command::Viewers(arguments) => viewers::main(&arguments),
+        Command::Memory(arguments) => memory::main(&arguments),
     }
 }

@@ -20,6 +20,8 @@ pub(crate) struct Place {
     pub(crate) cores: Vec<usize>,
     /// Name of a network namespace; this process's own if there is none.
     pub(crate) namespace: Option<String>,
+    /// Folder of the control group that counts its memory; this process's own if there is none.
+    pub(crate) group: Option<PathBuf>,
 }
 
 impl From<usize> for Place {
@@ -27,6 +29,7 @@ impl From<usize> for Place {
         Self {
             cores: vec![core],
             namespace: None,
+            group: None,
         }
     }
 }
@@ -39,6 +42,12 @@ impl Place {
         let mut words: Vec<String> = namespace
             .flat_map(|name| ["ip", "netns", "exec", name].map(str::to_owned))
             .collect();
+        if let Some(group) = &self.group {
+            // The shell joins the group and becomes the program.
+            let join = "echo $$ > \"$0\" && exec \"$@\"";
+            let members = group.join("cgroup.procs").display().to_string();
+            words.extend(["sh", "-c", join, &members].map(str::to_owned));
+        }
         words.extend(["taskset", "-c", &cores.join(",")].map(str::to_owned));
         words
     }

@@ -178,19 +178,19 @@ impl Drop for Gauge {
 }
 
 /// The name of the loop device.
-fn attach(file: &Path) -> Result<String> {
+pub(crate) fn attach(file: &Path) -> Result<String> {
     let file = file.display().to_string();
     let said = output("losetup", &["--find", "--show", "--direct-io=on", &file])?;
     let name = said.trim().strip_prefix("/dev/");
     Ok(name.context("losetup names no device")?.to_owned())
 }
 
-fn detach(device: &str) {
+pub(crate) fn detach(device: &str) {
     // One that is in use is detached by the kernel later.
     let _ = run("losetup", &["--detach", &format!("/dev/{device}")]);
 }
 
-pub(super) fn run(program: &str, arguments: &[&str]) -> Result<()> {
+pub(crate) fn run(program: &str, arguments: &[&str]) -> Result<()> {
     output(program, arguments).map(drop)
 }
 

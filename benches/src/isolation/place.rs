@@ -40,7 +40,7 @@ const SPARE_MIB: u64 = 8;
 const INSIDE: &str = "OCA_BENCH_INSIDE";
 
 /// Makes this process one in a mount namespace of its own, with all of the same arguments.
-pub(super) fn enter_namespace() -> Result<()> {
+pub(crate) fn enter_namespace() -> Result<()> {
     if std::env::var_os(INSIDE).is_some() {
         return Ok(());
     }
@@ -230,6 +230,7 @@ impl<'g> Place<'g> {
         Appliance {
             state: state.join("state"),
             memory_mib: bytes.div_ceil(1 << 20) + SPARE_MIB,
+            in_flight_mib: None,
             tiers: vec![
                 tier("nvme", "hot", own(&self.healthy.mount)),
                 tier("hdd", "capacity", cold),

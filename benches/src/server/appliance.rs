@@ -18,6 +18,8 @@ pub(crate) struct Appliance {
     pub(crate) state: PathBuf,
     /// Of the memory tier.
     pub(crate) memory_mib: u64,
+    /// For bytes read and not yet sent; the daemon's own choice if there is none.
+    pub(crate) in_flight_mib: Option<u64>,
     pub(crate) tiers: Vec<Tier>,
     pub(crate) imports: Vec<Import>,
 }
@@ -48,6 +50,7 @@ impl Appliance {
         Self {
             state: folder.join("state"),
             memory_mib: bytes.div_ceil(1 << 20) + 64,
+            in_flight_mib: None,
             tiers: vec![Tier {
                 name: "nvme",
                 role: "hot",
@@ -80,6 +83,10 @@ memory = \"{} MiB\"
 ",
             self.state, self.memory_mib
         );
+        if let Some(mib) = self.in_flight_mib {
+            // Writing to a String cannot fail.
+            let _ = writeln!(text, "in_flight = \"{mib} MiB\"");
+        }
         for tier in &self.tiers {
             let Tier {
                 name,
@@ -87,7 +94,6 @@ memory = \"{} MiB\"
                 shared_fs,
                 devices,
             } = tier;
-            // Writing to a String cannot fail.
             let _ = write!(
                 text,
                 "[[tier]]
