@@ -195,6 +195,7 @@ impl<'g> Eight<'g> {
         let appliance = Appliance {
             state: folder.join("state"),
             memory_mib: 0,
+            in_flight_mib: None,
             tiers: vec![Tier {
                 name: "nvme",
                 role: "hot",
