@@ -6,7 +6,7 @@
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
-use std::sync::mpsc;
+use std::sync::{Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
 use platform::file::{self, Space};
@@ -58,38 +58,96 @@ pub struct InitOptions {
     pub shared_fs: bool,
 }
 
-/// What [`look_at_all`] found: the device and its file system's space, or what is wrong with it.
-pub type Looked = Result<(Device, Space), String>;
+/// What [`look_at_all`] found: the device and its file system's space.
+pub type Looked = Result<(Device, Space), DeviceProblem>;
 
 /// Opens all devices at once and asks whether they can be written, in the order of `roots`. One that hangs is said to after `wait`, and keeps nobody
 /// waiting for the others.
 pub fn look_at_all(roots: &[&Path], wait: Duration) -> Vec<Looked> {
-    let silent = format!(
-        "has not answered within {} s: see the kernel log",
-        wait.as_secs()
-    );
+    ask_all(roots, wait, look)
+}
+
+/// Opens all devices at once, in the order of `roots`; waits as [`look_at_all`] does.
+pub(crate) fn open_all(roots: &[&Path], wait: Duration) -> Vec<Result<Device, DeviceProblem>> {
+    ask_all(roots, wait, open)
+}
+
+type Asked<T> = Result<T, DeviceProblem>;
+
+/// Each device is asked on a thread of its own.
+fn ask_all<T: Send + 'static>(
+    roots: &[&Path],
+    wait: Duration,
+    ask: fn(&Path) -> Asked<T>,
+) -> Vec<Asked<T>> {
     let (sender, receiver) = mpsc::channel();
     for (index, root) in roots.iter().enumerate() {
-        let (sender, root) = (sender.clone(), root.to_path_buf());
-        // Whoever has given up waiting receives no more.
-        std::thread::spawn(move || drop(sender.send((index, look(&root)))));
+        let Some(asking) = Asking::begin(root, wait) else {
+            continue;
+        };
+        let sender = sender.clone();
+        std::thread::spawn(move || {
+            // Whoever has given up waiting receives no more.
+            let _ = sender.send((index, ask(&asking.0)));
+        });
     }
     drop(sender);
-    let mut found = vec![Err(silent); roots.len()];
+    let mut found: Vec<Option<Asked<T>>> = roots.iter().map(|_| None).collect();
     let deadline = Instant::now() + wait;
-    while let Ok((index, looked)) =
+    while let Ok((index, asked)) =
         receiver.recv_timeout(deadline.saturating_duration_since(Instant::now()))
     {
-        found[index] = looked;
+        found[index] = Some(asked);
     }
+    let silent = |path: &&Path| DeviceProblem::Silent {
+        path: path.to_path_buf(),
+        waited_s: wait.as_secs(),
+    };
+    let found = found.into_iter().zip(roots);
     found
+        .map(|(asked, root)| asked.unwrap_or_else(|| Err(silent(root))))
+        .collect()
+}
+
+/// Questions that have no answer yet, with when they were asked.
+static ASKING: Mutex<Vec<(PathBuf, Instant)>> = Mutex::new(Vec::new());
+
+/// A question to the device at this path.
+struct Asking(PathBuf, Instant);
+
+impl Asking {
+    /// `None` if one has waited for longer than `wait` already: another would hang beside it, and cost a thread as well.
+    fn begin(root: &Path, wait: Duration) -> Option<Self> {
+        let (now, mut asking) = (Instant::now(), asking());
+        if asking
+            .iter()
+            .any(|(path, since)| path == root && now.duration_since(*since) >= wait)
+        {
+            return None;
+        }
+        asking.push((root.into(), now));
+        Some(Self(root.into(), now))
+    }
+}
+
+impl Drop for Asking {
+    fn drop(&mut self) {
+        let mut asking = asking();
+        let own = |(path, since): &(PathBuf, Instant)| *path == self.0 && *since == self.1;
+        if let Some(index) = asking.iter().position(own) {
+            asking.swap_remove(index);
+        }
+    }
+}
+
+fn asking() -> MutexGuard<'static, Vec<(PathBuf, Instant)>> {
+    // A list is whole after any panic.
+    ASKING.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn look(root: &Path) -> Looked {
-    let device = open(root).map_err(|problem| problem.to_string())?;
-    let space = device
-        .check_writable()
-        .map_err(|problem| problem.to_string())?;
+    let device = open(root)?;
+    let space = device.check_writable()?;
     Ok((device, space))
 }
 
@@ -165,6 +223,14 @@ pub enum DeviceProblem {
     ReadOnly {
         /// Configured path.
         path: PathBuf,
+    },
+    /// It hangs.
+    #[error("device {} has not answered within {waited_s} s: see the kernel log", path.display())]
+    Silent {
+        /// Configured path.
+        path: PathBuf,
+        /// Seconds.
+        waited_s: u64,
     },
     /// The disk or the file system fails.
     #[error("device {}: {source}: see the kernel log", path.display())]

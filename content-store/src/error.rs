@@ -142,6 +142,9 @@ pub enum StoreError {
     },
 
     // Ours, or a caller's.
+    /// Paths were taken away meanwhile: the batch is to be checked, and published, anew.
+    #[error("the catalog was changed while objects were being published; they are taken up again")]
+    Overtaken,
     /// The object is not stored.
     #[error("object {0} is not stored")]
     UnknownObject(ObjectId),
@@ -170,9 +173,11 @@ impl StoreError {
             }
             Self::Sidecar { .. } | Self::Io { .. } => Fault::Disk,
             Self::Catalog(problem) if problem.is_disk() => Fault::Disk,
-            Self::Device(DeviceProblem::Unreadable { .. } | DeviceProblem::ReadOnly { .. }) => {
-                Fault::Disk
-            }
+            Self::Device(
+                DeviceProblem::Unreadable { .. }
+                | DeviceProblem::ReadOnly { .. }
+                | DeviceProblem::Silent { .. },
+            ) => Fault::Disk,
             _ => Fault::Operator,
         }
     }

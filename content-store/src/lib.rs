@@ -51,7 +51,7 @@ pub use error::{Fault, StoreError};
 pub use ids::{BadId, DeviceId, ETag, Generation, ObjectId};
 pub use index::{Column, Entry, Index, IndexDevice, Object, ObjectCopy};
 pub use placement::choose_devices;
-pub use publish::{Content, NewPath, Publication};
+pub use publish::{Content, NewPath, Publication, take_down};
 pub use reader::ObjectReader;
 pub use reap::Reaped;
 pub use rebuild::{Incomplete, Rebuilt, Unusable, rebuild};

@@ -1,5 +1,7 @@
 //! Every bound of the store, with what it costs, and the relations that other code relies on.
 
+use std::time::Duration;
+
 /// Bytes of one verification group: the unit in which bytes are checked against the BLAKE3 root.
 /// Costs 32 B of tree per group in every sidecar (32 KiB per GiB).
 pub const GROUP_BYTES: u64 = 1 << 20;
@@ -67,6 +69,13 @@ pub const CATALOG_READERS: u32 = 126;
 /// How far a rebuilt catalog's generation lies above the highest number found on the devices, so that it differs
 /// from every generation that the lost catalog can have reached without writing a sidecar.
 pub const REBUILD_GENERATION_GAP: u64 = 1 << 20;
+
+/// For a device to say who it is and what room it has, when the store is opened and while it is used. A device that hangs costs so
+/// much once, and a thread for as long as it hangs.
+pub const DEVICE_WAIT: Duration = Duration::from_secs(5);
+
+/// How long a look at the devices is good for.
+pub const DEVICE_LOOK_AGE: Duration = Duration::from_secs(1);
 
 /// Largest identity file that is read.
 pub const MAX_IDENTITY_BYTES: u64 = 16 << 10;

@@ -22,7 +22,9 @@ use std::path::{Path, PathBuf};
 
 use platform::file;
 
-use crate::catalog::{CopyRecord, DoomedRecord, Edit, ObjectRecord};
+use crate::catalog::{
+    self, Catalog, CatalogProblem, CopyRecord, DoomedRecord, Edit, ObjectRecord, WriterLock,
+};
 use crate::device::Device;
 use crate::entry::PathEntry;
 use crate::error::StoreError;
@@ -135,17 +137,12 @@ impl Store {
     /// Takes paths away, in one commit, and returns its generation. Objects that no path leads to any more are doomed.
     pub fn remove(&mut self, paths: &[&str]) -> Result<Generation, StoreError> {
         let mut edit = self.catalog.edit()?;
-        let generation = Generation(edit.generation()?.0 + 1);
         let mut touched = BTreeSet::new();
         for path in paths {
-            touched.insert(
-                edit.delete_path(path)?
-                    .ok_or_else(|| StoreError::UnknownPath((*path).into()))?,
-            );
+            let object = edit.delete_path(path)?;
+            touched.insert(object.ok_or_else(|| StoreError::UnknownPath((*path).into()))?);
         }
-        touch(&mut edit, touched, generation)?;
-        edit.set_generation(generation)?;
-        edit.commit()?;
+        let generation = commit_removal(edit, touched)?;
         self.done(Step::Committed);
         self.settle_after_commit();
         Ok(generation)
@@ -345,6 +342,10 @@ impl Store {
         paths: &BTreeMap<Box<str>, (ObjectId, PathEntry)>,
     ) -> Result<(), StoreError> {
         let mut edit = self.catalog.edit()?;
+        if edit.generation()?.0 + 1 != generation.0 {
+            // By `take_down`. What arrived is taken back by the caller.
+            return Err(StoreError::Overtaken);
+        }
         for record in arrived {
             // What an incomplete copy left on other devices goes; what the arrival lies beside stays.
             let before = edit.object(&record.object)?;
@@ -425,6 +426,10 @@ impl Store {
             return Ok(());
         }
         let mut edit = self.catalog.edit()?;
+        if edit.generation()? != revision {
+            // Paths were taken away meanwhile; what the sidecars list may be old again.
+            return Ok(());
+        }
         for (object, ..) in settled {
             edit.clear_pending(object)?;
         }
@@ -464,6 +469,49 @@ impl Store {
 fn has_room_beside(sealed: &Sealed, copies: &[CopyRecord]) -> bool {
     let mut taken = copies.iter().flat_map(|copy| &copy.devices);
     copies.len() < MAX_COPIES && !taken.any(|device| sealed.target.devices.contains(device))
+}
+
+/// Takes paths away if they lead to these objects, for who has the writer lock: touches no device, so it waits for none, even while a
+/// [`Store`] of the same lock is being opened or hangs, and is as quick as there are pairs. Gives how many led there, and the commit.
+/// Sidecars that list the paths are rewritten by the next commit of the store. What the store is publishing meanwhile is refused with
+/// [`StoreError::Overtaken`].
+///
+/// # Errors
+/// Of the catalog.
+pub fn take_down<'a>(
+    _lock: &WriterLock,
+    state_dir: &Path,
+    pairs: impl Iterator<Item = (&'a str, ObjectId)>,
+) -> Result<Option<(u64, Generation)>, StoreError> {
+    let catalog = match Catalog::open(&catalog::folder(state_dir)) {
+        Err(CatalogProblem::Missing { .. }) => return Ok(None),
+        opened => opened?,
+    };
+    let mut edit = catalog.edit()?;
+    let (mut touched, mut count) = (BTreeSet::new(), 0);
+    for (path, object) in pairs {
+        if edit.leads_to(path)? == Some(object) {
+            edit.delete_path(path)?;
+            touched.insert(object);
+            count += 1;
+        }
+    }
+    match count {
+        0 => Ok(None),
+        _ => Ok(Some((count, commit_removal(edit, touched)?))),
+    }
+}
+
+/// After paths of `touched` were deleted.
+fn commit_removal(
+    mut edit: Edit<'_>,
+    touched: BTreeSet<ObjectId>,
+) -> Result<Generation, StoreError> {
+    let generation = Generation(edit.generation()?.0 + 1);
+    touch(&mut edit, touched, generation)?;
+    edit.set_generation(generation)?;
+    edit.commit()?;
+    Ok(generation)
 }
 
 fn record_of(sealed: &Sealed, generation: Generation) -> ObjectRecord {

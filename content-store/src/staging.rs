@@ -45,7 +45,8 @@ pub struct Staging {
 }
 
 struct Column {
-    writer: DirectWriter,
+    /// Until it is synced.
+    writer: Option<DirectWriter>,
     part: Part,
 }
 
@@ -137,18 +138,20 @@ impl Staging {
             .verify_group(group, bytes)
             .map_err(|source| StoreError::WrongBytes { object, source })?;
         let (index, _) = self.target.layout.locate(self.written);
-        let column = &mut self.columns[index];
-        column
-            .writer
+        let Column { writer, part } = &mut self.columns[index];
+        let writer = writer
+            .as_mut()
+            .expect("columns are synced after the last group, and the tree has no further one");
+        writer
             .write_all(bytes)
-            .map_err(|error| column.part.problem(bytes.len() as u64, error))?;
+            .map_err(|error| part.problem(bytes.len() as u64, error))?;
+        let taken = writer.written();
         self.done(Step::GroupWritten);
         let column = &mut self.columns[index];
         column
             .part
             .crcs
             .extend(bytes.chunks(CRC_BLOCK_BYTES as usize).map(crc32fast::hash));
-        let taken = column.writer.written();
         column.part.note(&self.target, index, taken)?;
         self.written += bytes.len() as u64;
         self.done(Step::GroupNoted);
@@ -204,8 +207,8 @@ impl Staging {
         }
     }
 
-    /// Syncs all columns. Fails if bytes are missing.
-    pub fn seal(self) -> Result<Sealed, StoreError> {
+    /// Syncs one column, which touches its device alone. Fails if bytes of the object are missing.
+    pub fn sync_column(&mut self, column: usize) -> Result<(), StoreError> {
         let (object, expected) = (self.object(), self.target.tree.size());
         if self.written != expected {
             return Err(StoreError::WrongLength {
@@ -214,10 +217,15 @@ impl Staging {
                 found: self.written,
             });
         }
-        let columns = self.columns.into_iter().enumerate();
-        let columns = columns
-            .map(|(index, column)| column.seal(&self.target, index))
-            .collect::<Result<_, _>>()?;
+        self.columns[column].sync(&self.target, column)
+    }
+
+    /// Syncs all columns that are not yet. Fails if bytes are missing.
+    pub fn seal(mut self) -> Result<Sealed, StoreError> {
+        (0..self.columns.len()).try_for_each(|column| self.sync_column(column))?;
+        let object = self.object();
+        let columns = self.columns.into_iter();
+        let columns = columns.map(|column| column.sealed(&object)).collect();
         if let Some(hook) = &self.hook {
             hook(Step::Sealed);
         }
@@ -263,6 +271,7 @@ impl Column {
             crcs: Vec::with_capacity(length.div_ceil(CRC_BLOCK_BYTES) as usize),
             journal: None,
         };
+        let writer = Some(writer);
         Ok(Self { writer, part })
     }
 
@@ -300,23 +309,31 @@ impl Column {
             crcs: journal.crcs,
             journal: Some(journal_writer),
         };
+        let writer = Some(writer);
         Ok(Self { writer, part })
     }
 
-    fn seal(self, target: &Target, index: usize) -> Result<SealedColumn, StoreError> {
-        let Self { writer, mut part } = self;
+    fn sync(&mut self, target: &Target, index: usize) -> Result<(), StoreError> {
+        let Some(writer) = self.writer.take() else {
+            return Ok(());
+        };
         writer
             .finish()
-            .map_err(StoreError::io("sync", part.file.path()))?;
-        part.note(target, index, target.layout.column_length(index))?;
+            .map_err(StoreError::io("sync", self.part.file.path()))?;
+        let length = target.layout.column_length(index);
+        self.part.note(target, index, length)
+    }
+
+    fn sealed(self, object: &ObjectId) -> SealedColumn {
+        let part = self.part;
         let is_noted = part.journal.is_some();
-        let journal = is_noted.then(|| StagedFile::journal(&part.device, &target.tree.object()));
-        Ok(SealedColumn {
+        let journal = is_noted.then(|| StagedFile::journal(&part.device, object));
+        SealedColumn {
             device: part.device,
             file: part.file,
             journal,
             crcs: part.crcs.into(),
-        })
+        }
     }
 }
 

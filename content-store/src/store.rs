@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Instant;
 
 use platform::file::Space;
 
@@ -13,11 +14,13 @@ use crate::config::{StoreConfig, TierConfig};
 use crate::device::{self, Device, DeviceProblem};
 use crate::error::StoreError;
 use crate::ids::{DeviceId, Generation, ObjectId};
-use crate::limits::{DEVICE_RESERVE_BYTES, DEVICE_RESERVE_INODES, MAX_COPIES};
+use crate::limits::{
+    DEVICE_LOOK_AGE, DEVICE_RESERVE_BYTES, DEVICE_RESERVE_INODES, DEVICE_WAIT, MAX_COPIES,
+};
 use crate::placement::{self, Candidate, NoPlace, Placement};
 use crate::staging::journal::BootId;
 use crate::staging::resume::Partial;
-use crate::staging::{Claim, Staging, Target, files};
+use crate::staging::{Claim, Sealed, Staging, Target, files};
 
 /// A configured device and what became of it.
 #[derive(Debug)]
@@ -30,12 +33,16 @@ pub struct DeviceSlot {
     pub device: Result<Device, DeviceProblem>,
 }
 
-/// Opens all configured devices, in the order in which they are numbered. A device that cannot be opened is an entry of its own;
-/// only a device that is configured twice is an error.
+/// Opens all configured devices, in the order in which they are numbered. A device that cannot be opened, or that hangs, is an entry
+/// of its own; only a device that is configured twice is an error.
 pub fn open_devices(config: &StoreConfig) -> Result<Vec<DeviceSlot>, StoreError> {
+    let roots: Vec<&Path> = config
+        .device_roots()
+        .map(|(_, root)| root.as_path())
+        .collect();
+    let opened = device::open_all(&roots, DEVICE_WAIT);
     let mut slots: Vec<DeviceSlot> = Vec::new();
-    for (tier, root) in config.device_roots() {
-        let device = device::open(root);
+    for ((tier, root), device) in config.device_roots().zip(opened) {
         let id = device.as_ref().ok().map(Device::id);
         let twin = slots.iter().find(|slot| id.is_some() && slot.id() == id);
         if let (Some(twin), Some(id)) = (twin, id) {
@@ -102,7 +109,8 @@ pub struct Store {
     pub(crate) catalog: Catalog,
     pub(crate) hook: Option<StepHook>,
     boot: BootId,
-    _lock: WriterLock,
+    looked: Instant,
+    _lock: Arc<WriterLock>,
 }
 
 /// What [`Store::stage`] found.
@@ -145,10 +153,33 @@ impl Store {
         hook: Option<StepHook>,
         boot: BootId,
     ) -> Result<Self, StoreError> {
+        let lock = Self::lock(&config)?;
+        Self::open_locked(config, hook, boot, lock)
+    }
+
+    /// The writer lock of a store, to be shared with [`take_down`](crate::take_down).
+    pub fn lock(config: &StoreConfig) -> Result<Arc<WriterLock>, StoreError> {
         config.check()?;
         fs::create_dir_all(&config.state_dir)
             .map_err(StoreError::io("create", &config.state_dir))?;
-        let lock = WriterLock::take(&config.state_dir, &config.program)?;
+        Ok(WriterLock::take(&config.state_dir, &config.program)?.into())
+    }
+
+    /// Like [`open`](Self::open), by who has the writer lock.
+    pub fn open_with_lock(
+        config: StoreConfig,
+        hook: Option<StepHook>,
+        lock: Arc<WriterLock>,
+    ) -> Result<Self, StoreError> {
+        Self::open_locked(config, hook, platform::process::boot_id(), lock)
+    }
+
+    fn open_locked(
+        config: StoreConfig,
+        hook: Option<StepHook>,
+        boot: BootId,
+        lock: Arc<WriterLock>,
+    ) -> Result<Self, StoreError> {
         let slots = open_devices(&config)?;
         let folder = catalog::folder(&config.state_dir);
         if !folder.join("data.mdb").exists() && slots.iter().any(holds_objects) {
@@ -162,6 +193,7 @@ impl Store {
             catalog,
             hook,
             boot,
+            looked: Instant::now(),
             _lock: lock,
         };
         store.make_staging()?;
@@ -169,6 +201,29 @@ impl Store {
         store.clear_staging()?;
         store.settle()?;
         Ok(store)
+    }
+
+    /// Looks at the devices again, if that was some time ago: one that hangs is not here from now on, and one that is back is. To be
+    /// called before what touches devices; one that begins to hang in that very moment is waited for.
+    pub fn look_at_devices(&mut self) {
+        if self.looked.elapsed() < DEVICE_LOOK_AGE {
+            return;
+        }
+        let roots: Vec<&Path> = self.slots.iter().map(|slot| slot.root.as_path()).collect();
+        let looked = device::open_all(&roots, DEVICE_WAIT);
+        for (slot, device) in self.slots.iter_mut().zip(looked) {
+            if let (Ok(_), Err(problem)) = (&slot.device, &device) {
+                tracing::error!(%problem, "the store goes on without it");
+            }
+            slot.device = device;
+        }
+        self.looked = Instant::now();
+    }
+
+    /// Whether all devices are here that something sealed lies on.
+    pub fn can_reach(&self, sealed: &Sealed) -> bool {
+        let mut devices = sealed.columns.iter().map(|column| column.device.id());
+        devices.all(|id| self.device(&id).is_some())
     }
 
     /// The configured devices, in the order in which they are numbered.

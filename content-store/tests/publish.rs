@@ -2,10 +2,15 @@
 
 mod support;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+
 use content_store::catalog::{CatalogProblem, CatalogReader};
 use content_store::chunk_tree::ChunkTree;
 use content_store::sidecar::Sidecar;
-use content_store::{Content, Fault, Generation, Publication, Stage, Store, StoreError};
+use content_store::{
+    Content, Fault, Generation, Publication, Stage, Step, StepHook, Store, StoreError, take_down,
+};
 use support::{Appliance, MIB, bytes, content, id, path, publication, publish, tree};
 
 #[test]
@@ -40,6 +45,41 @@ fn an_object_is_cut_over_its_devices_and_comes_back_whole() {
         whole.extend_from_slice(&columns[piece.column][start..start + piece.length as usize]);
     }
     assert_eq!(whole, original);
+}
+
+#[test]
+fn paths_can_be_taken_away_while_others_are_being_published() {
+    let appliance = Appliance::new();
+    let lock = Store::lock(&appliance.config()).unwrap();
+    let state_dir = appliance.state_dir();
+    let (shared, is_meant) = (Arc::clone(&lock), Arc::new(AtomicBool::new(false)));
+    let armed = Arc::clone(&is_meant);
+    let (old, new) = (bytes(1, MIB), bytes(2, 2 * MIB));
+    let gone = id(&old);
+    let hook: StepHook = Arc::new(move |step| {
+        if step == Step::FoldersSynced && armed.swap(false, SeqCst) {
+            // What leads elsewhere is not meant.
+            let pairs = [("/old", gone), ("/old", id(b"other")), ("/none", gone)];
+            let done = take_down(&shared, &state_dir, pairs.into_iter()).unwrap();
+            assert_eq!(done.unwrap().0, 1);
+        }
+    });
+    let mut store = Store::open_with_lock(appliance.config(), Some(hook), lock).unwrap();
+    publish(&mut store, &["/old"], &old, "nvme");
+    is_meant.store(true, SeqCst);
+    let overtaken = publication(&store, &["/new"], &new, "nvme");
+    let overtaken = store.publish(vec![overtaken]);
+    assert!(matches!(overtaken, Err(StoreError::Overtaken)));
+    assert_eq!(tree(&appliance.snapshot()), []);
+    // All of its bytes are in staging still.
+    assert_eq!(store.resumable()[0].written, 2 * MIB);
+    let generation = publish(&mut store, &["/new"], &new, "nvme");
+    assert_eq!(tree(&appliance.snapshot()), [("/new".to_owned(), id(&new))]);
+    store.reap(generation).unwrap();
+    let mut files = appliance.files().into_iter();
+    assert!(!files.any(|file| file.contains(&id(&old).to_string())));
+    drop(store);
+    appliance.open();
 }
 
 #[test]

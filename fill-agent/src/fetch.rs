@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 use crate::lanes::{Lanes, Late};
 use crate::source::{SourceError, Sources, Wanted};
 
+pub use feed::seal;
 pub use progress::Progress;
 
 /// One object to fetch.

@@ -3,16 +3,20 @@
 //! ```text
 //! Order::Stage   -> Staging            to be written by the lanes; Order::Restage the same, with a reader of the old copy
 //! Order::Publish -> batch -> commit    at most 64 objects or 10 s, at once when nothing else is coming
-//! Order::Remove  -> commit             evictions and takedowns
+//! Order::Remove  -> commit             evictions
 //! Order::Reap    -> unlinked           what no generation in use leads to
 //! Order::Close                         the writer lock is free, as for `ocactl content import`
 //! ```
 //! The store, and with it the writer lock, is taken with the first order that needs it. Whoever holds it meanwhile is named in the
 //! error; the order is tried again by whoever gave it.
+//!
+//! Takedowns go past the queue ([`takedowns`]): they touch the catalog alone, and wait for no device, whatever the owner waits for.
 
 mod batch;
+mod takedowns;
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Instant;
 
@@ -27,6 +31,7 @@ use protocol::root::Root;
 use tokio::sync::oneshot;
 
 use batch::{Batch, Entry};
+use takedowns::Takedowns;
 
 /// Why an order was not done. Several orders may share one cause, so it is in words.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -68,10 +73,12 @@ enum Order {
     },
     Publish(Entry),
     Flush,
-    Remove {
-        whom: Whom,
+    Evict {
+        roots: HashSet<Root>,
         reply: Reply<Removed>,
     },
+    /// Takedowns have changed.
+    Discard,
     Reap {
         oldest_in_use: Generation,
         reply: Reply<Reaped>,
@@ -81,16 +88,7 @@ enum Order {
     },
 }
 
-/// Which paths are taken away.
-#[derive(Debug, Clone)]
-pub enum Whom {
-    /// All paths of these objects: room is needed.
-    Evicted(HashSet<Root>),
-    /// These paths, if they lead to these objects still; from now on they are never published.
-    TakenDown(Vec<Tombstone>),
-}
-
-/// What became of an `Order::Remove`.
+/// What became of paths that were to be taken away.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Removed {
     /// Paths that are gone.
@@ -103,6 +101,7 @@ pub struct Removed {
 #[derive(Clone)]
 pub struct Publisher {
     orders: mpsc::Sender<Order>,
+    takedowns: Arc<Takedowns>,
 }
 
 impl Publisher {
@@ -112,16 +111,17 @@ impl Publisher {
     /// When the system gives no thread.
     pub fn start(config: StoreConfig) -> std::io::Result<Self> {
         let (orders, received) = mpsc::channel();
+        let takedowns = Arc::new(Takedowns::new(config.clone()));
         let owner = Owner {
             config,
             store: None,
             batch: Batch::default(),
-            taken_down: HashSet::new(),
+            takedowns: Arc::clone(&takedowns),
         };
         std::thread::Builder::new()
             .name("oca-publish".to_owned())
             .spawn(move || owner.run(&received))?;
-        Ok(Self { orders })
+        Ok(Self { orders, takedowns })
     }
 
     /// Begins to store an object. Blocks.
@@ -181,12 +181,25 @@ impl Publisher {
         self.tell(Order::Flush);
     }
 
-    /// Takes paths away.
+    /// Takes all paths of these objects away: room is needed.
     ///
     /// # Errors
     /// [`NotDone`].
-    pub async fn remove(&self, whom: Whom) -> Result<Removed, NotDone> {
-        self.order(|reply| Order::Remove { whom, reply }).await
+    pub async fn evict(&self, roots: HashSet<Root>) -> Result<Removed, NotDone> {
+        self.order(|reply| Order::Evict { roots, reply }).await
+    }
+
+    /// Takes these paths away, if they lead to these objects still; from now on they are never published. Waits for the state disk, not for
+    /// devices.
+    ///
+    /// # Errors
+    /// [`NotDone`].
+    pub async fn take_down(&self, tombstones: Arc<Vec<Tombstone>>) -> Result<Removed, NotDone> {
+        let takedowns = Arc::clone(&self.takedowns);
+        let removing = tokio::task::spawn_blocking(move || takedowns.replace(&tombstones));
+        let removed = removing.await.expect("reading and writing does not panic");
+        self.tell(Order::Discard);
+        removed
     }
 
     /// Unlinks what is not in use any more.
@@ -239,7 +252,7 @@ struct Owner {
     config: StoreConfig,
     store: Option<Store>,
     batch: Batch,
-    taken_down: HashSet<(Box<str>, Root)>,
+    takedowns: Arc<Takedowns>,
 }
 
 impl Owner {
@@ -277,10 +290,11 @@ impl Owner {
                 }
             }
             Order::Flush => self.publish_batch(),
-            Order::Remove { whom, reply } => {
+            Order::Evict { roots, reply } => {
                 self.publish_batch();
-                let _ = reply.send(self.remove(whom));
+                let _ = reply.send(self.evict(&roots));
             }
+            Order::Discard => self.discard_taken_down(),
             Order::Reap {
                 oldest_in_use,
                 reply,
@@ -297,10 +311,13 @@ impl Owner {
 
     fn store(&mut self) -> Result<&mut Store, StoreError> {
         if self.store.is_none() {
-            self.store = Some(Store::open(self.config.clone())?);
+            let lock = self.takedowns.lock()?;
+            self.store = Some(Store::open_with_lock(self.config.clone(), None, lock)?);
             self.discard_taken_down();
         }
-        Ok(self.store.as_mut().expect("it was opened above"))
+        let store = self.store.as_mut().expect("it was opened above");
+        store.look_at_devices();
+        Ok(store)
     }
 
     fn stage(&mut self, tree: ChunkTree, tier: &str) -> Result<Stage, StoreError> {
@@ -328,7 +345,10 @@ impl Owner {
 
     fn publish_batch(&mut self) {
         let mut batch = std::mem::take(&mut self.batch);
-        batch.forget_paths(&self.taken_down);
+        let known = self.takedowns.forget_paths(&mut batch);
+        if let Ok(store) = self.store() {
+            batch.give_back_unreachable(store);
+        }
         let (publications, replies) = batch.into_parts();
         if publications.is_empty() {
             return;
@@ -338,6 +358,10 @@ impl Owner {
             Ok(store) => store.publish(publications).map_err(NotDone::from),
             Err(error) => Err(error.into()),
         };
+        let published = published.and_then(|generation| {
+            let newest = self.takedowns.again_since(known)?;
+            Ok(newest.unwrap_or(generation))
+        });
         match &published {
             Ok(generation) => tracing::info!(objects = count, %generation, "published"),
             Err(not_done) => tracing::error!(objects = count, "not published: {not_done}"),
@@ -349,11 +373,12 @@ impl Owner {
 
     /// What was written of an object that is taken down goes, if the store is open; else when it is opened next. Under a path where
     /// it may be wanted still, it is fetched anew.
-    fn discard_taken_down(&self) {
-        let Some(store) = self.store.as_ref().filter(|_| !self.taken_down.is_empty()) else {
+    fn discard_taken_down(&mut self) {
+        let roots = self.takedowns.roots();
+        let Some(store) = self.store.as_mut().filter(|_| !roots.is_empty()) else {
             return;
         };
-        let roots: HashSet<Root> = self.taken_down.iter().map(|(_, root)| *root).collect();
+        store.look_at_devices();
         let partly = store.resumable().into_iter();
         for partly in partly.filter(|partly| roots.contains(&Root(partly.object.0))) {
             match store.discard_staging(&partly.object) {
@@ -363,21 +388,10 @@ impl Owner {
         }
     }
 
-    fn remove(&mut self, whom: Whom) -> Result<Removed, NotDone> {
-        if let Whom::TakenDown(tombstones) = &whom {
-            let pairs = tombstones
-                .iter()
-                .map(|stone| (stone.path.clone(), stone.root));
-            self.taken_down = pairs.collect();
-            self.discard_taken_down();
-        }
+    fn evict(&mut self, roots: &HashSet<Root>) -> Result<Removed, NotDone> {
         let snapshot = Snapshot::read_or_empty(&self.config.state_dir).map_err(StoreError::from)?;
-        let is_meant = |path: &str, root: Root| match &whom {
-            Whom::Evicted(roots) => roots.contains(&root),
-            Whom::TakenDown(_) => self.taken_down.contains(&(path.into(), root)),
-        };
         let paths = snapshot.paths.iter();
-        let meant = paths.filter(|(object, entry)| is_meant(&entry.path, Root(object.0)));
+        let meant = paths.filter(|(object, _)| roots.contains(&Root(object.0)));
         let meant: Vec<&str> = meant.map(|(_, entry)| &*entry.path).collect();
         if meant.is_empty() {
             return Ok(Removed::default());

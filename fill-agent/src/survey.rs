@@ -99,11 +99,14 @@ pub fn devices(config: &Config) -> Vec<FoundDevice> {
     let devices = devices.map(|((tier, root), found)| FoundDevice {
         root: root.to_path_buf(),
         tier: *tier,
-        found: found.map(|(device, space)| Room {
-            id: device.id(),
-            total_bytes: space.total_bytes,
-            room_bytes: space.available_bytes.saturating_sub(DEVICE_RESERVE_BYTES),
-        }),
+        found: match found {
+            Ok((device, space)) => Ok(Room {
+                id: device.id(),
+                total_bytes: space.total_bytes,
+                room_bytes: space.available_bytes.saturating_sub(DEVICE_RESERVE_BYTES),
+            }),
+            Err(problem) => Err(problem.to_string()),
+        },
     });
     devices.collect()
 }

@@ -4,6 +4,8 @@
 //! sealed bytes --open--> Tombstones --carry_out--> Removed      retried until it is done; never fetched again (the planner)
 //! ```
 
+use std::sync::Arc;
+
 use protocol::manifest::keys::PublicKey;
 use protocol::manifest::seal;
 use protocol::manifest::{Serial, Tombstone, Tombstones};
@@ -12,7 +14,7 @@ use tokio::time::sleep;
 use crate::daemon::{Daemon, DaemonError};
 use crate::limits::TAKEDOWN_AGAIN;
 use crate::manifest::Refusal;
-use crate::publish::{Publisher, Removed, Whom};
+use crate::publish::{Publisher, Removed};
 
 /// Opens a list, and refuses an older one.
 ///
@@ -37,11 +39,11 @@ pub fn open(
 pub async fn carry_out(
     publisher: &Publisher,
     daemon: &Daemon,
-    tombstones: &[Tombstone],
+    tombstones: &Arc<Vec<Tombstone>>,
     problem: impl Fn(Option<String>),
 ) -> Removed {
     loop {
-        match publisher.remove(Whom::TakenDown(tombstones.to_vec())).await {
+        match publisher.take_down(Arc::clone(tombstones)).await {
             Ok(removed) => {
                 if removed.generation.is_some() {
                     reload(daemon).await;

@@ -88,7 +88,7 @@ pub(crate) fn probe(config: &Config) -> Vec<Probed> {
         .map(|((tier, root), found)| Probed {
             tier: *tier,
             root: root.to_path_buf(),
-            found,
+            found: found.map_err(|problem| problem.to_string()),
         })
         .collect();
     refuse_twins(&mut probed);

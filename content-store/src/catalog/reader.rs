@@ -144,7 +144,7 @@ fn copy(environment: &Environment) -> heed::Result<Copied> {
     Ok(copied)
 }
 
-fn open_existing(folder: &Path) -> Result<Arc<Environment>, CatalogProblem> {
+pub(super) fn open_existing(folder: &Path) -> Result<Arc<Environment>, CatalogProblem> {
     let missing = || CatalogProblem::Missing {
         path: folder.into(),
     };

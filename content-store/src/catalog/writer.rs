@@ -27,6 +27,15 @@ pub(crate) struct Edit<'a> {
 }
 
 impl Catalog {
+    /// Opens the catalog in `folder`, which must exist.
+    pub(crate) fn open(folder: &Path) -> Result<Self, CatalogProblem> {
+        let environment = super::reader::open_existing(folder)?;
+        Ok(Self {
+            folder: folder.into(),
+            environment,
+        })
+    }
+
     /// Opens the catalog in `folder`, and makes an empty one if there is none.
     pub(crate) fn open_or_create(folder: &Path, first: Generation) -> Result<Self, CatalogProblem> {
         let io = |source| CatalogProblem::io(folder, source);
@@ -232,6 +241,11 @@ impl Edit<'_> {
         self.write(&Key::Path(key), |out| encode_path(object, entry, out))?;
         self.write(&Key::Reference(*object, key), |_| ())?;
         Ok(before)
+    }
+
+    /// The object that a path leads to.
+    pub(crate) fn leads_to(&self, path: &str) -> Result<Option<ObjectId>, CatalogProblem> {
+        Ok(self.path(path)?.map(|(object, _)| object))
     }
 
     pub(crate) fn delete_path(&mut self, path: &str) -> Result<Option<ObjectId>, CatalogProblem> {

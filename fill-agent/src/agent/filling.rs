@@ -22,7 +22,7 @@ use crate::fetch::{Failure, Fill, Job, Outcome};
 use crate::limits::{FLUSH_LOOK, OUTCOMES_WAITING, REAP_AGAIN, REAP_PATIENCE};
 use crate::metrics::Counters;
 use crate::planner::Entries;
-use crate::publish::{NotDone, Publisher, Whom};
+use crate::publish::{NotDone, Publisher};
 use crate::source::Wanted;
 
 /// A plan to be done.
@@ -108,7 +108,7 @@ impl Work {
             return Ok(());
         }
         let roots: HashSet<Root> = evict.iter().map(|evict| evict.root).collect();
-        let removed = self.publisher.remove(Whom::Evicted(roots)).await?;
+        let removed = self.publisher.evict(roots).await?;
         let bytes: u64 = evict.iter().map(|evict| evict.size).sum();
         tracing::info!(
             objects = evict.len(),

@@ -27,7 +27,7 @@ pub(super) enum Event {
     Thought(Box<Thought>),
     Filled(Ended),
     TakedownWaits(Option<String>),
-    TakenDown(Option<Serial>, Removed, Option<NotDone>),
+    TakenDown(Option<Serial>, Removed),
     Reaped(Option<NotDone>),
     Token(Result<String, String>),
 }
@@ -143,7 +143,7 @@ impl Agent {
             Event::Thought(thought) => self.thought(*thought).await,
             Event::Filled(ended) => self.filled(ended).await,
             Event::TakedownWaits(problem) => self.following.takedown_problem = problem,
-            Event::TakenDown(serial, removed, reaped) => self.taken_down(serial, removed, reaped),
+            Event::TakenDown(serial, removed) => self.taken_down(serial, removed),
             Event::Reaped(not_done) => {
                 self.following.is_reaping = false;
                 self.following.store_problem = not_done;
@@ -173,6 +173,22 @@ impl Agent {
         self.tidy();
     }
 
+    /// Unlinks what nobody uses any more, beside the loop; once more, if that is being done already.
+    pub(super) fn reap(&mut self) {
+        let following = &mut self.following;
+        if std::mem::replace(&mut following.is_reaping, true) {
+            following.reap_due = true;
+            return;
+        }
+        following.store_used = true;
+        let (publisher, daemon) = (self.publisher.clone(), self.daemon.clone());
+        let events = self.events.clone();
+        tokio::spawn(async move {
+            let not_done = filling::reap(&publisher, &daemon).await.err();
+            let _ = events.send(Event::Reaped(not_done)).await;
+        });
+    }
+
     /// Unlinks what was left over, and lets go of the store when nothing is written.
     fn tidy(&mut self) {
         let following = &mut self.following;
@@ -182,14 +198,7 @@ impl Agent {
         }
         if following.reap_due && self.book.intent.pause.is_none() {
             following.reap_due = false;
-            following.is_reaping = true;
-            following.store_used = true;
-            let (publisher, daemon) = (self.publisher.clone(), self.daemon.clone());
-            let events = self.events.clone();
-            tokio::spawn(async move {
-                let not_done = filling::reap(&publisher, &daemon).await.err();
-                let _ = events.send(Event::Reaped(not_done)).await;
-            });
+            self.reap();
         } else if following.store_used {
             following.store_used = false;
             self.publisher.close();

@@ -4,8 +4,7 @@ use content_store::limits::MAX_BATCH_OBJECTS;
 use content_store::{Content, ObjectId, ObjectReader, Staging};
 
 use super::filling::{Ended, Work, reap};
-use crate::fetch::Failure;
-use crate::lanes::STORE;
+use crate::fetch::{Failure, seal};
 use crate::planner::Move;
 use crate::publish::NotDone;
 
@@ -87,7 +86,6 @@ impl Work {
             staging = after;
             written?;
         }
-        let sealed = lanes.run(STORE, 0, move || staging.seal()).await??;
-        Ok(Content::Moved(sealed))
+        Ok(Content::Moved(seal(lanes, staging).await?))
     }
 }

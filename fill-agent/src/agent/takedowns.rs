@@ -5,9 +5,9 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use protocol::manifest::{Serial, Tombstones};
 
+use super::Agent;
 use super::follow::{Event, Following};
-use super::{Agent, filling};
-use crate::publish::{NotDone, Removed};
+use crate::publish::Removed;
 use crate::takedown;
 
 impl Agent {
@@ -51,21 +51,13 @@ impl Agent {
                 let _ = tell.try_send(Event::TakedownWaits(problem));
             })
             .await;
-            let reaped = match removed.generation {
-                Some(_) => filling::reap(&publisher, &daemon).await.err(),
-                None => None,
-            };
-            let _ = events.send(Event::TakenDown(serial, removed, reaped)).await;
+            let _ = events.send(Event::TakenDown(serial, removed)).await;
         });
         self.following.takedown = Some(task.abort_handle());
     }
 
-    pub(super) fn taken_down(
-        &mut self,
-        serial: Option<Serial>,
-        removed: Removed,
-        reaped: Option<NotDone>,
-    ) {
+    /// They are unreachable; unlinking them may wait for readers, and for devices.
+    pub(super) fn taken_down(&mut self, serial: Option<Serial>, removed: Removed) {
         self.following.takedown = None;
         self.following.takedown_problem = None;
         self.counters.applied(serial);
@@ -75,10 +67,7 @@ impl Agent {
         if removed.paths > 0 {
             tracing::info!(paths = removed.paths, "taken down");
             self.following.replan();
-        }
-        if let Some(not_done) = reaped {
-            tracing::warn!("what was taken down is unreachable, and not unlinked yet: {not_done}");
-            self.following.reap_due = true;
+            self.reap();
         }
     }
 }

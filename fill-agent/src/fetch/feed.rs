@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use content_store::{Staging, StoreError};
+use content_store::{Sealed, Staging, StoreError};
 
 use super::progress::Transfer;
 use super::ranges::Ranges;
 use super::{Failure, Fill};
+use crate::lanes::Lanes;
 use crate::source::{Lie, Source, SourceError, Wanted};
 
 /// How it ended.
@@ -79,4 +80,22 @@ async fn write(
         (staging, result)
     };
     Ok(fill.lanes.run(device, bytes, job).await?)
+}
+
+/// Syncs what is written, each column on the thread of its device.
+///
+/// # Errors
+/// A device that does not answer; what the store says.
+pub async fn seal(lanes: &Lanes, mut staging: Staging) -> Result<Sealed, Failure> {
+    let devices: Vec<_> = staging.devices().collect();
+    for (column, device) in devices.into_iter().enumerate() {
+        let sync = move || {
+            let synced = staging.sync_column(column);
+            (synced, staging)
+        };
+        let (synced, after) = lanes.run(device, 0, sync).await?;
+        staging = after;
+        synced?;
+    }
+    Ok(staging.seal()?)
 }

@@ -17,7 +17,7 @@ use std::time::Instant;
 use content_store::{Content, Stage, Staging};
 use protocol::manifest::SourceKind;
 
-use super::feed::{Fed, feed};
+use super::feed::{Fed, feed, seal};
 use super::progress::Transfer;
 use super::{Failure, Fill, Job};
 use crate::lanes::STORE;
@@ -222,11 +222,9 @@ impl<'a> Turn<'a> {
 
     async fn seal(&self, staging: Staging) -> End {
         self.transfer.waits_for("the disk");
-        let device = staging.next_device();
-        match self.fill.lanes.run(device, 0, || staging.seal()).await {
-            Ok(Ok(sealed)) => End::Done(Content::Sealed(sealed)),
-            Ok(Err(error)) => End::GivenUp(error.into()),
-            Err(late) => stopped(late.into()),
+        match seal(&self.fill.lanes, staging).await {
+            Ok(sealed) => End::Done(Content::Sealed(sealed)),
+            Err(failure) => stopped(failure),
         }
     }
 

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::time::Instant;
 
 use content_store::limits::MAX_BATCH_OBJECTS;
-use content_store::{Content, NewPath, Publication};
+use content_store::{Content, NewPath, Publication, Store};
 use protocol::root::Root;
 
 use super::{NotDone, Reply};
@@ -60,6 +60,28 @@ impl Batch {
         for Entry { reply, .. } in gone {
             let _ = reply.send(Err(NotDone {
                 words: "it was taken down while it was fetched".to_owned(),
+                is_locked: false,
+                is_full: false,
+            }));
+        }
+    }
+
+    /// Gives back what lies on a device that hangs or is gone, so that the others need not wait for it: it is taken up again when
+    /// the device is back.
+    pub(super) fn give_back_unreachable(&mut self, store: &Store) {
+        let is_reachable = |entry: &Entry| match &entry.content {
+            Content::Sealed(sealed) | Content::Moved(sealed) | Content::Copied(sealed) => {
+                store.can_reach(sealed)
+            }
+            Content::Stored(_) => true,
+        };
+        let (kept, gone) = std::mem::take(&mut self.entries)
+            .into_iter()
+            .partition(is_reachable);
+        self.entries = kept;
+        for Entry { reply, .. } in gone {
+            let _ = reply.send(Err(NotDone {
+                words: "a device that it was written to does not answer any more".to_owned(),
                 is_locked: false,
                 is_full: false,
             }));

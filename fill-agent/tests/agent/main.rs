@@ -5,6 +5,7 @@
 mod appliance;
 mod beside;
 mod endpoint;
+mod hanging;
 mod hostile;
 mod limits;
 
