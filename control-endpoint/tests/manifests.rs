@@ -7,7 +7,7 @@ mod support;
 use std::fs;
 
 use protocol::config::TierRole;
-use protocol::control::Report;
+use protocol::control::{MANIFEST_HEADER, Report};
 use protocol::manifest::keys::{PrivateKey, PublicKey};
 use protocol::manifest::{Manifest, Serial, Source, seal};
 use protocol::status::{Device, DeviceState, Directness, Space};
@@ -149,6 +149,15 @@ async fn a_serial_that_is_known_is_not_sent_again_and_only_changes_make_new_ones
     endpoint.serve();
     let response = endpoint.get(MANIFEST, &token).await;
     assert_eq!(response.headers()[ETAG], "\"1.2\"");
+    // Who asks for takedowns is told of it.
+    let request = endpoint.request(Method::GET, "/v1/appliances/c1.x/tombstones", &token);
+    for request in [
+        request.try_clone().unwrap(),
+        request.header(IF_NONE_MATCH, "\"1.0\""),
+    ] {
+        let response = request.send().await.unwrap();
+        assert_eq!(response.headers()[MANIFEST_HEADER], "1.2");
+    }
     let request = endpoint.request(Method::GET, MANIFEST, &token);
     let response = request
         .header(IF_NONE_MATCH, "\"1.1\", \"1.2\"")

@@ -5,7 +5,7 @@
 use std::path::PathBuf;
 
 use protocol::config::Config;
-use protocol::control::Problem;
+use protocol::control::{MANIFEST_HEADER, Problem};
 use protocol::limits::{ANSWER_MAX_BYTES, MANIFEST_MAX_PACKED_BYTES, SEAL_MAX_BYTES};
 use protocol::manifest::Serial;
 use protocol::manifest::keys::PublicKey;
@@ -82,6 +82,15 @@ pub enum Answer {
     Sealed(Vec<u8>),
 }
 
+/// An answer, and what is said beside it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Fetched {
+    /// To the question.
+    pub answer: Answer,
+    /// The newest manifest for this appliance, if that was said.
+    pub newest_manifest: Option<Serial>,
+}
+
 /// The control endpoint of this appliance.
 #[derive(Debug, Clone)]
 pub struct ControlEndpoint {
@@ -138,7 +147,7 @@ impl ControlEndpoint {
         &self,
         document: Document,
         known: Option<Serial>,
-    ) -> Result<Answer, ContactError> {
+    ) -> Result<Fetched, ContactError> {
         let name = match document {
             Document::Manifest => "manifest",
             Document::Tombstones => "tombstones",
@@ -150,7 +159,7 @@ impl ControlEndpoint {
             .unwrap_or(Err(ContactError::Endless { url: url.clone() }))
     }
 
-    async fn fetch_url(&self, url: &str, known: Option<Serial>) -> Result<Answer, ContactError> {
+    async fn fetch_url(&self, url: &str, known: Option<Serial>) -> Result<Fetched, ContactError> {
         let mut request = self.client.get(url);
         let token = self.token().await?;
         if !token.is_empty() {
@@ -163,15 +172,20 @@ impl ControlEndpoint {
             .send()
             .await
             .map_err(|error| unreachable(url, &error))?;
-        match response.status() {
+        let newest_manifest = newest_manifest(&response);
+        let answer = match response.status() {
             StatusCode::OK => {
                 let limit = MANIFEST_MAX_PACKED_BYTES + SEAL_MAX_BYTES as u64;
-                read(response, url, limit).await.map(Answer::Sealed)
+                Answer::Sealed(read(response, url, limit).await?)
             }
-            StatusCode::NOT_MODIFIED => Ok(Answer::Unchanged),
-            StatusCode::NOT_FOUND => Ok(Answer::None),
-            status => Err(refused(response, url, status).await),
-        }
+            StatusCode::NOT_MODIFIED => Answer::Unchanged,
+            StatusCode::NOT_FOUND => Answer::None,
+            status => return Err(refused(response, url, status).await),
+        };
+        Ok(Fetched {
+            answer,
+            newest_manifest,
+        })
     }
 
     /// The appliance's token, empty if there is none. The file is read each time, so that a new token needs no word to the agent.
@@ -214,6 +228,12 @@ fn read_small(path: &PathBuf) -> Result<String, String> {
         .read_to_string(&mut text)
         .map_err(|error| format!("cannot be read: {error}"))?;
     Ok(text)
+}
+
+/// One that cannot be read says nothing: the manifest is asked for in its own time.
+fn newest_manifest(response: &Response) -> Option<Serial> {
+    let said = response.headers().get(MANIFEST_HEADER)?;
+    said.to_str().ok()?.parse().ok()
 }
 
 async fn read(mut response: Response, url: &str, limit: u64) -> Result<Vec<u8>, ContactError> {

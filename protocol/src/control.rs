@@ -23,6 +23,10 @@ pub const REPORT_VERSION: u32 = 1;
 /// `Content-Type` of sealed documents.
 pub const SEALED_TYPE: &str = "application/vnd.oca.sealed";
 
+/// Header of an answer to a question for tombstones: the serial of the newest manifest for that appliance. So whoever asks for takedowns
+/// each minute knows at once of something urgent. It is not signed: it makes an appliance ask, and nothing else.
+pub const MANIFEST_HEADER: &str = "oca-manifest";
+
 /// The header by which an appliance says that it fetches to fill, with its `appliance.id`: the sender counts it against the fills
 /// that it admits.
 pub const FILL_HEADER: &str = "Oca-Fill";

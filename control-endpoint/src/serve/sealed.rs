@@ -7,10 +7,10 @@ use anyhow::Context;
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use protocol::control::SEALED_TYPE;
+use protocol::control::{MANIFEST_HEADER, SEALED_TYPE};
 use protocol::manifest::keys::PrivateKey;
 use protocol::manifest::{MANIFEST_VERSION, Serial, Tombstones, seal};
 
@@ -60,12 +60,19 @@ pub(super) async fn tombstones(
     app.require_appliance(&headers, &id).await?;
     let endpoint = app.database.endpoint().await?;
     let serial = serial_of(&endpoint);
-    if is_known(&headers, serial) {
-        return Ok(unchanged(serial));
+    let mut response = if is_known(&headers, serial) {
+        unchanged(serial)
+    } else {
+        let bytes = app.sealed_tombstones(&id, &endpoint).await?;
+        app.metrics.sent("tombstones", bytes.len() as u64);
+        sealed(serial, bytes.len() as u64, Body::from(bytes))
+    };
+    if let Some(newest) = app.database.manifest_in_force(&id).await? {
+        let newest = HeaderValue::try_from(newest.serial.to_string());
+        let newest = newest.context("the serial of a manifest")?;
+        response.headers_mut().insert(MANIFEST_HEADER, newest);
     }
-    let bytes = app.sealed_tombstones(&id, &endpoint).await?;
-    app.metrics.sent("tombstones", bytes.len() as u64);
-    Ok(sealed(serial, bytes.len() as u64, Body::from(bytes)))
+    Ok(response)
 }
 
 fn serial_of(endpoint: &Endpoint) -> Serial {

@@ -35,6 +35,8 @@ pub(super) enum Failed {
 pub(super) struct Contacts {
     pub(super) manifest: Question,
     pub(super) tombstones: Question,
+    /// The newest manifest that the control endpoint has told of.
+    told: Option<Serial>,
     /// For status: of the manifest.
     pub(super) last: Contact,
     was_open: bool,
@@ -52,6 +54,7 @@ impl Default for Contacts {
         Self {
             manifest: Question::now(),
             tombstones: Question::now(),
+            told: None,
             last: Contact::default(),
             was_open: false,
         }
@@ -137,7 +140,11 @@ impl Agent {
             let appliance = self.config.appliance.id.clone();
             tokio::spawn(async move {
                 let arrived = tombstones(&control, appliance, seen).await;
-                let _ = events.send(Event::Tombstones(arrived)).await;
+                let (arrived, told) = match arrived {
+                    Ok((arrived, told)) => (Ok(arrived), told),
+                    Err(failed) => (Err(failed), None),
+                };
+                let _ = events.send(Event::Tombstones(arrived, told)).await;
             });
         }
     }
@@ -210,6 +217,16 @@ impl Agent {
         }
     }
 
+    /// Asks for a manifest at once that is newer than all that are known, so that something urgent need not wait for the next
+    /// question. Once for each: what was refused is not asked for each time.
+    pub(super) fn told_of(&mut self, newest: Option<Serial>) {
+        let is_news = newest > self.contacts.told && newest > self.book.known();
+        if is_news {
+            self.contacts.told = newest;
+            self.contacts.manifest.due = Instant::now();
+        }
+    }
+
     /// Asks for the manifest again at a moment of the next seconds, as after a disk that did not take it.
     pub(super) fn ask_again(&mut self) {
         self.contacts.manifest.due = jittered(CONTACT_RETRY_MAX);
@@ -224,7 +241,8 @@ async fn manifest(
     judge: Judge,
     known: Option<Serial>,
 ) -> Result<Arrived<Manifest>, Failed> {
-    let sealed = match sealed(control, Document::Manifest, known).await? {
+    let (sealed, _) = sealed(control, Document::Manifest, known).await?;
+    let sealed = match sealed {
         Ok(sealed) => sealed,
         Err(nothing) => return Ok(nothing),
     };
@@ -240,34 +258,41 @@ async fn tombstones(
     control: &ControlEndpoint,
     appliance: String,
     seen: Option<Serial>,
-) -> Result<Arrived<Tombstones>, Failed> {
-    let sealed = match sealed(control, Document::Tombstones, seen).await? {
+) -> Result<(Arrived<Tombstones>, Option<Serial>), Failed> {
+    let (sealed, told) = sealed(control, Document::Tombstones, seen).await?;
+    let sealed = match sealed {
         Ok(sealed) => sealed,
-        Err(nothing) => return Ok(nothing),
+        Err(nothing) => return Ok((nothing, told)),
     };
     let keys = control.keys.clone();
     let opened = off_loop(move || (takedown::open(&sealed, &keys, &appliance, seen), sealed));
     let (list, sealed) = opened.await;
     let list = list?;
     if seen == Some(list.serial) {
-        return Ok(Arrived::Unchanged);
+        return Ok((Arrived::Unchanged, told));
     }
-    Ok(Arrived::New(Box::new(list), sealed))
+    Ok((Arrived::New(Box::new(list), sealed), told))
 }
 
-/// The bytes, or why there are none.
+/// The bytes, or why there are none; and the newest manifest, if it was said.
 async fn sealed<T>(
     control: &ControlEndpoint,
     document: Document,
     known: Option<Serial>,
-) -> Result<Result<Vec<u8>, Arrived<T>>, Failed> {
-    match control.fetch(document, known).await {
-        Ok(Answer::Sealed(sealed)) => Ok(Ok(sealed)),
-        Ok(Answer::Unchanged) => Ok(Err(Arrived::Unchanged)),
-        Ok(Answer::None) => Ok(Err(Arrived::None)),
-        Err(ContactError::TooLarge { limit, .. }) => Err(Refusal::TooLarge { limit }.into()),
-        Err(error) => Err(error.into()),
-    }
+) -> Result<(Result<Vec<u8>, Arrived<T>>, Option<Serial>), Failed> {
+    let fetched = match control.fetch(document, known).await {
+        Ok(fetched) => fetched,
+        Err(ContactError::TooLarge { limit, .. }) => {
+            return Err(Refusal::TooLarge { limit }.into());
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let sealed = match fetched.answer {
+        Answer::Sealed(sealed) => Ok(sealed),
+        Answer::Unchanged => Err(Arrived::Unchanged),
+        Answer::None => Err(Arrived::None),
+    };
+    Ok((sealed, fetched.newest_manifest))
 }
 
 /// Unpacking and checking a million objects takes seconds.

@@ -23,7 +23,7 @@ use crate::publish::{NotDone, Removed};
 /// What came of something that ran beside the loop.
 pub(super) enum Event {
     Manifest(Result<Arrived<Manifest>, Failed>),
-    Tombstones(Result<Arrived<Tombstones>, Failed>),
+    Tombstones(Result<Arrived<Tombstones>, Failed>, Option<Serial>),
     Thought(Box<Thought>),
     Filled(Ended),
     TakedownWaits(Option<String>),
@@ -135,7 +135,8 @@ impl Agent {
                     self.consider(*manifest, sealed);
                 }
             }
-            Event::Tombstones(arrived) => {
+            Event::Tombstones(arrived, told) => {
+                self.told_of(told);
                 if let Some((list, sealed)) = self.tombstones_answered(arrived) {
                     self.bury(*list, sealed).await;
                 }

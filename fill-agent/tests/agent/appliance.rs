@@ -18,7 +18,7 @@ use tempfile::TempDir;
 
 use super::endpoint::{APPLIANCE, Endpoint, key};
 
-/// Waits until `condition` holds; fails with `what` after 30 s.
+/// Waits until `condition` holds; fails with `what` after a minute.
 pub(crate) fn eventually<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
     let begun = Instant::now();
     loop {
@@ -26,8 +26,8 @@ pub(crate) fn eventually<T>(what: &str, mut condition: impl FnMut() -> Option<T>
             return value;
         }
         assert!(
-            begun.elapsed() < Duration::from_secs(30),
-            "did not happen within 30 s: {what}"
+            begun.elapsed() < Duration::from_secs(60),
+            "did not happen within 60 s: {what}"
         );
         std::thread::park_timeout(Duration::from_millis(10));
     }

@@ -12,6 +12,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use content_store::chunk_tree::ChunkTree;
 use protocol::config::TierRole;
+use protocol::control::MANIFEST_HEADER;
 use protocol::manifest::keys::PrivateKey;
 use protocol::manifest::{
     MANIFEST_VERSION, Manifest, Serial, Source, Tombstone, Tombstones, Wanted, seal,
@@ -194,13 +195,19 @@ async fn document(
             Body::from_stream(pieces).into_response()
         }
         Some(Bytes::Whole { etag, bytes }) => {
+            let newest = match &shelf.manifest {
+                Some(Bytes::Whole { etag, .. }) => etag.trim_matches('"').to_owned(),
+                _ => String::new(),
+            };
+            let newest = [(MANIFEST_HEADER, newest)];
             if headers
                 .get(header::IF_NONE_MATCH)
                 .is_some_and(|known| known == etag.as_str())
             {
-                return StatusCode::NOT_MODIFIED.into_response();
+                return (StatusCode::NOT_MODIFIED, newest).into_response();
             }
-            ([(header::ETAG, etag.clone())], bytes.clone()).into_response()
+            let etag = [(header::ETAG, etag.clone())];
+            (newest, etag, bytes.clone()).into_response()
         }
     }
 }

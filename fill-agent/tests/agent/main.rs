@@ -240,6 +240,29 @@ fn bad_manifests_are_refused_each_with_its_reason_and_change_nothing() {
 }
 
 #[test]
+fn what_is_urgent_does_not_wait_for_the_next_question_inside_the_window() {
+    let endpoint = Endpoint::start();
+    let appliance = Appliance::new(&endpoint);
+    appliance.configure(&endpoint, |text| {
+        text.replace("manifest_interval = \"1 s\"", "manifest_interval = \"1 h\"")
+    });
+    let mut wanted = objects(&endpoint, 0..2);
+    endpoint.offer(&manifest(1, wanted.clone()));
+    endpoint.take_down(1, &[]);
+    let agent = appliance.run();
+    agent.open();
+    agent.until("complete", |status| status.activity == Activity::Complete);
+    wanted.push(Wanted {
+        urgent: true,
+        ..endpoint.object("/urgent.mp4", content(9, 300_000))
+    });
+    endpoint.offer(&manifest(2, wanted.clone()));
+    appliance::eventually("published", || {
+        (appliance.published() == paths(&wanted)).then_some(())
+    });
+}
+
+#[test]
 fn a_source_that_is_down_is_waited_for() {
     let endpoint = Endpoint::start();
     let appliance = Appliance::new(&endpoint);
