@@ -116,6 +116,11 @@ impl Staging {
         self.written
     }
 
+    /// Bytes that are missing.
+    pub fn rest(&self) -> u64 {
+        self.target.tree.size() - self.written
+    }
+
     /// The devices that it is written to, in the order of its columns.
     pub fn devices(&self) -> impl ExactSizeIterator<Item = DeviceId> + '_ {
         self.target.devices.iter().copied()

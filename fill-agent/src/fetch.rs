@@ -25,7 +25,7 @@ use crate::lanes::{Lanes, Late};
 use crate::source::{SourceError, Sources, Wanted};
 
 pub use feed::seal;
-pub use progress::Progress;
+pub use progress::{Progress, Transfer};
 
 /// One object to fetch.
 #[derive(Debug, Clone, PartialEq, Eq)]

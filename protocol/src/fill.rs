@@ -243,7 +243,7 @@ pub struct Progress {
     pub bytes_without_room: u64,
 }
 
-/// An object that is being fetched.
+/// An object that is being fetched, or moved between tiers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Transfer {
     /// One of its paths.
@@ -252,8 +252,11 @@ pub struct Transfer {
     pub bytes: u64,
     /// Verified and written.
     pub bytes_done: u64,
-    /// Name of the source.
+    /// Name of the source; of what is moved, the tier where it is.
     pub source: String,
+    /// The tier that it is moved to; `None` if it is fetched.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub moves_to: Option<String>,
     /// What it waits for; empty if bytes come.
     pub waits_for: String,
 }

@@ -173,6 +173,7 @@ fn status() -> Status {
             bytes: 2_097_152,
             bytes_done: 1_048_576,
             source: "c002.fra001.example".into(),
+            moves_to: None,
             waits_for: String::new(),
         }],
         sources: vec![SourceStatus {

@@ -23,6 +23,7 @@ use crate::limits::{FLUSH_LOOK, OUTCOMES_WAITING, REAP_AGAIN, REAP_PATIENCE};
 use crate::metrics::Counters;
 use crate::planner::Entries;
 use crate::publish::{NotDone, Publisher};
+use crate::rate::Limiter;
 use crate::source::Wanted;
 
 /// A plan to be done.
@@ -32,6 +33,7 @@ pub(super) struct Work {
     /// What the day allows of it. It is in the ledger already.
     pub(super) part: Part,
     pub(super) fill: Fill,
+    pub(super) limiter: Arc<Limiter>,
     pub(super) publisher: Publisher,
     pub(super) daemon: Daemon,
     pub(super) counters: Arc<Counters>,

@@ -1,17 +1,19 @@
-//! Moves between tiers: copied on the box group by group, each verified, then published in the place of the old copy.
+//! Moves between tiers: copied on the box group by group, each verified, then published in the place of the old copy. They take from
+//! the same rate as fetches: the devices and viewers of this box feel both alike.
 
-use content_store::limits::MAX_BATCH_OBJECTS;
+use content_store::limits::{GROUP_BYTES, MAX_BATCH_OBJECTS};
 use content_store::{Content, ObjectId, ObjectReader, Staging};
 
 use super::filling::{Ended, Work, reap};
-use crate::fetch::{Failure, seal};
+use crate::fetch::{Failure, Transfer, seal};
 use crate::planner::Move;
 use crate::publish::NotDone;
 
 impl Work {
     /// Moves what the plan moves, in its order; the room of a batch is free before the next one.
     pub(super) async fn move_all(&self, ended: &mut Ended) -> Result<(), NotDone> {
-        for batch in self.planned.plan.moves.chunks(MAX_BATCH_OBJECTS) {
+        let moves: Vec<_> = self.planned.moves().collect();
+        for batch in moves.chunks(MAX_BATCH_OBJECTS) {
             if self.part.evictions_wait() || self.cancelled.is_cancelled() {
                 break;
             }
@@ -25,13 +27,17 @@ impl Work {
     }
 
     /// Whether anything was moved.
-    async fn move_batch(&self, batch: &[Move], ended: &mut Ended) -> Result<bool, NotDone> {
+    async fn move_batch(
+        &self,
+        batch: &[(&Move, &str)],
+        ended: &mut Ended,
+    ) -> Result<bool, NotDone> {
         let mut published = Vec::new();
-        for step in batch {
+        for (step, path) in batch {
             if self.cancelled.is_cancelled() {
                 break;
             }
-            match self.copy(step).await? {
+            match self.copy(step, path).await? {
                 Ok(Some(content)) => published.push(self.publisher.publish(content, Vec::new())),
                 Ok(None) => {}
                 Err(failure) => {
@@ -48,15 +54,22 @@ impl Work {
         Ok(moved)
     }
 
-    /// The new copy; `None` if it is there already.
-    async fn copy(&self, step: &Move) -> Result<Result<Option<Content>, Failure>, NotDone> {
-        let Some(tier) = self.config.tiers.get(step.to) else {
+    /// The new copy; `None` if it is there already, or the fill was cancelled.
+    async fn copy(
+        &self,
+        step: &Move,
+        path: &str,
+    ) -> Result<Result<Option<Content>, Failure>, NotDone> {
+        let tiers = &self.config.tiers;
+        let (Some(from), Some(tier)) = (tiers.get(step.from), tiers.get(step.to)) else {
             return Ok(Ok(None));
         };
+        let tiers = (from.name.as_str(), tier.name.as_str());
+        let shown = self.fill.progress.begin_move(path, step.size, tiers);
         let object = ObjectId(step.root.0);
         let begun = self.publisher.restage(object, &tier.name).await?;
         Ok(match begun {
-            Some((staging, reader)) => self.copy_groups(staging, reader).await.map(Some),
+            Some((staging, reader)) => self.copy_groups(staging, reader, &shown).await,
             None => Ok(None),
         })
     }
@@ -66,9 +79,18 @@ impl Work {
         &self,
         mut staging: Staging,
         mut reader: ObjectReader,
-    ) -> Result<Content, Failure> {
+        shown: &Transfer,
+    ) -> Result<Option<Content>, Failure> {
         let lanes = &self.fill.lanes;
         loop {
+            shown.done(staging.written());
+            shown.waits_for("its turn");
+            let turn = self.limiter.take(GROUP_BYTES.min(staging.rest()));
+            if self.cancelled.run_until_cancelled(turn).await.is_none() {
+                // What is written is gone on with by the next plan.
+                return Ok(None);
+            }
+            shown.waits_for("");
             let device = reader.next_device();
             let read = move || {
                 let group = reader.next_group().map(|group| group.map(<[u8]>::to_vec));
@@ -86,6 +108,7 @@ impl Work {
             staging = after;
             written?;
         }
-        Ok(Content::Moved(seal(lanes, staging).await?))
+        shown.waits_for("the disk");
+        Ok(Some(Content::Moved(seal(lanes, staging).await?)))
     }
 }

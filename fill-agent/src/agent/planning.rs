@@ -12,7 +12,7 @@ use protocol::manifest::{Source, Tombstone, Wanted};
 use protocol::root::Root;
 
 use super::book::Believed;
-use crate::planner::{self, Allowance, Amount, Plan, Situation};
+use crate::planner::{self, Allowance, Amount, Move, Plan, Situation};
 use crate::survey::{self, FoundDevice};
 
 /// What a plan is made from.
@@ -136,6 +136,12 @@ impl Planned {
         &self.believed.manifest.objects
     }
 
+    /// What is moved between tiers, each with one of its paths.
+    pub fn moves(&self) -> impl Iterator<Item = (&Move, &str)> {
+        let paths = self.moved_paths.iter().map(String::as_str);
+        self.plan.moves.iter().zip(paths)
+    }
+
     /// Sums of all lists.
     #[must_use]
     pub fn totals(&self) -> PlanTotals {
@@ -179,7 +185,7 @@ impl Planned {
                 source: self.first_source(entry),
             }
         });
-        let moves = self.plan.moves.iter().zip(&self.moved_paths).take(limit);
+        let moves = self.moves().take(limit);
         let evict = self.plan.evict.iter().zip(&self.evicted_paths).take(limit);
         fill::Plan {
             as_of: self.as_of,
@@ -187,7 +193,7 @@ impl Planned {
             fetch: fetch.collect(),
             moves: moves
                 .map(|(one, path)| fill::PlannedMove {
-                    path: path.clone(),
+                    path: path.to_owned(),
                     bytes: one.size,
                     from: tier(one.from),
                     to: tier(one.to),

@@ -71,6 +71,7 @@ impl Agent {
         let work = Work {
             config: Arc::clone(&self.config),
             fill: self.fetches(sources),
+            limiter: Arc::clone(&self.means.limiter),
             planned,
             part,
             publisher: self.publisher.clone(),

@@ -136,14 +136,18 @@ impl Agent {
         let waiting = self.means.progress.waiting();
         let comes = transfers
             .iter()
-            .any(|transfer| transfer.waits_for.is_empty());
+            .any(|transfer| transfer.waits_for.is_empty() || transfer.moves_to.is_some());
         match waiting.first() {
             Some(waits) if !comes => (Activity::Waiting, format!("{waits}; {}", decision.why)),
             _ => {
-                let doing = match transfers.len() {
-                    0 => "objects are being evicted, moved or published".to_owned(),
-                    1 => "1 object is being fetched".to_owned(),
-                    count => format!("{count} objects are being fetched"),
+                let moved = transfers
+                    .iter()
+                    .find(|transfer| transfer.moves_to.is_some());
+                let doing = match (transfers.len(), moved) {
+                    (0, _) => "objects are being evicted or published".to_owned(),
+                    (_, Some(_)) => "objects are being moved between tiers".to_owned(),
+                    (1, None) => "1 object is being fetched".to_owned(),
+                    (count, None) => format!("{count} objects are being fetched"),
                 };
                 (Activity::Filling, format!("{doing}, {}", decision.why))
             }

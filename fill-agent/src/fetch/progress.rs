@@ -24,16 +24,17 @@ struct State {
     failures: VecDeque<fill::Failure>,
 }
 
-/// One object that is being fetched.
-pub(super) struct Transfer {
+/// One object that is being fetched or moved.
+pub struct Transfer {
     path: Box<str>,
     size: u64,
     done: AtomicU64,
+    moves_to: Option<String>,
     now: Mutex<(String, String)>,
 }
 
 impl Progress {
-    /// The objects that are being fetched.
+    /// The objects that are being fetched or moved.
     pub fn transfers(&self) -> Vec<fill::Transfer> {
         self.state()
             .transfers
@@ -63,17 +64,34 @@ impl Progress {
         state
             .transfers
             .iter()
+            .filter(|transfer| transfer.moves_to.is_none())
             .map(|transfer| transfer.done.load(Ordering::Relaxed))
             .sum()
     }
 
     pub(super) fn begin(&self, job: &Job) -> Transferring<'_> {
-        let transfer = Arc::new(Transfer {
+        self.show(Transfer {
             path: job.wanted.path.clone(),
             size: job.wanted.size,
             done: AtomicU64::new(0),
+            moves_to: None,
             now: Mutex::default(),
-        });
+        })
+    }
+
+    /// Shows an object that is moved between these tiers.
+    pub fn begin_move(&self, path: &str, size: u64, tiers: (&str, &str)) -> Transferring<'_> {
+        self.show(Transfer {
+            path: path.into(),
+            size,
+            done: AtomicU64::new(0),
+            moves_to: Some(tiers.1.to_owned()),
+            now: Mutex::new((tiers.0.to_owned(), String::new())),
+        })
+    }
+
+    fn show(&self, transfer: Transfer) -> Transferring<'_> {
+        let transfer = Arc::new(transfer);
         self.state().transfers.push(transfer.clone());
         Transferring {
             progress: self,
@@ -124,7 +142,7 @@ impl Progress {
 }
 
 /// A transfer as long as it is shown.
-pub(super) struct Transferring<'a> {
+pub struct Transferring<'a> {
     progress: &'a Progress,
     transfer: Arc<Transfer>,
 }
@@ -151,13 +169,15 @@ impl Transfer {
         self.now().0 = source.into();
     }
 
-    pub(super) fn waits_for(&self, what: &str) {
+    /// What it waits for; empty if bytes come.
+    pub fn waits_for(&self, what: &str) {
         let mut now = self.now();
         now.1.clear();
         now.1.push_str(what);
     }
 
-    pub(super) fn done(&self, bytes: u64) {
+    /// Bytes that are written.
+    pub fn done(&self, bytes: u64) {
         self.done.store(bytes, Ordering::Relaxed);
     }
 
@@ -172,6 +192,7 @@ impl Transfer {
             bytes: self.size,
             bytes_done: self.done.load(Ordering::Relaxed),
             source: now.0.clone(),
+            moves_to: self.moves_to.clone(),
             waits_for: now.1.clone(),
         }
     }

@@ -1,6 +1,7 @@
 //! Room, the writer lock, the day's evictions, the rate: what bounds a fill, and that it says so.
 
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use content_store::Store;
 use fill_agent::survey;
@@ -102,6 +103,53 @@ fn a_takedown_stops_the_fetch_of_what_it_names() {
     assert_eq!(appliance.published(), paths(&wanted[1..]));
     // Nothing is left of it either.
     eventually("discarded", || (!is_begun()).then_some(()));
+}
+
+#[test]
+fn a_move_between_tiers_keeps_to_the_rate_and_is_shown() {
+    let endpoint = Endpoint::start();
+    let appliance = Appliance::new(&endpoint);
+    appliance.add_capacity_tier(&endpoint);
+    let in_tier = |tier| Wanted {
+        tier,
+        ..endpoint.object("/long.mp4", content(1, 6_000_000))
+    };
+    endpoint.offer(&manifest(1, vec![in_tier(TierRole::Capacity)]));
+    let agent = appliance.run();
+    agent.open();
+    agent.until("complete", |status| status.activity == Activity::Complete);
+    let slower = Request::SetWindow {
+        by: "ada".to_owned(),
+        window: None,
+        timezone: None,
+        rate: Some(8_000_000),
+    };
+    assert!(matches!(agent.ask(&slower), Response::Window(_)));
+    endpoint.offer(&manifest(2, vec![in_tier(TierRole::Hot)]));
+    let status = agent.until("it moves", |status| !status.transfers.is_empty());
+    let begun = Instant::now();
+    let moved = &status.transfers[0];
+    assert_eq!(
+        (&*moved.path, &*moved.source, moved.moves_to.as_deref()),
+        ("/long.mp4", "disk", Some("nvme"))
+    );
+    assert_eq!(moved.bytes, 6_000_000);
+    assert!(status.why.contains("moved between tiers"), "{}", status.why);
+    // In its middle it can be interrupted, and is gone on with.
+    let pause = Request::Pause {
+        by: "ada".to_owned(),
+        until: None,
+    };
+    assert!(matches!(agent.ask(&pause), Response::Status(_)));
+    agent.until("it stops", |status| status.transfers.is_empty());
+    assert_eq!(appliance.tiers(), ["disk"]);
+    let resume = Request::Resume {
+        by: "ada".to_owned(),
+    };
+    agent.ask(&resume);
+    eventually("moved", || (appliance.tiers() == ["nvme"]).then_some(()));
+    // 6 s at the rate, less what it had done before it was seen and what may be caught up with.
+    assert!(begun.elapsed().as_secs() >= 3, "{:?}", begun.elapsed());
 }
 
 fn files(under: &Path) -> Vec<PathBuf> {

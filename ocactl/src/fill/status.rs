@@ -239,14 +239,23 @@ fn transfers(transfers: &[Transfer]) -> String {
     if transfers.is_empty() {
         return String::new();
     }
-    let mut table = output::table(["FETCHING", "DONE", "SIZE", "FROM", "WAITS FOR"]);
+    let is_moved = |transfer: &Transfer| transfer.moves_to.is_some();
+    let what = match transfers.iter().any(is_moved) {
+        true => "MOVING",
+        false => "FETCHING",
+    };
+    let mut table = output::table([what, "DONE", "SIZE", "FROM", "WAITS FOR"]);
     for transfer in transfers {
+        let from = match &transfer.moves_to {
+            Some(to) => format!("{} to {to}", transfer.source),
+            None => transfer.source.clone(),
+        };
         let percent = u128::from(transfer.bytes_done) * 100 / u128::from(transfer.bytes.max(1));
         table.add_row(vec![
             Cell::new(end_of(&transfer.path, 27)),
             number(format!("{percent} %")),
             number(bytes(transfer.bytes)),
-            Cell::new(start_of(&transfer.source, 14)),
+            Cell::new(start_of(&from, 14)),
             Cell::new(start_of(&transfer.waits_for, 15)),
         ]);
     }

@@ -89,6 +89,7 @@ fn transfer(path: &str, waits_for: &str) -> Transfer {
         bytes: 3 << 30,
         bytes_done: 1 << 30,
         source: "c002.fra001.example".into(),
+        moves_to: None,
         waits_for: waits_for.into(),
     }
 }
