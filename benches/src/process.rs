@@ -72,15 +72,16 @@ impl Process {
         Self::start_as(&place.into().words(), program, arguments, log)
     }
 
-    /// As [`start`](Self::start), with the priority that the fill agent's unit gives it.
-    pub(crate) fn start_nice(
+    /// As [`start`](Self::start), as idle towards all others as the fill agent's unit makes it (`CPUWeight=idle`): in one group, that is a
+    /// policy of its threads.
+    pub(crate) fn start_idle(
         program: &Path,
         arguments: &[&str],
         place: impl Into<Place>,
         log: &Path,
     ) -> Result<Self> {
         let mut before = place.into().words();
-        before.extend(["nice", "-n", "10"].map(str::to_owned));
+        before.extend(["chrt", "--idle", "0"].map(str::to_owned));
         Self::start_as(&before, program, arguments, log)
     }
 

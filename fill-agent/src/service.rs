@@ -25,6 +25,7 @@ use crate::{facts, metrics, survey};
 pub fn work(config: Config, path: PathBuf, mode: Mode) -> anyhow::Result<()> {
     start_logging();
     use_ring();
+    leave_workers_their_cores(&config);
     let door = Door::open(
         &config.appliance.run_dir.join(FILL_SOCKET),
         "oca-fill-agent",
@@ -63,6 +64,20 @@ pub fn work(config: Config, path: PathBuf, mode: Mode) -> anyhow::Result<()> {
             Ok(())
         }
         Ended::Incomplete(why) => anyhow::bail!(why),
+    }
+}
+
+/// Stays on the cores that the daemon gives no worker, if there are any: it pins them to the first ones. All threads follow.
+fn leave_workers_their_cores(config: &Config) {
+    let cores = platform::cpu::usable_cores().unwrap_or_default();
+    let Some(workers) = config.workers.count.fixed().map(usize::from) else {
+        return;
+    };
+    let others = cores.get(workers..).unwrap_or_default();
+    if !others.is_empty()
+        && let Err(error) = platform::cpu::keep_to_cores(others)
+    {
+        tracing::warn!(%error, "the agent shares the cores of the workers");
     }
 }
 

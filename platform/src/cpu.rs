@@ -1,4 +1,4 @@
-//! Cores: how many, and staying on one.
+//! Cores: how many, and staying on some.
 
 #[cfg(target_os = "freebsd")]
 mod freebsd;
@@ -29,7 +29,14 @@ pub fn usable_cores() -> io::Result<Vec<usize>> {
 ///
 /// Errors: `InvalidInput` if there is no such core or this process may not use it.
 pub fn pin_to_core(core: usize) -> io::Result<()> {
-    system::set_affinity(core)
+    system::set_affinity(&[core])
+}
+
+/// Keeps the calling thread, and threads it starts later, on `cores`.
+///
+/// Errors: `InvalidInput` if there is no such core, or none of which this process may use.
+pub fn keep_to_cores(cores: &[usize]) -> io::Result<()> {
+    system::set_affinity(cores)
 }
 
 #[cfg(test)]
@@ -44,6 +51,19 @@ mod tests {
             usable_cores().unwrap()
         });
         assert_eq!(cores.join().unwrap(), [last]);
+    }
+
+    #[test]
+    fn a_thread_keeps_to_the_cores_it_is_told() {
+        let usable = usable_cores().unwrap();
+        let told = usable.clone();
+        let cores = std::thread::spawn(move || {
+            keep_to_cores(&told).unwrap();
+            usable_cores().unwrap()
+        });
+        assert_eq!(cores.join().unwrap(), usable);
+        let none = keep_to_cores(&[]).unwrap_err();
+        assert_eq!(none.kind(), io::ErrorKind::InvalidInput);
     }
 
     #[test]

@@ -67,7 +67,7 @@ impl Site {
         )?;
         let (address, admin) = Admin::of(&mut daemon, ocactl.clone(), configuration.clone())?;
         let arguments = ["--config", &text(&configuration), "run"];
-        let mut agent_process = Process::start_nice(
+        let mut agent_process = Process::start_idle(
             &program("oca-fill-agent"),
             &arguments,
             setting.server_core,

@@ -26,13 +26,15 @@ pub(super) fn affinity() -> io::Result<Vec<usize>> {
     Ok((0..MAX_CORES).filter(has).collect())
 }
 
-pub(super) fn set_affinity(core: usize) -> io::Result<()> {
-    if core >= MAX_CORES {
+pub(super) fn set_affinity(cores: &[usize]) -> io::Result<()> {
+    if cores.is_empty() || cores.iter().any(|core| *core >= MAX_CORES) {
         return Err(io::ErrorKind::InvalidInput.into());
     }
     let mut set = empty();
-    // SAFETY: `core` is below the size of the set.
-    unsafe { libc::CPU_SET(core, &mut set) };
+    for core in cores {
+        // SAFETY: `core` is below the size of the set.
+        unsafe { libc::CPU_SET(*core, &mut set) };
+    }
     // SAFETY: `set` is valid and of the size told.
     let result = unsafe {
         libc::cpuset_setaffinity(

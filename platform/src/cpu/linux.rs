@@ -17,13 +17,15 @@ pub(super) fn affinity() -> io::Result<Vec<usize>> {
     Ok((0..MAX_CORES).filter(has).collect())
 }
 
-pub(super) fn set_affinity(core: usize) -> io::Result<()> {
-    if core >= MAX_CORES {
+pub(super) fn set_affinity(cores: &[usize]) -> io::Result<()> {
+    if cores.iter().any(|core| *core >= MAX_CORES) {
         return Err(io::ErrorKind::InvalidInput.into());
     }
     let mut set = empty();
-    // SAFETY: `core` is below the size of the set.
-    unsafe { libc::CPU_SET(core, &mut set) };
+    for core in cores {
+        // SAFETY: `core` is below the size of the set.
+        unsafe { libc::CPU_SET(*core, &mut set) };
+    }
     // SAFETY: `set` is valid and of the size told.
     if unsafe { libc::sched_setaffinity(0, mem::size_of_val(&set), &set) } < 0 {
         return Err(io::Error::last_os_error());
