@@ -128,6 +128,28 @@ pub struct Plan {
     entries: Vec<u32>,
 }
 
+#[cfg(test)]
+impl Plan {
+    /// With these evictions, and these fetches by root, size and tier.
+    pub(crate) fn of_parts<const FETCHES: usize>(
+        evict: Vec<Evict>,
+        fetch: [(Root, u64, usize); FETCHES],
+    ) -> Self {
+        let fetch = fetch.map(|(root, size, tier)| Fetch {
+            root,
+            size,
+            tier,
+            urgent: false,
+            entries: Entries(0..0),
+        });
+        Self {
+            evict,
+            fetch: fetch.into(),
+            ..Self::default()
+        }
+    }
+}
+
 /// Which entries of the manifest lead to an object: a part of the plan's list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entries(Range<u32>);

@@ -173,3 +173,54 @@ impl Part {
         self.evict.is_empty() && plan.publish.is_empty() && fetches == 0 && !moves
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn root(number: u8) -> Root {
+        Root([number; 32])
+    }
+
+    /// Tier 0 is to give 30 bytes for 30, tier 1 nothing for 5.
+    fn plan() -> Plan {
+        let evict = |number| Evict {
+            root: root(number),
+            size: 10,
+            tier: 0,
+        };
+        let fetch = |number, size, tier| (root(number), size, tier);
+        Plan::of_parts(
+            (1..4).map(evict).collect(),
+            [
+                fetch(11, 10, 0),
+                fetch(12, 5, 1),
+                fetch(13, 10, 0),
+                fetch(14, 10, 0),
+            ],
+        )
+    }
+
+    fn waiting(part: &Part) -> Vec<Root> {
+        let fetches = plan().fetch.into_iter().map(|fetch| fetch.root);
+        let waits = fetches.filter(|root| part.waiting_fetches.contains(root));
+        waits.collect()
+    }
+
+    #[test]
+    fn what_a_day_may_not_evict_holds_back_the_last_fetches_of_that_tier() {
+        let part = Part::of(&plan(), 19);
+        assert_eq!(part.evict.len(), 1);
+        assert_eq!(part.waiting_evictions.bytes, 20);
+        assert!(part.evictions_wait() && !part.is_nothing(&plan()));
+        // 20 bytes are missing in tier 0; tier 1 needs none.
+        assert_eq!(waiting(&part), [root(13), root(14)]);
+
+        let all = Part::of(&plan(), 30);
+        assert!(!all.evictions_wait() && waiting(&all).is_empty());
+
+        let none = Part::of(&plan(), 0);
+        assert_eq!(waiting(&none), [root(11), root(13), root(14)]);
+        assert!(!none.is_nothing(&plan()), "the other tier's goes on");
+    }
+}

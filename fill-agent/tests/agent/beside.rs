@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
+use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 use protocol::fill::Activity;
@@ -11,12 +12,26 @@ use protocol::status::{ListenerPurpose, Status};
 
 use super::appliance::{Appliance, eventually};
 use super::endpoint::{Endpoint, manifest};
-use super::{content, objects};
+use super::{content, objects, program};
 
-/// The daemon itself, on a thread until the process ends.
-fn start_daemon(appliance: &Appliance) {
-    let (config, path) = (appliance.config(), appliance.path("oca.toml"));
-    std::thread::spawn(move || oca_daemon::daemon::run(config, path).unwrap());
+/// The daemon as its user starts it; killed when this is dropped.
+struct Daemon(Child);
+
+impl Daemon {
+    fn start(appliance: &Appliance) -> Self {
+        let child = Command::new(program::of("oca-daemon", "oca-daemon"))
+            .arg("--config")
+            .arg(appliance.path("oca.toml"))
+            .spawn();
+        Self(child.unwrap())
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 fn ask(appliance: &Appliance) -> Option<Status> {
@@ -53,7 +68,7 @@ fn what_is_published_is_served_within_a_second_and_what_is_taken_down_is_not() {
             &format!("admin = \"127.0.0.1:0\"\n{workers}[control]"),
         )
     });
-    start_daemon(&appliance);
+    let _daemon = Daemon::start(&appliance);
     let status = eventually("the daemon answers", || ask(&appliance));
     let listeners = status.listeners.iter();
     let mut http = listeners.filter(|listener| listener.purpose == ListenerPurpose::Http);

@@ -8,6 +8,8 @@ mod endpoint;
 mod hanging;
 mod hostile;
 mod limits;
+#[path = "../support/program.rs"]
+mod program;
 
 use appliance::Appliance;
 use endpoint::{Endpoint, key, manifest};

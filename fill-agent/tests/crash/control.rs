@@ -3,12 +3,12 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
 use tempfile::TempDir;
 
-use super::eventually;
+use super::{eventually, program};
 
 pub(crate) const APPLIANCE: &str = "c001.fra001.example";
 
@@ -65,7 +65,7 @@ impl Control {
     }
 
     fn command(&self) -> Command {
-        let mut command = Command::new(program());
+        let mut command = Command::new(program::of("control-endpoint", "oca-control"));
         command.arg("--config").arg(self.path("oca-control.toml"));
         command
     }
@@ -145,26 +145,6 @@ pub(crate) fn end(process: &mut Option<Child>) {
         child.kill().unwrap();
         child.wait().unwrap();
     }
-}
-
-/// Beside the agent's program; built if it is not there, as in a run of this package's tests alone.
-fn program() -> PathBuf {
-    let program =
-        Path::new(assert_cmd::cargo::cargo_bin!("oca-fill-agent")).with_file_name("oca-control");
-    if !program.exists() {
-        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let mut build = Command::new(cargo);
-        build.args([
-            "build",
-            "-q",
-            "-p",
-            "control-endpoint",
-            "--bin",
-            "oca-control",
-        ]);
-        assert!(build.status().unwrap().success());
-    }
-    program
 }
 
 fn content(seed: u64, size: usize) -> Vec<u8> {

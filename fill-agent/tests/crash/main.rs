@@ -9,6 +9,8 @@
 
 mod appliance;
 mod control;
+#[path = "../support/program.rs"]
+mod program;
 
 use std::time::{Duration, Instant};
 
