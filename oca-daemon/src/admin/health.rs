@@ -18,6 +18,8 @@
 //! A memory tier that is smaller than wanted is a remark in `/status`, and no cause: the box serves all that it has, and a
 //! machine that lets nobody lock memory would otherwise never be well.
 
+use std::time::Duration;
+
 use platform::device::Verdict;
 use protocol::status::SelfTest;
 use steering::health::{Component, Sample, Severity};
@@ -67,22 +69,25 @@ fn control_sample(observed: &Observation) -> Option<Sample> {
 fn agent_sample(observed: &Observation) -> Option<Sample> {
     observed.config.fill.as_ref()?;
     let told = observed.fill.as_ref().map(|told| told.0);
-    let silence = observed
-        .now
-        .saturating_duration_since(told.unwrap_or(observed.started));
+    let last = told.unwrap_or(observed.started);
+    let silence = observed.now.saturating_duration_since(last);
+    Some(silence_sample(silence, || match told {
+        Some(at) => words::date(observed.unix_at(at)),
+        None => "the start".to_owned(),
+    }))
+}
+
+fn silence_sample(silence: Duration, since: impl FnOnce() -> String) -> Sample {
     let silent = silence > AGENT_SILENCE;
-    Some(sample(
+    sample(
         Component::Agent,
         "",
         silent.then_some(Severity::Degraded),
         || {
-            let since = told.map_or_else(
-                || "the start".to_owned(),
-                |at| words::date(observed.unix_at(at)),
-            );
+            let since = since();
             format!("fill agent silent since {since}: is oca-fill-agent running?")
         },
-    ))
+    )
 }
 
 fn device_samples(observed: &Observation) -> Vec<Sample> {
@@ -225,4 +230,31 @@ fn told(standing: &Standing) -> String {
         ));
     }
     lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use steering::UnixTime;
+    use steering::health::{Health, Scope, Thresholds};
+
+    #[test]
+    fn a_silent_agent_is_a_cause_that_changes_no_state() {
+        let mut health = Health::new(Thresholds::default());
+        let mut look = |silence| {
+            let sample = silence_sample(silence, || "noon".to_owned());
+            for seconds in 0..3 {
+                let now = UnixTime::from_milliseconds(seconds * 1000);
+                health.observe(now, std::slice::from_ref(&sample));
+            }
+            (health.causes(), health.worst_local())
+        };
+        assert_eq!(look(AGENT_SILENCE).0, []);
+        let (causes, worst_local) = look(AGENT_SILENCE + Duration::from_secs(1));
+        assert_eq!(causes.len(), 1);
+        assert_eq!(causes[0].scope, Scope::Shared);
+        assert!(causes[0].detail.contains("silent since noon"));
+        assert_eq!(worst_local, Severity::Ok);
+        assert_eq!(look(Duration::ZERO).0, []);
+    }
 }
