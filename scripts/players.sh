@@ -83,10 +83,10 @@ count() {
     [ $# -gt 0 ] || [ "$memory" -gt 0 ]
 }
 
-# Each run is a session of its own: what the player said of it must be in the access log.
+# Each run, also a void one, is a session of its own: what the player said of it must be in the access log.
 sessions() {
     local runs sessions
-    runs=$(grep -c ': clean$' "$work/played")
+    runs=$(grep -cE ': (clean$|void: )' "$work/played")
     sessions=$(jq -r '.cmcd.sid // empty' "$work/box/access.log" | sort -u | wc -l)
     say "the access log knows $sessions sessions of $runs"
     [ "$sessions" -eq "$runs" ]
