@@ -129,6 +129,14 @@ impl Appliance {
         command
     }
 
+    /// A command whose https believes the certificate authorities in a file of this folder alone.
+    pub(crate) fn command_trusting(&self, authorities: &str) -> Command {
+        let mut command = self.command();
+        command.env("SSL_CERT_FILE", self.path(authorities));
+        command.env_remove("SSL_CERT_DIR");
+        command
+    }
+
     pub(crate) fn once(&self) -> Output {
         self.command().args(["once", "--now"]).output().unwrap()
     }

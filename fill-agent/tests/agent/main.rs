@@ -10,6 +10,7 @@ mod hostile;
 mod limits;
 #[path = "../support/program.rs"]
 mod program;
+mod tls;
 
 use appliance::Appliance;
 use endpoint::{Endpoint, key, manifest};
