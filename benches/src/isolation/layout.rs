@@ -24,6 +24,8 @@ use crate::server::{self, Kind, Server, Setting};
 const DEVICES: usize = 8;
 /// The stripe width that a tier of role `hot` has when none is configured.
 const WIDTH: usize = 2;
+/// Of each: the stripe map goes by it.
+const DEVICE_BYTES: u64 = 256 << 20;
 /// Of the devices.
 const ILL: usize = 3;
 
@@ -162,7 +164,7 @@ impl<'g> Eight<'g> {
             object.path = format!("/film{}", object.path);
         }
         let name = |number: usize| format!("nvme{number}");
-        let disk = |number: usize| Disk::make(&folder, &name(number), 256 << 20);
+        let disk = |number: usize| Disk::make(&folder, &name(number), DEVICE_BYTES);
         let mut others = (0..DEVICES)
             .filter(|&number| number != ILL)
             .map(disk)
@@ -172,6 +174,7 @@ impl<'g> Eight<'g> {
             Patient::Mirror(Mirror::make(
                 &folder.join("behind"),
                 &folder.join(name(ILL)),
+                DEVICE_BYTES,
             )?)
         } else {
             // It is to be mounted again after it was removed, so its loop devices are kept.

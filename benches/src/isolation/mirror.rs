@@ -66,8 +66,8 @@ pub(super) struct Mirror {
 }
 
 impl Mirror {
-    /// Shows `source` at `mount`; both are made.
-    pub(super) fn make(source: &Path, mount: &Path) -> Result<Self> {
+    /// Shows `source` at `mount`; both are made. It says of itself that it has `bytes`, nearly all of them free.
+    pub(super) fn make(source: &Path, mount: &Path, bytes: u64) -> Result<Self> {
         std::fs::create_dir_all(source)?;
         std::fs::create_dir_all(mount)?;
         let gate = Arc::new(Gate {
@@ -80,6 +80,7 @@ impl Mirror {
         let files = Files {
             folder: Folder::new(source),
             gate: Arc::clone(&gate),
+            bytes,
         };
         let session =
             fuser::spawn_mount(files, mount, &config).context("mounting a FUSE file system")?;
@@ -144,6 +145,7 @@ impl Drop for Mirror {
 struct Files {
     folder: Folder,
     gate: Arc<Gate>,
+    bytes: u64,
 }
 
 impl Files {
@@ -387,8 +389,8 @@ impl Filesystem for Files {
 
     fn statfs(&self, _: &Request, _: INodeNo, reply: ReplyStatfs) {
         self.names();
-        // As much as any experiment wants: 64 GiB, half of it free.
-        let (blocks, free) = (16 << 20, 8 << 20);
+        let blocks = self.bytes / 4096;
+        let free = blocks / 10 * 9;
         reply.statfs(blocks, free, free, 1 << 20, 1 << 19, 4096, 255, 4096);
     }
 }

@@ -33,6 +33,8 @@ const COLD: Shape = Shape {
     files: 32,
     bytes: 8 << 20,
 };
+/// Room for what is cold three times, and for the fill.
+const PATIENT_BYTES: u64 = 2 << 30;
 /// Room beside what is hot: not for what is cold.
 const SPARE_MIB: u64 = 8;
 
@@ -172,10 +174,14 @@ impl<'g> Place<'g> {
         let (hot, cold) = (of("hot", HOT)?, of("cold", COLD)?);
         let mut healthy = Disk::make(&folder, "healthy", 1 << 30)?;
         let mut patient = match what {
-            What::Disk => Patient::Disk(Disk::make(&folder, "patient", 2 << 30)?),
+            What::Disk => Patient::Disk(Disk::make(&folder, "patient", PATIENT_BYTES)?),
             What::Mirror | What::State => {
                 let behind = folder.join("behind");
-                Patient::Mirror(Mirror::make(&behind, &folder.join("patient"))?)
+                Patient::Mirror(Mirror::make(
+                    &behind,
+                    &folder.join("patient"),
+                    PATIENT_BYTES,
+                )?)
             }
         };
         copy(&source.join("hot"), &healthy.mount)?;
