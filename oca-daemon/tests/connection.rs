@@ -8,7 +8,7 @@ mod support;
 use std::cell::RefCell;
 use std::time::{Duration, Instant};
 
-use machine::{Answer, Bench, Greedy, Viewer, Written, answers, exercise, patience};
+use machine::{Answer, Bench, Greedy, Mood, Viewer, Written, answers, exercise, patience};
 use oca_daemon::connection::{Connection, Late, Step};
 use proptest::prelude::*;
 use support::{assert_same, content};
@@ -126,7 +126,7 @@ fn however_it_is_cut_the_same_bytes_leave() {
     let expected = bench.exchange(PIPELINE.as_bytes(), &mut Greedy);
     let bench = RefCell::new(bench);
     proptest!(ProptestConfig::with_cases(40), |(tape in tapes())| {
-        let mut tape = Written::new(&tape, false);
+        let mut tape = Written::new(&tape, Mood::Fair);
         let sent = bench.borrow_mut().exchange(PIPELINE.as_bytes(), &mut tape);
         prop_assert!(sent == expected, "{} bytes instead of {}", sent.len(), expected.len());
     });
@@ -229,6 +229,33 @@ fn a_slow_head_is_answered_408_and_an_idle_connection_just_closed() {
     let mut ask = |connection: &mut _, seconds| late(&mut bench, connection, start + at(seconds));
     assert_eq!(ask(&mut connection, 9), (Late::Patient, "receive"));
     assert_eq!(ask(&mut connection, 10), (Late::Act, "408"));
+}
+
+/// A device that fails before the head leaves is a 503; afterwards, only the end of the connection can say it, and no peer
+/// is blamed for it. Not even between two parts.
+#[test]
+fn a_device_that_fails_is_told_or_ends_the_connection() {
+    struct Failing(usize);
+    impl machine::Tape for Failing {
+        fn draw(&mut self, most: usize) -> usize {
+            most
+        }
+        fn fails(&mut self) -> bool {
+            self.0 = self.0.wrapping_sub(1);
+            self.0 == usize::MAX
+        }
+    }
+    let input = "GET /a HTTP/1.1\r\nHost: h\r\nRange: bytes=0-99,1000000-1000099\r\n\r\n";
+    for (reads_that_come, aborted) in [(0, 0), (1, 1), (2, 0)] {
+        let mut bench = bench();
+        let sent = bench.exchange(input.as_bytes(), &mut Failing(reads_that_come));
+        let text = String::from_utf8_lossy(&sent);
+        let status = if reads_that_come == 0 { "503" } else { "206" };
+        assert!(text.starts_with(&format!("HTTP/1.1 {status} ")), "{text}");
+        assert_eq!(text.ends_with("--\r\n"), reads_that_come == 2);
+        assert_eq!(bench.counters.aborted_by_device.value(), aborted);
+        assert!(!bench.was_cut_short, "by a peer");
+    }
 }
 
 /// Somebody who asked for the film at the bench's time.

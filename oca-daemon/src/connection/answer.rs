@@ -208,8 +208,7 @@ impl Answer {
                 // The head promised bytes that cannot be had: ending the connection is the only honest word left.
                 Some(Source::Failed) => {
                     cx.counters.aborted_by_device.add(1);
-                    self.body = None;
-                    self.is_cut = true;
+                    self.cut();
                     return Step::Close;
                 }
                 None | Some(Source::Memory { .. } | Source::Buffer { .. } | Source::Done) => break,
@@ -239,6 +238,14 @@ impl Answer {
             body,
             more: offered < remaining || self.parts.as_ref().is_some_and(|parts| !parts.is_last()),
         }
+    }
+
+    /// A device failed after the head had left: nothing more is sent, and no peer is to blame.
+    fn cut(&mut self) {
+        self.body = None;
+        self.parts = None;
+        self.head = HeadProgress::Sent;
+        self.is_cut = true;
     }
 
     /// A device failed before a byte was sent.

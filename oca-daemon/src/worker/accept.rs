@@ -24,7 +24,8 @@ impl Worker {
     pub(super) fn accepted(&mut self, token: Token) {
         self.thought.counters.accepted.add(1);
         // A connection that is gone already has no address, and no use for a place.
-        let Ok(peer) = self.reactor.peer_address(token) else {
+        let peer = self.reactor.peer_address(token);
+        let (Ok(peer), true) = (peer, token.index() < self.connections.len()) else {
             return self.reactor.close(token);
         };
         let verdict = self.judge(peer.ip());
@@ -37,12 +38,9 @@ impl Worker {
         if let Some(viewer) = sampled(peer.ip(), &self.thought) {
             connection.log_as(viewer);
         }
-        let Some(place) = self.connections.get_mut(token.index()) else {
-            return self.reactor.close(token);
-        };
         self.timers.insert(token, connection.deadline(now));
         self.turned_away += usize::from(stay.is_none());
-        *place = Some(Slot {
+        self.connections[token.index()] = Some(Slot {
             token,
             connection,
             stay,

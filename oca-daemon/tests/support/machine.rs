@@ -44,6 +44,8 @@ pub(crate) struct Bench {
     pub(crate) fills: Arc<Fills>,
     pub(crate) now: Instant,
     pub(crate) closing: bool,
+    /// Whether the last exchange ended in the middle of an answer, by the peer's doing.
+    pub(crate) was_cut_short: bool,
 }
 
 const DEVICES: usize = 3;
@@ -82,6 +84,7 @@ impl Bench {
             path: Box::new([0; HEAD_BYTES]),
             now: Instant::now(),
             closing: false,
+            was_cut_short: false,
             _folder: folder,
         }
     }
@@ -135,6 +138,7 @@ impl Bench {
             };
             assert!(stuck < 100, "it does not get on");
         }
+        self.was_cut_short = hand.connection.is_cut_short();
         self.end(&mut hand.connection);
         hand.reads.await_all(self);
         hand.sent
@@ -233,6 +237,11 @@ pub(crate) trait Tape {
     fn leaves(&mut self) -> bool {
         false
     }
+
+    /// Whether a device cannot give what was read.
+    fn fails(&mut self) -> bool {
+        false
+    }
 }
 
 /// Everything at once, as on a good day.
@@ -248,16 +257,20 @@ impl Tape for Greedy {
 pub(crate) struct Written<'a> {
     bytes: &'a [u8],
     at: usize,
-    may_leave: bool,
+    mood: Mood,
+}
+
+/// What may happen beside what always may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mood {
+    Fair,
+    PeerLeaves,
+    DeviceFails,
 }
 
 impl<'a> Written<'a> {
-    pub(crate) fn new(bytes: &'a [u8], may_leave: bool) -> Self {
-        Self {
-            bytes,
-            at: 0,
-            may_leave,
-        }
+    pub(crate) fn new(bytes: &'a [u8], mood: Mood) -> Self {
+        Self { bytes, at: 0, mood }
     }
 }
 
@@ -281,7 +294,11 @@ impl Tape for Written<'_> {
     }
 
     fn leaves(&mut self) -> bool {
-        self.may_leave && self.next() == 255
+        self.mood == Mood::PeerLeaves && self.next() == 255
+    }
+
+    fn fails(&mut self) -> bool {
+        self.mood == Mood::DeviceFails && self.next().is_multiple_of(4)
     }
 }
 
@@ -358,6 +375,8 @@ impl Hand<'_> {
                 let (head, body) = take(head, body.as_ref(), &mut self.sent, tape);
                 self.connection.sent(head, body, &cx);
             }
+            // A copy that failed, and there is no other.
+            Step::Read(wanted) if wanted.file.is_none() => self.connection.refused(&wanted),
             Step::Read(wanted) => {
                 let (device, id) = self.reads.submit(&wanted, bench);
                 self.connection.submitted(&wanted, device, id);
@@ -385,6 +404,8 @@ impl Hand<'_> {
         self.reads.await_all(bench);
         let at = tape.draw(self.reads.back.len() - 1);
         let (id, result) = self.reads.back.remove(at);
+        let failed = Err(ReadError::DeviceFailed);
+        let result = if tape.fails() { failed } else { result };
         self.connection.arrived(id, result, bench.now);
     }
 }
@@ -489,14 +510,13 @@ pub(crate) fn exercise(bench: &mut Bench, data: &[u8]) {
     let (tape, input) = data.split_at(data.len().min(usize::from(*tape)));
     let expected = bench.exchange(input, &mut Greedy);
     answers(input, &expected);
-    for may_leave in [false, true] {
-        let mut tape = Written::new(tape, may_leave);
-        let sent = bench.exchange(input, &mut tape);
-        assert!(expected.starts_with(&sent), "other bytes left");
-        assert!(
-            may_leave || sent.len() == expected.len(),
-            "fewer bytes left"
-        );
+    for mood in [Mood::Fair, Mood::PeerLeaves, Mood::DeviceFails] {
+        let sent = bench.exchange(input, &mut Written::new(tape, mood));
+        match mood {
+            Mood::Fair => assert!(sent == expected, "other bytes left"),
+            Mood::PeerLeaves => assert!(expected.starts_with(&sent), "other bytes left"),
+            Mood::DeviceFails => {}
+        }
         assert_eq!(
             bench.counters.transfers.value(),
             0,
