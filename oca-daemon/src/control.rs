@@ -21,6 +21,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
 use platform::door::Door;
+use platform::inherited::Inherited;
 use protocol::config::Config;
 use protocol::status::{Listener, ListenerPurpose, SelfTest};
 use steering::UnixTime;
@@ -51,18 +52,18 @@ pub struct Doors {
 }
 
 impl Doors {
-    /// Binds the addresses of `[listen]` that are not for viewers, and the operator socket.
+    /// Takes over or binds the addresses of `[listen]` that are not for viewers, and the operator socket.
     ///
     /// # Errors
     /// An address that cannot be had, or another daemon in the same `run_dir`; with the way out.
-    pub fn open(config: &Config) -> anyhow::Result<Self> {
+    pub fn open(config: &Config, inherited: &mut Inherited) -> anyhow::Result<Self> {
         let operator = Door::open(&config.daemon_socket(), "oca-daemon")?;
-        let admin = server::bind("admin", config.listen.admin)?;
+        let admin = server::bind("admin", config.listen.admin, inherited)?;
         let metrics = config
             .listen
             .metrics
             .iter()
-            .map(|address| server::bind("metrics", *address));
+            .map(|address| server::bind("metrics", *address, inherited));
         Ok(Self {
             admin,
             metrics: metrics.collect::<std::io::Result<_>>()?,

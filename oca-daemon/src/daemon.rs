@@ -14,7 +14,8 @@ use anyhow::Context as _;
 use content_store::catalog::{CatalogProblem, CatalogReader};
 use content_store::{Index, device};
 use platform::file::{lock_limit_advice, lockable_bytes, memory_bytes};
-use platform::reactor::{Backend, choose_backend};
+use platform::inherited::Inherited;
+use platform::reactor::{Backend, Listening, choose_backend};
 use platform::{cpu, lost_pages, socket};
 use protocol::config::{self, Config};
 use protocol::units::ByteSize;
@@ -110,11 +111,12 @@ pub fn run(config: Config, config_path: PathBuf) -> anyhow::Result<()> {
         .fixed()
         .map_or_else(cpu::core_count, usize::from);
     let budgets = Budgets::of(&config);
-    let doors = Doors::open(&config)?;
+    let mut inherited = Inherited::of_process().context("sockets of the service manager")?;
+    let doors = Doors::open(&config, &mut inherited)?;
     let Listeners {
         by_worker,
         addresses,
-    } = listener::bind(&config.listen.http, workers)?;
+    } = listener::bind(&config.listen.http, workers, &mut inherited)?;
     let identities = Identities::new(config.devices().count());
     let devices = devices::start(&config, &identities, budgets.in_flight)?;
     let index = Arc::new(Index::default());
@@ -271,7 +273,7 @@ type WorkerThread = JoinHandle<std::io::Result<u64>>;
 
 fn start_workers(
     shared: &Arc<Shared>,
-    listeners: Vec<Vec<std::net::TcpListener>>,
+    listeners: Vec<Vec<Listening>>,
     connections: u32,
 ) -> anyhow::Result<Vec<WorkerThread>> {
     let cores = cpu::usable_cores().unwrap_or_default();

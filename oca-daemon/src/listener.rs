@@ -1,8 +1,11 @@
-//! The listening sockets: each worker has its own for each configured address, and the kernel spreads connections over them.
+//! The listening sockets of viewers: taken over from the service manager where it holds one for a configured address, made where it does
+//! not. Of those that are made each worker has its own for each address, and the kernel spreads connections over them.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 
+use platform::inherited::Inherited;
+use platform::reactor::Listening;
 use platform::socket::{ListenOptions, bind_listeners};
 
 use crate::limits::SEND_BUFFER_BYTES;
@@ -10,39 +13,97 @@ use crate::limits::SEND_BUFFER_BYTES;
 /// The sockets of all workers.
 pub struct Listeners {
     /// One list per worker.
-    pub by_worker: Vec<Vec<TcpListener>>,
+    pub by_worker: Vec<Vec<Listening>>,
     /// The addresses as the kernel gave them (a configured port 0 is filled in).
     pub addresses: Vec<SocketAddr>,
 }
 
-/// Binds every address once per worker.
+/// Takes over or binds every address for every worker. What `inherited` still holds then is refused.
 ///
 /// # Errors
-/// The address that could not be bound, and why.
-pub fn bind(addresses: &[SocketAddr], workers: usize) -> io::Result<Listeners> {
-    let options = ListenOptions {
-        send_buffer_bytes: SEND_BUFFER_BYTES,
-        ..ListenOptions::default()
-    };
+/// The address that could not be bound, and why; or one that the service manager holds and nobody asked for.
+pub fn bind(
+    addresses: &[SocketAddr],
+    workers: usize,
+    inherited: &mut Inherited,
+) -> io::Result<Listeners> {
     let mut listeners = Listeners {
         by_worker: (0..workers).map(|_| Vec::new()).collect(),
         addresses: Vec::new(),
     };
     for address in addresses {
-        let bound = bind_listeners(*address, workers, &options).map_err(|error| {
+        let bound = listen(*address, inherited, &mut listeners.by_worker).map_err(|error| {
             io::Error::new(
                 error.kind(),
                 format!("[listen] http: cannot listen on {address}: {error}"),
             )
         })?;
-        listeners.addresses.push(
-            bound
-                .first()
-                .map_or(Ok(*address), TcpListener::local_addr)?,
-        );
-        for (of_worker, listener) in listeners.by_worker.iter_mut().zip(bound) {
-            of_worker.push(listener);
+        listeners.addresses.push(bound);
+    }
+    match inherited.left().next() {
+        None => Ok(listeners),
+        Some(address) => Err(io::Error::other(format!(
+            "the service manager holds a socket for {address}, which is not among the addresses of [listen]: let ListenStream= of \
+             oca-daemon.socket name the same addresses, or do without it (`systemctl disable --now oca-daemon.socket`)"
+        ))),
+    }
+}
+
+/// One address for all workers; as the kernel gave it.
+fn listen(
+    address: SocketAddr,
+    inherited: &mut Inherited,
+    by_worker: &mut [Vec<Listening>],
+) -> io::Result<SocketAddr> {
+    let options = ListenOptions {
+        send_buffer_bytes: SEND_BUFFER_BYTES,
+        ..ListenOptions::default()
+    };
+    let taken = inherited.take(address, &options)?;
+    if !taken.is_empty() {
+        tracing::info!(%address, sockets = taken.len(), "taken over from the service manager");
+        share(&taken, by_worker)?;
+        return Ok(address);
+    }
+    let mut bound = address;
+    let own = bind_listeners(address, by_worker.len(), &options)?;
+    for (of_worker, listener) in by_worker.iter_mut().zip(own) {
+        bound = listener.local_addr()?;
+        of_worker.push(Listening::Own(listener));
+    }
+    Ok(bound)
+}
+
+/// Every worker gets a socket and every socket a worker: where there are fewer of the one, some are in several hands.
+fn share(sockets: &[TcpListener], by_worker: &mut [Vec<Listening>]) -> io::Result<()> {
+    let workers = by_worker.len();
+    for at in 0..workers.max(sockets.len()) {
+        let socket = sockets[at % sockets.len()].try_clone()?;
+        by_worker[at % workers].push(Listening::Shared(socket));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_worker_and_every_socket_has_its_part() {
+        for (sockets, workers) in [(1, 1), (1, 3), (3, 3), (5, 2), (2, 3)] {
+            let own = (0..sockets).map(|_| TcpListener::bind("127.0.0.1:0").unwrap());
+            let own: Vec<_> = own.collect();
+            let all: Vec<_> = own.iter().map(|it| it.local_addr().unwrap()).collect();
+            let mut by_worker: Vec<_> = (0..workers).map(|_| Vec::new()).collect();
+            share(&own, &mut by_worker).unwrap();
+            assert!(by_worker.iter().all(|sockets| !sockets.is_empty()));
+            let address = |listening: &Listening| match listening {
+                Listening::Own(listener) | Listening::Shared(listener) => {
+                    listener.local_addr().unwrap()
+                }
+            };
+            let held: Vec<_> = by_worker.iter().flatten().map(address).collect();
+            assert!(all.iter().all(|address| held.contains(address)));
         }
     }
-    Ok(listeners)
 }

@@ -4,14 +4,15 @@
 use std::collections::VecDeque;
 use std::hash::RandomState;
 use std::io;
-use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use content_store::Index;
 use platform::allocation::allocations_on_this_thread;
 use platform::device::Mailbox;
-use platform::reactor::{Backend, Event, ListenerId, Reactor, ReactorLimits, ReceiveBuffer, Token};
+use platform::reactor::{
+    Backend, Event, ListenerId, Listening, Reactor, ReactorLimits, ReceiveBuffer, Token,
+};
 use platform::timer::TimerWheel;
 
 use crate::access_log::{AccessLog, End, Records};
@@ -44,7 +45,7 @@ pub struct Setup {
     /// How many each address has, over all workers.
     pub addresses: Arc<Addresses>,
     /// Its own listening sockets.
-    pub listeners: Vec<TcpListener>,
+    pub listeners: Vec<Listening>,
     /// Its own counters.
     pub counters: Arc<WorkerCounters>,
     /// What it shares.

@@ -20,6 +20,7 @@ use content_store::device::{self, InitOptions};
 use oca_daemon::control::{Control, Doors};
 use oca_daemon::devices::{self, Identities};
 use oca_daemon::shared::{Service, Shared};
+use platform::inherited::Inherited;
 use platform::reactor::choose_backend;
 use protocol::config;
 use protocol::operator::{self, Fault, Request, Response};
@@ -59,7 +60,7 @@ impl Appliance {
             devices[1],
         );
         let config = config::parse(&text, Path::new("oca.toml"), Paths::here()).unwrap();
-        let doors = Doors::open(&config).unwrap();
+        let doors = Doors::open(&config, &mut Inherited::default()).unwrap();
         let identities = Identities::new(2);
         let services = devices::start(&config, &identities, 16 << 20).unwrap();
         let chosen = choose_backend(None).unwrap();

@@ -7,6 +7,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
 use crate::file::{FileLock, lock_file};
+use crate::process;
 
 /// Extension of the file beside the socket that is held, through `flock`, by the process that serves it. It tells two apart that
 /// start at the same moment.
@@ -59,8 +60,16 @@ impl Door {
     pub fn open(path: &Path, program: &str) -> Result<Self, DoorError> {
         let folder = path.parent().unwrap_or(Path::new("."));
         fs::create_dir_all(folder).map_err(system("run_dir cannot be made:", folder))?;
-        let lock = lock(&path.with_extension(LOCK), program)?;
-        remove_stale(path, program)?;
+        let lock_path = path.with_extension(LOCK);
+        let lock = if remove_corpse(&lock_path, path)? {
+            lock(&lock_path, program)?
+        } else {
+            let lock = lock(&lock_path, program)?;
+            remove_stale(path, program)?;
+            lock
+        };
+        lock.name_holder()
+            .map_err(system("cannot write", &lock_path))?;
         let listener = UnixListener::bind(path).map_err(system("cannot listen on", path))?;
         fs::set_permissions(path, Permissions::from_mode(MODE))
             .map_err(system("cannot set the permissions of", path))?;
@@ -95,6 +104,21 @@ fn lock(path: &Path, program: &str) -> Result<FileLock, DoorError> {
         ErrorKind::WouldBlock => another(path, program),
         _ => system("cannot lock", path)(error),
     })
+}
+
+/// A process that was killed while a disk held one of its threads keeps lock and socket until the disk lets go, and serves nobody any
+/// more: both are made anew beside it. Whether there was one.
+fn remove_corpse(lock: &Path, socket: &Path) -> Result<bool, DoorError> {
+    let holder = fs::read_to_string(lock).ok();
+    let holder = holder.and_then(|text| text.trim().parse().ok());
+    if !holder.is_some_and(process::is_ending) || lock_file(lock).is_ok() {
+        return Ok(false);
+    }
+    fs::remove_file(lock).map_err(system("cannot remove the lock of a killed process", lock))?;
+    if socket.exists() {
+        remove_socket(socket)?;
+    }
+    Ok(true)
 }
 
 fn remove_stale(path: &Path, program: &str) -> Result<(), DoorError> {

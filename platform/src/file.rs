@@ -271,6 +271,18 @@ pub fn lock_file(path: &Path) -> io::Result<FileLock> {
     Ok(FileLock { file })
 }
 
+impl FileLock {
+    /// Writes who holds it into the file, for those who are refused.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn name_holder(&self) -> io::Result<()> {
+        let text = format!("{}\n", std::process::id());
+        self.file.set_len(0)?;
+        std::os::unix::fs::FileExt::write_all_at(&self.file, text.as_bytes(), 0)
+    }
+}
+
 /// `posix_fadvise(2)` on `length` bytes from `offset`; a length of 0 means to the end.
 pub(crate) fn advise(file: &File, offset: u64, length: u64, advice: i32) -> io::Result<()> {
     let offset = libc::off_t::try_from(offset).map_err(io::Error::other)?;

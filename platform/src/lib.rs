@@ -15,6 +15,7 @@ pub mod cpu;
 pub mod device;
 pub mod door;
 pub mod file;
+pub mod inherited;
 pub mod lmdb;
 pub mod lost_pages;
 pub mod memory;

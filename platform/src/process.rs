@@ -47,6 +47,12 @@ pub fn boot_id() -> Option<[u8; 16]> {
     system::boot_id()
 }
 
+/// Whether a process was killed and only cannot end, as one of its threads hangs in the kernel. False where that cannot be told.
+#[must_use]
+pub fn is_ending(process: u32) -> bool {
+    system::is_ending(process)
+}
+
 fn cpu_time() -> io::Result<Duration> {
     let mut usage = MaybeUninit::<libc::rusage>::uninit();
     // SAFETY: `usage` is writable and of the type this call fills.
@@ -89,6 +95,19 @@ mod tests {
         drop(open);
         assert!(after.open_descriptors >= before.open_descriptors + 100);
         assert!(after.open_descriptors <= after.descriptor_limit);
+    }
+
+    #[test]
+    fn a_living_process_is_not_ending_and_a_dead_one_is() {
+        assert!(!is_ending(std::process::id()));
+        assert!(!is_ending(u32::MAX));
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        let begun = Instant::now();
+        while !is_ending(child.id()) && begun.elapsed() < Duration::from_secs(30) {
+            std::thread::yield_now();
+        }
+        assert_eq!(is_ending(child.id()), cfg!(target_os = "linux"));
+        child.wait().unwrap();
     }
 
     #[test]

@@ -37,12 +37,12 @@ mod uring;
 mod waker;
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 pub use backend::{Backend, BackendUnavailable, Chosen, UnknownBackend, choose_backend};
-pub use event::{Event, ListenerId, ReceiveBuffer, Token};
+pub use event::{Event, ListenerId, Listening, ReceiveBuffer, Token};
 pub use limits::{MAX_CONNECTIONS, MAX_RECEIVE_BUFFERS, ReactorLimits};
 pub use waker::Waker;
 
@@ -89,8 +89,12 @@ impl Reactor {
     /// Accepts from `listener` until [`Reactor::pause_accept`], an [`Event::AcceptFailed`], or the end.
     ///
     /// Errors: `AlreadyExists` if `id` is taken; what the kernel says.
-    pub fn listen(&mut self, id: ListenerId, listener: TcpListener) -> io::Result<()> {
-        self.table.keep_listener(id, listener)?;
+    pub fn listen(&mut self, id: ListenerId, listener: impl Into<Listening>) -> io::Result<()> {
+        let (listener, is_shared) = match listener.into() {
+            Listening::Own(listener) => (listener, false),
+            Listening::Shared(listener) => (listener, true),
+        };
+        self.table.keep_listener(id, listener, is_shared)?;
         self.driver.listen(&mut self.table, id)
     }
 

@@ -31,6 +31,15 @@ pub struct ListenOptions {
     pub backlog: u32,
 }
 
+impl ListenOptions {
+    /// Gives a socket that listens already what these options say of its connections.
+    pub(crate) fn apply(&self, listener: &TcpListener) -> io::Result<()> {
+        let socket = SockRef::from(listener);
+        socket.set_tcp_nodelay(true)?;
+        socket.set_send_buffer_size(self.send_buffer_bytes as usize)
+    }
+}
+
 impl Default for ListenOptions {
     fn default() -> Self {
         Self {

@@ -11,6 +11,8 @@ use std::task::{Context, Poll, ready};
 use axum::Router;
 use axum::extract::connect_info::Connected;
 use axum::serve::{IncomingStream, Listener};
+use platform::inherited::Inherited;
+use platform::socket::ListenOptions;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -139,12 +141,21 @@ impl AsyncWrite for BoundedStream {
     }
 }
 
-/// Binds `address`; `key` is the configuration's name for it.
+/// Takes over or binds `address`; `key` is the configuration's name for it.
 ///
 /// # Errors
 /// What the system says, with the key and the address.
-pub fn bind(key: &str, address: SocketAddr) -> io::Result<std::net::TcpListener> {
-    std::net::TcpListener::bind(address).map_err(|error| {
+pub fn bind(
+    key: &str,
+    address: SocketAddr,
+    inherited: &mut Inherited,
+) -> io::Result<std::net::TcpListener> {
+    let taken = inherited.take(address, &ListenOptions::default());
+    let own = |taken: Vec<_>| match taken.into_iter().next() {
+        Some(listener) => Ok(listener),
+        None => std::net::TcpListener::bind(address),
+    };
+    taken.and_then(own).map_err(|error| {
         io::Error::new(
             error.kind(),
             format!("[listen] {key}: cannot listen on {address}: {error}"),

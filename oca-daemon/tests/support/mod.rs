@@ -275,13 +275,18 @@ pub(crate) struct Daemon {
 
 impl Daemon {
     fn start(config: &Path, run_dir: &Path) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_oca-daemon"))
+        let mut command = Command::new(env!("CARGO_BIN_EXE_oca-daemon"));
+        command
             .arg("--config")
             .arg(config)
             .stdin(Stdio::null())
-            .stderr(Stdio::inherit())
-            .spawn()
-            .expect("the daemon starts");
+            .stderr(Stdio::inherit());
+        Self::spawn(command, run_dir)
+    }
+
+    /// Starts it as `command` says.
+    pub(crate) fn spawn(mut command: Command, run_dir: &Path) -> Self {
+        let mut child = command.spawn().expect("the daemon starts");
         let status = eventually("the daemon answers on its socket", || {
             if let Some(ended) = child.try_wait().expect("a child") {
                 panic!("the daemon ended: {ended}");
@@ -350,6 +355,8 @@ fn ask_status(run_dir: &Path) -> Option<Status> {
 
 fn ask(run_dir: &Path, request: &Request) -> Option<Response> {
     let mut stream = UnixStream::connect(run_dir.join(operator::DAEMON_SOCKET)).ok()?;
+    // One that was killed and cannot end still has its socket.
+    stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
     stream.write_all(&operator::encode(request)).ok()?;
     let mut line = Vec::new();
     BufReader::new(stream).read_until(b'\n', &mut line).ok()?;

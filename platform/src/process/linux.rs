@@ -26,6 +26,16 @@ pub(super) fn limit(limit: libc::rlim_t) -> u64 {
     limit
 }
 
+/// The state in `/proc/<pid>/stat`, behind the name in brackets; proc(5). The first thread of a killed process is a zombie while others
+/// still hang.
+pub(super) fn is_ending(process: u32) -> bool {
+    let text = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+    let state = text
+        .rsplit_once(')')
+        .and_then(|(_, rest)| rest.trim_start().chars().next());
+    matches!(state, Some('Z' | 'X'))
+}
+
 /// A UUID; random(4).
 pub(super) fn boot_id() -> Option<[u8; 16]> {
     let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;

@@ -1,6 +1,7 @@
 //! What goes into the reactor and what comes out: names of connections, events, received bytes.
 
 use std::io;
+use std::net::TcpListener;
 
 /// Names one connection. Dead after `close`; a later connection never has an equal token, although it may
 /// have the same [`Token::index`].
@@ -33,6 +34,21 @@ impl Token {
 /// Names one listener, chosen by the caller, small (it indexes a table).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct ListenerId(pub u16);
+
+/// A socket to accept from.
+#[derive(Debug)]
+pub enum Listening {
+    /// Nobody else accepts from it.
+    Own(TcpListener),
+    /// Others may have it as well, in other threads and processes; among them one that was killed and cannot end.
+    Shared(TcpListener),
+}
+
+impl From<TcpListener> for Listening {
+    fn from(listener: TcpListener) -> Self {
+        Self::Own(listener)
+    }
+}
 
 /// Received bytes, lent by the reactor: read them with `Reactor::bytes`, and give the buffer back with
 /// `Reactor::release`. One that is dropped instead is lost to the reactor for good.

@@ -16,7 +16,8 @@ use super::limits::{MAX_CONNECTIONS, MAX_RECEIVE_BUFFERS, ReactorLimits};
 /// The state of one reactor that does not depend on the kernel below.
 pub(crate) struct Table {
     pub(crate) sockets: Sockets,
-    pub(crate) listeners: Vec<Option<TcpListener>>,
+    /// With each, whether others have it too.
+    listeners: Vec<Option<(TcpListener, bool)>>,
     pub(crate) memory: ReceiveMemory,
     pub(crate) events: VecDeque<Event>,
 }
@@ -33,7 +34,18 @@ impl Table {
     }
 
     pub(crate) fn listener(&self, id: ListenerId) -> Option<&TcpListener> {
-        self.listeners.get(usize::from(id.0))?.as_ref()
+        let (listener, _) = self.listeners.get(usize::from(id.0))?.as_ref()?;
+        Some(listener)
+    }
+
+    /// Whether others may accept from a listener too.
+    #[allow(
+        dead_code,
+        reason = "where only readiness is known, every listener is polled"
+    )]
+    pub(crate) fn is_shared(&self, id: ListenerId) -> bool {
+        let kept = self.listeners.get(usize::from(id.0));
+        matches!(kept, Some(Some((_, true))))
     }
 
     /// Keeps `listener` under `id`. Errors: `AlreadyExists`.
@@ -41,6 +53,7 @@ impl Table {
         &mut self,
         id: ListenerId,
         listener: TcpListener,
+        is_shared: bool,
     ) -> io::Result<()> {
         let slot = usize::from(id.0);
         if self.listener(id).is_some() {
@@ -49,7 +62,7 @@ impl Table {
         if self.listeners.len() <= slot {
             self.listeners.resize_with(slot + 1, || None);
         }
-        self.listeners[slot] = Some(listener);
+        self.listeners[slot] = Some((listener, is_shared));
         Ok(())
     }
 }

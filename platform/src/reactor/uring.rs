@@ -109,6 +109,11 @@ impl UringDriver {
                 let listener = table
                     .listener(id)
                     .expect("a listener is never taken out of the table");
+                if table.is_shared(id) {
+                    let poll = Fd(listener.as_raw_fd());
+                    let poll = opcode::PollAdd::new(poll, libc::POLLIN as u32).multi(true);
+                    return self.ring.push(poll.build(), Tag::Listener(id));
+                }
                 let accept = opcode::AcceptMulti::new(Fd(listener.as_raw_fd()))
                     .flags(libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK);
                 self.ring.push(accept.build(), Tag::Listener(id));
@@ -165,17 +170,13 @@ impl UringDriver {
         let accept = &mut self.accepts[usize::from(id.0)];
         let was_wanted = accept.is_wanted();
         let is_wanted = if ended { accept.ended() } else { was_wanted };
-        let failure = match accepted(table, result) {
-            Ok(Some(token)) => {
-                self.states[token.index()] = State::default();
-                table.events.push_back(Event::Accepted {
-                    listener: id,
-                    token,
-                });
-                None
-            }
-            Ok(None) => None,
-            Err(error) => Some(error),
+        let failure = if table.is_shared(id) && result >= 0 {
+            self.accept_waiting(table, id).err()
+        } else {
+            let connection = accepted(table, result);
+            connection
+                .map(|token| self.announce(table, id, token))
+                .err()
         };
         match failure {
             None if ended && is_wanted => self.resume_accept(table, id),
@@ -188,6 +189,34 @@ impl UringDriver {
             }
             _ => {}
         }
+    }
+
+    fn announce(&mut self, table: &mut Table, id: ListenerId, token: Option<Token>) {
+        if let Some(token) = token {
+            self.states[token.index()] = State::default();
+            table.events.push_back(Event::Accepted {
+                listener: id,
+                token,
+            });
+        }
+    }
+
+    /// A listener that others have too says that somebody waits there. It is polled, not accepted from: an accept in the ring of a process
+    /// that was killed and cannot end stays there, and as the kernel wakes only one of several accepts (`EPOLLEXCLUSIVE`), it would take
+    /// the wake of ours. Seen on 6.18: of 1 000 new connections 20 were accepted.
+    fn accept_waiting(&mut self, table: &mut Table, id: ListenerId) -> io::Result<()> {
+        while let Some(listener) = table.listener(id) {
+            match socket::accept(listener.as_fd()) {
+                Ok(connection) => {
+                    let token = keep(table, connection)?;
+                    self.announce(table, id, token);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) if socket::is_passing_accept_error(&error) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 
     fn complete_receive(
@@ -268,8 +297,11 @@ fn accepted(table: &mut Table, result: i32) -> io::Result<Option<Token>> {
         return if passing { Ok(None) } else { Err(error) };
     }
     // SAFETY: the kernel has just handed us this descriptor with the completion; nobody else owns it.
-    let descriptor = unsafe { OwnedFd::from_raw_fd(result) };
-    match table.sockets.insert(descriptor) {
+    keep(table, unsafe { OwnedFd::from_raw_fd(result) })
+}
+
+fn keep(table: &mut Table, connection: OwnedFd) -> io::Result<Option<Token>> {
+    match table.sockets.insert(connection) {
         Some(token) => Ok(Some(token)),
         None => Err(io::ErrorKind::QuotaExceeded.into()),
     }
@@ -280,13 +312,13 @@ impl Driver for UringDriver {
         &self.waker
     }
 
-    /// The listener is made blocking: for one that is not, older kernels answer an accept that finds nobody
+    /// A listener of our own is made blocking: for one that is not, older kernels answer an accept that finds nobody
     /// with `EAGAIN` instead of waiting.
     fn listen(&mut self, table: &mut Table, id: ListenerId) -> io::Result<()> {
         let listener = table
             .listener(id)
             .expect("the reactor has put it into the table");
-        listener.set_nonblocking(false)?;
+        listener.set_nonblocking(table.is_shared(id))?;
         let slot = usize::from(id.0);
         if self.accepts.len() <= slot {
             self.accepts.resize(slot + 1, Multishot::Idle);
