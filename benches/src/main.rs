@@ -3,10 +3,12 @@
 //! [`load`] makes N keep-alive connections ask for byte ranges, and believes nothing: every response must be a
 //! 206 of exactly the range that was asked for. [`server`] starts a server on a core of its own and reads its CPU
 //! time. [`hot`] puts them together: interleaved rounds, medians, ratios. [`fill`] looks at viewers beside a running fill,
-//! `isolation` (Linux) at viewers beside an ill device; [`viewers`] are an audience that notices pauses.
+//! `isolation` (Linux) at viewers beside an ill device, `cold` (Linux) at content that memory has no room for; [`viewers`] are an audience that notices pauses.
 //!
 //! Figures of different runs or machines cannot be compared; only the ratios of one run mean something.
 
+#[cfg(target_os = "linux")]
+mod cold;
 mod content;
 mod fill;
 mod floor;
@@ -45,6 +47,9 @@ enum Command {
     /// What a slow, frozen or failing device does to viewers of another one
     #[cfg(target_os = "linux")]
     Isolation(isolation::Arguments),
+    /// Compare servers on content ten times their memory: CPU per GB, bytes read, rate against fio (root)
+    #[cfg(target_os = "linux")]
+    Cold(cold::Arguments),
     /// Viewers with a buffer each: start time, pauses, quality, and CPU per GB
     Viewers(viewers::Arguments),
     /// How much of what viewers ask for is in memory, by the memory tier's policy and by others
@@ -60,6 +65,8 @@ fn main() -> Result<()> {
         Command::Fill(arguments) => fill::main(&arguments),
         #[cfg(target_os = "linux")]
         Command::Isolation(arguments) => isolation::main(&arguments),
+        #[cfg(target_os = "linux")]
+        Command::Cold(arguments) => cold::main(&arguments),
         Command::Viewers(arguments) => viewers::main(&arguments),
         Command::Memory(arguments) => memory::main(&arguments),
     }

@@ -157,23 +157,37 @@ impl Process {
 
     /// User and system time of the process and its living descendants, in seconds.
     pub(crate) fn cpu_seconds(&self) -> Result<f64> {
-        let all = statistics()?;
+        let ticks: u64 = self.tree()?.iter().map(|one| one.ticks).sum();
+        Ok(ticks as f64 / TICKS_PER_SECOND)
+    }
+
+    /// Bytes that the process and its living descendants had storage fetch: `read_bytes` of proc_pid_io(5).
+    #[cfg(target_os = "linux")]
+    pub(crate) fn device_bytes(&self) -> Result<u64> {
+        let of = |one: &Statistics| {
+            let text = fs::read_to_string(format!("/proc/{}/io", one.id))?;
+            let mut lines = text.lines();
+            let bytes = lines.find_map(|line| line.strip_prefix("read_bytes: "));
+            bytes
+                .context("no read_bytes in /proc/<pid>/io")?
+                .parse::<u64>()
+                .context("digits")
+        };
+        self.tree()?.iter().map(of).sum()
+    }
+
+    /// The process and its living descendants.
+    fn tree(&self) -> Result<Vec<Statistics>> {
+        let mut all = statistics()?;
         let mut tree = vec![self.child.id()];
         let mut next = 0;
         while let Some(&parent) = tree.get(next) {
-            tree.extend(
-                all.iter()
-                    .filter(|one| one.parent == parent)
-                    .map(|one| one.id),
-            );
+            let children = all.iter().filter(|one| one.parent == parent);
+            tree.extend(children.map(|one| one.id));
             next += 1;
         }
-        let ticks: u64 = all
-            .iter()
-            .filter(|one| tree.contains(&one.id))
-            .map(|one| one.ticks)
-            .sum();
-        Ok(ticks as f64 / TICKS_PER_SECOND)
+        all.retain(|one| tree.contains(&one.id));
+        Ok(all)
     }
 
     fn stop(&mut self) -> Result<()> {

@@ -111,6 +111,12 @@ impl Admin {
         Ok((listener(&status, "http")?, admin))
     }
 
+    /// Where `/metrics` is.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// What the daemon says of itself.
     pub(crate) fn status(&self) -> Result<serde_json::Value> {
         self.ask(&["status"])

@@ -1,0 +1,264 @@
+//! Samples -> medians -> table, limits, JSON.
+
+use std::path::Path;
+
+use anyhow::Result;
+use comfy_table::{Table, presets};
+
+use super::slow::Held;
+use crate::latency::median;
+use crate::server::Kind;
+
+/// CPU per GB against the same server with content in memory.
+const TO_HOT: f64 = 2.0;
+/// CPU per GB against nginx with threads that read past the page cache.
+const TO_NGINX: f64 = 0.5;
+/// Bytes read from the device per byte sent.
+const READ_PER_SENT: f64 = 1.05;
+/// Bytes per second against fio with the same reads.
+const TO_FIO: f64 = 0.90;
+
+/// What is compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Who {
+    NginxThreads,
+    OcaUring,
+    OcaEpoll,
+    /// Content in memory.
+    OcaUringHot,
+    /// Likewise.
+    OcaEpollHot,
+}
+
+impl Who {
+    pub(super) const ALL: [Self; 5] = [
+        Self::NginxThreads,
+        Self::OcaUring,
+        Self::OcaEpoll,
+        Self::OcaUringHot,
+        Self::OcaEpollHot,
+    ];
+
+    pub(super) fn kind(self) -> Kind {
+        match self {
+            Self::NginxThreads => Kind::NginxThreads,
+            Self::OcaUring | Self::OcaUringHot => Kind::OcaUring,
+            Self::OcaEpoll | Self::OcaEpollHot => Kind::OcaEpoll,
+        }
+    }
+
+    pub(super) fn name(self) -> String {
+        let from = if self.is_hot() { ", in memory" } else { "" };
+        format!("{}{from}", self.kind().name())
+    }
+
+    pub(super) fn folder(self) -> &'static str {
+        match self {
+            Self::NginxThreads => "nginx",
+            Self::OcaUring => "uring",
+            Self::OcaEpoll => "epoll",
+            Self::OcaUringHot => "uring-hot",
+            Self::OcaEpollHot => "epoll-hot",
+        }
+    }
+
+    pub(super) fn is_hot(self) -> bool {
+        matches!(self, Self::OcaUringHot | Self::OcaEpollHot)
+    }
+
+    pub(super) fn is_cold_and_ours(self) -> bool {
+        matches!(self, Self::OcaUring | Self::OcaEpoll)
+    }
+
+    fn hot(self) -> Self {
+        match self {
+            Self::OcaEpoll | Self::OcaEpollHot => Self::OcaEpollHot,
+            Self::NginxThreads | Self::OcaUring | Self::OcaUringHot => Self::OcaUringHot,
+        }
+    }
+}
+
+/// One server, one round.
+#[derive(Debug, Clone, Copy, serde::Serialize)]
+pub(super) struct Sample {
+    pub(super) who: Who,
+    pub(super) cpu_s_per_gb: f64,
+    pub(super) read_per_sent: f64,
+    pub(super) bytes_per_second: f64,
+    pub(super) p99_us: u32,
+}
+
+/// Everything that was seen.
+#[derive(Debug, Default)]
+pub(super) struct Report {
+    pub(super) samples: Vec<Sample>,
+    /// Bytes per second of each round.
+    pub(super) fio: Vec<f64>,
+    pub(super) held: Vec<(Who, Held)>,
+}
+
+/// A figure and what it was to be.
+#[derive(Debug, serde::Serialize)]
+struct Limit {
+    what: String,
+    is: f64,
+    at_most: Option<f64>,
+    at_least: Option<f64>,
+}
+
+impl Limit {
+    fn is_kept(&self) -> bool {
+        self.at_most.is_none_or(|most| self.is <= most)
+            && self.at_least.is_none_or(|least| self.is >= least)
+    }
+
+    fn text(&self) -> String {
+        let (word, bound) = match (self.at_most, self.at_least) {
+            (Some(most), _) => ("at most", most),
+            (None, least) => ("at least", least.unwrap_or_default()),
+        };
+        format!("{}: {:.3}, {word} {bound}", self.what, self.is)
+    }
+}
+
+impl Report {
+    fn median_of(&self, who: Who, figure: fn(&Sample) -> f64) -> f64 {
+        let of_one = self.samples.iter().filter(|sample| sample.who == who);
+        median(of_one.map(figure))
+    }
+
+    fn limits(&self) -> Vec<Limit> {
+        let ours = Who::ALL.into_iter().filter(|who| who.is_cold_and_ours());
+        let mut limits: Vec<Limit> = ours.flat_map(|who| self.limits_of(who)).collect();
+        limits.extend(self.held.iter().map(|(who, held)| Limit {
+            what: format!("{}: most bytes read and not sent / budget", who.name()),
+            is: held.most_bytes as f64 / held.budget_bytes as f64,
+            at_most: Some(1.0),
+            at_least: None,
+        }));
+        limits
+    }
+
+    fn limits_of(&self, who: Who) -> [Limit; 4] {
+        let cpu = |who| self.median_of(who, |sample| sample.cpu_s_per_gb);
+        let rate = self.median_of(who, |sample| sample.bytes_per_second);
+        let at_most = |what: &str, is, most| Limit {
+            what: format!("{}: {what}", who.name()),
+            is,
+            at_most: Some(most),
+            at_least: None,
+        };
+        [
+            at_most("CPU / in memory", cpu(who) / cpu(who.hot()), TO_HOT),
+            at_most(
+                "CPU / nginx (threads)",
+                cpu(who) / cpu(Who::NginxThreads),
+                TO_NGINX,
+            ),
+            at_most(
+                "bytes read / sent",
+                self.median_of(who, |sample| sample.read_per_sent),
+                READ_PER_SENT,
+            ),
+            Limit {
+                what: format!("{}: bytes/s / fio", who.name()),
+                is: rate / median(self.fio.iter().copied()),
+                at_most: None,
+                at_least: Some(TO_FIO),
+            },
+        ]
+    }
+
+    /// The limits that were not kept.
+    pub(super) fn missed(&self) -> Vec<String> {
+        let limits = self.limits();
+        let missed = limits.iter().filter(|limit| !limit.is_kept());
+        missed.map(Limit::text).collect()
+    }
+
+    /// To standard output.
+    pub(super) fn print(&self) {
+        let mut table = Table::new();
+        table.load_style(presets::UTF8_HORIZONTAL_ONLY).set_header([
+            "server",
+            "CPU s/GB",
+            "read / sent",
+            "MB/s",
+            "p99 us",
+        ]);
+        for who in Who::ALL {
+            let of = |figure| self.median_of(who, figure);
+            table.add_row([
+                who.name(),
+                format!("{:.3}", of(|sample| sample.cpu_s_per_gb)),
+                format!("{:.3}", of(|sample| sample.read_per_sent)),
+                format!("{:.0}", of(|sample| sample.bytes_per_second) / 1e6),
+                format!("{:.0}", of(|sample| f64::from(sample.p99_us))),
+            ]);
+        }
+        println!("{table}");
+        println!("fio: {:.0} MB/s", median(self.fio.iter().copied()) / 1e6);
+        for (who, held) in &self.held {
+            println!(
+                "{}: {} slow viewers, at most {} of {} bytes read and not sent; those who read got {:.0} MB/s",
+                who.name(),
+                held.slow_viewers,
+                held.most_bytes,
+                held.budget_bytes,
+                held.quick_bytes_per_second / 1e6
+            );
+        }
+        for limit in self.limits() {
+            let kept = if limit.is_kept() { "kept  " } else { "MISSED" };
+            println!("{kept} {}", limit.text());
+        }
+    }
+
+    /// Samples and limits as JSON.
+    pub(super) fn write(&self, file: &Path) -> Result<()> {
+        let document = serde_json::json!({
+            "samples": self.samples,
+            "fio_bytes_per_second": self.fio,
+            "slow_viewers": self.held,
+            "limits": self.limits(),
+            "missed": self.missed(),
+        });
+        std::fs::write(file, serde_json::to_string_pretty(&document)?)?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report(cpu: f64) -> Report {
+        let sample = |who: Who, cpu_s_per_gb| Sample {
+            who,
+            cpu_s_per_gb,
+            read_per_sent: 1.0,
+            bytes_per_second: 95.0,
+            p99_us: 1,
+        };
+        Report {
+            samples: vec![
+                sample(Who::NginxThreads, 0.4),
+                sample(Who::OcaUring, cpu),
+                sample(Who::OcaEpoll, 0.15),
+                sample(Who::OcaUringHot, 0.1),
+                sample(Who::OcaEpollHot, 0.1),
+            ],
+            fio: vec![100.0],
+            held: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn what_is_missed_is_named() {
+        assert_eq!(report(0.15).missed(), Vec::<String>::new());
+        let missed = report(0.25).missed();
+        assert_eq!(missed.len(), 2, "{missed:?}");
+        assert_eq!(missed[0], "oca (uring): CPU / in memory: 2.500, at most 2");
+    }
+}
