@@ -6,6 +6,7 @@
 //! | `ledger.json` | [`Ledger`]: what was evicted, and fetched as urgent, on the civil day |
 //! | `seen.json` | [`Seen`]: the highest serials, below which everything is refused |
 //! | `manifest.accepted`, `manifest.held`, `tombstones` | one line of JSON, then the bytes as they were signed ([`sealed`]) |
+//! | `demand.json` | what the manifest in force expects of viewers, for the daemon ([`protocol::demand`]) |
 //!
 //! Each file is replaced as a whole (written beside, synced, renamed, folder synced), so a crash leaves the old or the new one.
 //!
@@ -23,7 +24,8 @@ use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
-use protocol::manifest::Serial;
+use protocol::demand::{self, Expected};
+use protocol::manifest::{Manifest, Serial};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -153,6 +155,17 @@ impl StateFolder {
     /// What the disk says. The old document is in force then, or the new one if only the last sync failed.
     pub fn write<T: Kept>(&self, document: &T) -> Result<(), StateProblem> {
         self.replace(T::FILE, &[&line(document)])
+    }
+
+    /// Tells the daemon what the manifest expects of viewers.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub fn write_expected(&self, manifest: &Manifest) -> Result<(), StateProblem> {
+        let name = demand::FILE
+            .trim_start_matches(FOLDER)
+            .trim_start_matches('/');
+        self.replace(name, &[&Expected::of(manifest).text()])
     }
 
     fn replace(&self, name: &str, pieces: &[&[u8]]) -> Result<(), StateProblem> {

@@ -4,6 +4,8 @@
 //! `/status` says so. What falls out of the index is kept here until no worker uses it any more: a worker must never be the
 //! one that closes a file or unmaps memory.
 
+mod expected;
+
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -13,6 +15,7 @@ use content_store::{Generation, Index, Object};
 use crate::devices::Identities;
 use crate::limits::CATALOG_POLL;
 use crate::shared::Shared;
+use expected::ExpectedDemand;
 
 /// What is known of the catalog; read by the admin thread.
 #[derive(Debug, Clone)]
@@ -71,6 +74,7 @@ pub struct CatalogWatch {
     reader: Option<CatalogReader>,
     identity_generation: u64,
     retired: Vec<Retired>,
+    expected: ExpectedDemand,
 }
 
 impl CatalogWatch {
@@ -80,7 +84,9 @@ impl CatalogWatch {
     /// A corrupt catalog or one of a newer format, with the way out.
     pub fn open(shared: Arc<Shared>, identities: Arc<Identities>) -> Result<Self, CatalogProblem> {
         let reader = open_reader(&shared)?;
+        let expected = ExpectedDemand::new(&shared.config.load().appliance.state_dir);
         Ok(Self {
+            expected,
             shared,
             identities,
             reader,
@@ -100,6 +106,7 @@ impl CatalogWatch {
     /// One look.
     pub fn look(&mut self) {
         let problem = self.follow().err().map(|error| error.to_string());
+        self.expected.follow(&self.shared.index.load());
         self.release_retired();
         self.publish(problem);
     }
@@ -120,6 +127,7 @@ impl CatalogWatch {
         }
         let devices = self.identities.index_devices(&self.shared.config.load());
         let built = Index::build(reader.load()?, &devices, Some(&current));
+        self.expected.apply(&built.index);
         self.shared.index.store(Arc::new(built.index));
         self.identity_generation = identity_generation;
         let generation = current.generation();

@@ -180,7 +180,7 @@ impl MemoryTier {
                 piece: PieceKey::new(file, piece),
                 piece_bytes: range.end - range.start,
                 read_bytes: end.min(range.end) - offset,
-                expected_share: 0.0,
+                expected_share: f64::from(file.expected_share()),
             };
             self.consider_piece(file, &wanted);
             offset = range.end;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
+use content_store::chunk_tree::ChunkTree;
 use support::http::Client;
 use support::load::{Film, random};
 use support::{BACKENDS, Daemon, Plan, Site, assert_same, eventually, written};
@@ -150,4 +151,31 @@ fn eviction_never_races_a_sender() {
             evictions()
         );
     }
+}
+
+/// What the fill agent wrote down of the manifest brings a film in when the first viewer comes; without it, that takes a second one.
+#[test]
+fn what_the_manifest_expects_is_in_memory_after_the_first_viewer() {
+    let films = films(0..4, 512 * KIB);
+    let site = site("auto", "8 MiB", &films);
+    let root = ChunkTree::of(&films[0].bytes).object();
+    let expected = format!(
+        "{{\"format\":1,\"demand\":1000,\"objects\":[{{\"root\":\"{root}\",\"size\":{},\"demand\":900}}]}}",
+        512 * KIB
+    );
+    std::fs::create_dir_all(site.path("state/fill")).expect("a folder");
+    std::fs::write(site.path("state/fill/demand.json"), expected).expect("written");
+    let daemon = site.start();
+    let mut client = Client::connect(daemon.http).expect("connected");
+    watch(&mut client, &films);
+    eventually("one film is in memory", || {
+        (daemon.metric("oca_memory_tier_pieces", "") == 1.0).then_some(())
+    });
+    let before = from_devices(&daemon);
+    watch(&mut client, &films[..1]);
+    assert_eq!(
+        from_devices(&daemon),
+        before,
+        "it was the one that is expected"
+    );
 }

@@ -11,7 +11,7 @@ use std::fs::File;
 use std::io;
 use std::ops::{Deref, Range};
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use arc_swap::{ArcSwapOption, Guard};
@@ -77,6 +77,8 @@ pub struct StoredFile {
     length: u64,
     device: usize,
     bad: AtomicBool,
+    /// The bits of an `f32`.
+    expected_share: AtomicU32,
     /// Touched by service threads only, and never held across I/O.
     opened: Mutex<Option<Arc<Opened>>>,
     /// One for each piece; made when the first piece is locked, since few files ever have one.
@@ -93,6 +95,7 @@ impl StoredFile {
             length,
             device,
             bad: AtomicBool::new(false),
+            expected_share: AtomicU32::new(0),
             opened: Mutex::new(None),
             locked: OnceLock::new(),
         })
@@ -125,6 +128,18 @@ impl StoredFile {
     /// Marks the file bad; true for the first to do so.
     pub(crate) fn mark_bad(&self) -> bool {
         !self.bad.swap(true, Ordering::Relaxed)
+    }
+
+    /// The share of all that is read which its owner expects of each byte of it; 0 unless [`expect`](Self::expect) was called.
+    #[must_use]
+    pub fn expected_share(&self) -> f32 {
+        f32::from_bits(self.expected_share.load(Ordering::Relaxed))
+    }
+
+    /// Changes [`expected_share`](Self::expected_share).
+    pub fn expect(&self, share: f32) {
+        self.expected_share
+            .store(share.to_bits(), Ordering::Relaxed);
     }
 
     /// Number of pieces of [`PIECE_BYTES`]; the last may be shorter.

@@ -5,6 +5,7 @@
 //! - [`status`]: what `/status` and `ocactl status` say.
 //! - [`fill`]: the same with the fill agent.
 //! - [`manifest`], [`control`]: what an appliance and its control endpoint say to each other.
+//! - [`demand`]: what of the manifest's demand the daemon ranks its memory by.
 //! - [`media_type`]: what players are told about a file, by its name.
 //! - [`paths`]: where things are on each system.
 //! - [`units`]: "256 KiB", "1.2 Gbit/s", "30 s".
@@ -13,6 +14,7 @@
 
 pub mod config;
 pub mod control;
+pub mod demand;
 pub mod fill;
 pub mod limits;
 pub mod manifest;

@@ -175,10 +175,14 @@ impl Book {
         sealed: Vec<u8>,
     ) -> Result<(), StateProblem> {
         let (folder, seen) = (self.folder.clone(), self.seen_with(&new));
-        let note = new.note.clone();
+        let (note, expected) = (new.note.clone(), Arc::clone(&new));
         on_disk(move || {
             folder.write_sealed(Which::Accepted, &note, &sealed)?;
             folder.write(&seen)?;
+            // Only the order in which the daemon's memory is filled depends on it.
+            if let Err(problem) = folder.write_expected(&expected.manifest) {
+                tracing::warn!("{problem}");
+            }
             folder.remove_sealed(Which::Held)
         })
         .await?;
