@@ -1,6 +1,6 @@
 //! `oca-bench memory`: how much of what viewers ask for comes from memory.
 //!
-//! `Arguments` -> [`trace`] of requests -> [`simulate`]: through the daemon's own policy, LRU, 2Q and who knows the future ->
+//! `Arguments` -> [`trace`] of requests -> `simulate`: through the daemon's own policy, LRU, 2Q and who knows the future ->
 //! `live` (Linux): by HTTP, from each server under the same limit of memory -> [`report`], [`plot`].
 
 mod caches;

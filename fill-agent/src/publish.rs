@@ -10,7 +10,7 @@
 //! The store, and with it the writer lock, is taken with the first order that needs it. Whoever holds it meanwhile is named in the
 //! error; the order is tried again by whoever gave it.
 //!
-//! Takedowns go past the queue ([`takedowns`]): they touch the catalog alone, and wait for no device, whatever the owner waits for.
+//! Takedowns go past the queue (`takedowns`): they touch the catalog alone, and wait for no device, whatever the owner waits for.
 
 mod batch;
 mod takedowns;
