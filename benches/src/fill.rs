@@ -17,9 +17,8 @@ use crate::latency::median;
 use crate::load::{self, Check, Load, Object, Until};
 use site::Site;
 
-/// Bytes asked for at once, and by how many.
+/// Bytes asked for at once.
 const RANGE_BYTES: u64 = 64 * 1024;
-const CONNECTIONS: usize = 8;
 
 /// The least share of the rate that a fill must reach for its sample to count.
 const REACHED: f64 = 0.9;
@@ -42,6 +41,9 @@ pub(crate) struct Arguments {
     /// Length of one sample
     #[arg(long, default_value_t = 2.0)]
     seconds: f64,
+    /// Connections of the hot load. The fill runs in what the worker leaves of its core: with many connections that is nothing
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
+    connections: u16,
     /// Folder with our programs; default: where this program is
     #[arg(long)]
     programs: Option<PathBuf>,
@@ -116,7 +118,7 @@ fn sample(arguments: &Arguments, site: &Site, hot: &[Object], filling: bool) -> 
     let outcome = load::run(&Load {
         address: site.address,
         objects: hot,
-        connections: CONNECTIONS,
+        connections: arguments.connections.into(),
         range_bytes: RANGE_BYTES,
         until: Until::Elapsed(Duration::from_secs_f64(arguments.seconds)),
         check: Check::Length,

@@ -16,7 +16,15 @@ mod hot;
 #[cfg(target_os = "linux")]
 mod isolation;
 mod latency;
+#[cfg_attr(
+    not(target_os = "linux"),
+    allow(dead_code, reason = "the experiments that need it run on Linux only")
+)]
 mod load;
+#[cfg_attr(
+    not(target_os = "linux"),
+    allow(dead_code, reason = "the experiments that need it run on Linux only")
+)]
 mod memory;
 mod namespace;
 mod process;
