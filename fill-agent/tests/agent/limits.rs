@@ -126,7 +126,9 @@ fn a_move_between_tiers_keeps_to_the_rate_and_is_shown() {
     };
     assert!(matches!(agent.ask(&slower), Response::Window(_)));
     endpoint.offer(&manifest(2, vec![in_tier(TierRole::Hot)]));
-    let status = agent.until("it moves", |status| !status.transfers.is_empty());
+    let status = agent.until("it moves, and says so", |status| {
+        !status.transfers.is_empty() && status.why.contains("moved between tiers")
+    });
     let begun = Instant::now();
     let moved = &status.transfers[0];
     assert_eq!(
@@ -134,7 +136,6 @@ fn a_move_between_tiers_keeps_to_the_rate_and_is_shown() {
         ("/long.mp4", "disk", Some("nvme"))
     );
     assert_eq!(moved.bytes, 6_000_000);
-    assert!(status.why.contains("moved between tiers"), "{}", status.why);
     // In its middle it can be interrupted, and is gone on with.
     let pause = Request::Pause {
         by: "ada".to_owned(),
