@@ -220,7 +220,7 @@ impl Agent {
     /// Asks for a manifest at once that is newer than all that are known, so that something urgent need not wait for the next
     /// question. Once for each: what was refused is not asked for each time.
     pub(super) fn told_of(&mut self, newest: Option<Serial>) {
-        let is_news = newest > self.contacts.told && newest > self.book.known();
+        let is_news = newest > self.contacts.told && newest > self.newest();
         if is_news {
             self.contacts.told = newest;
             self.contacts.manifest.due = Instant::now();

@@ -35,6 +35,8 @@ pub(super) enum Event {
 /// What runs, and what is due.
 pub(super) struct Following {
     pub(super) is_thinking: bool,
+    /// The newest manifest that was believed and is not judged yet.
+    pub(super) unjudged: Option<Serial>,
     pub(super) candidate: Option<(Arc<Believed>, Vec<u8>)>,
     pub(super) replan_at: Option<Instant>,
     pub(super) filling: Option<Filling>,
@@ -80,6 +82,7 @@ impl Default for Following {
     fn default() -> Self {
         Self {
             is_thinking: false,
+            unjudged: None,
             candidate: None,
             replan_at: Some(Instant::now()),
             filling: None,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use content_store::catalog::CatalogProblem;
-use protocol::manifest::Manifest;
+use protocol::manifest::{Manifest, Serial};
 use protocol::units::Percent;
 
 use super::book::Believed;
@@ -26,13 +26,22 @@ pub(super) struct Thought {
 }
 
 impl Agent {
-    /// A manifest came that is believed, and is newer than what is in force.
+    /// The newest manifest that is here, judged or not.
+    pub(super) fn newest(&self) -> Option<Serial> {
+        self.book.known().max(self.following.unjudged)
+    }
+
+    /// A manifest came that is believed. It was asked for when perhaps less was here than is now.
     pub(super) fn consider(&mut self, manifest: Manifest, sealed: Vec<u8>) {
+        if Some(manifest.serial) <= self.newest() {
+            return;
+        }
         tracing::info!(serial = %manifest.serial, objects = manifest.objects.len(), "a new manifest");
         let note = Note {
             at: self.clock.seconds(),
             why: String::new(),
         };
+        self.following.unjudged = Some(manifest.serial);
         self.following.candidate = Some((Believed::new(manifest, note), sealed));
     }
 
@@ -87,6 +96,9 @@ impl Agent {
 
     pub(super) async fn thought(&mut self, thought: Thought) {
         self.following.is_thinking = false;
+        if thought.candidate.is_some() && self.following.candidate.is_none() {
+            self.following.unjudged = None;
+        }
         let planned = match thought.planned {
             Ok(planned) => Arc::new(planned),
             Err(problem) => {

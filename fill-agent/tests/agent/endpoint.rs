@@ -29,6 +29,7 @@ struct Shelf {
     sent_bytes: u64,
     is_down: bool,
     is_held_back: bool,
+    are_tombstones_held_back: bool,
 }
 
 /// What is sent as a document.
@@ -143,6 +144,11 @@ impl Endpoint {
         self.shelf().is_held_back = is_held_back;
     }
 
+    /// Holds the answers for tombstones back, or not any more.
+    pub(crate) fn hold_tombstones_back(&self, are_held_back: bool) {
+        self.shelf().are_tombstones_held_back = are_held_back;
+    }
+
     /// Gives these bytes for that object.
     pub(crate) fn lie(&self, about: &Wanted, bytes: Vec<u8>) {
         self.shelf().objects.insert(about.root.to_string(), bytes);
@@ -173,6 +179,9 @@ async fn document(
     Path((_, name)): Path<(String, String)>,
     headers: HeaderMap,
 ) -> Response {
+    while name == "tombstones" && endpoint.shelf().are_tombstones_held_back {
+        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+    }
     let shelf = endpoint.shelf();
     if headers
         .get(header::AUTHORIZATION)

@@ -16,6 +16,7 @@ use appliance::Appliance;
 use endpoint::{Endpoint, key, manifest};
 use protocol::fill::{Activity, Request, Response};
 use protocol::manifest::{Manifest, Serial, Wanted, seal};
+use protocol::root::Root;
 
 fn content(seed: u8, length: usize) -> Vec<u8> {
     let mut bytes = vec![0; length];
@@ -263,6 +264,32 @@ fn what_is_urgent_does_not_wait_for_the_next_question_inside_the_window() {
     appliance::eventually("published", || {
         (appliance.published() == paths(&wanted)).then_some(())
     });
+}
+
+/// The tombstones' answer tells of a manifest that is being judged: that takes a while, with so many objects.
+#[test]
+fn a_manifest_that_is_being_judged_is_not_taken_for_a_new_one() {
+    let endpoint = Endpoint::start();
+    let appliance = Appliance::new(&endpoint);
+    let object = endpoint.object("/0.mp4", content(0, 1));
+    let named = |number: u32| Wanted {
+        path: format!("/{number:05}.mp4").into(),
+        root: Root(*blake3::hash(&number.to_le_bytes()).as_bytes()),
+        ..object.clone()
+    };
+    endpoint.offer(&manifest(1, (0..20_000).map(named).collect()));
+    endpoint.take_down(1, &[]);
+    endpoint.hold_tombstones_back(true);
+    let agent = appliance.run();
+    let came = || appliance.log().matches("a new manifest").count();
+    appliance::eventually("it came", || (came() > 0).then_some(()));
+    endpoint.hold_tombstones_back(false);
+    let asked = "oca_fill_tombstones_contacts_total{result=\"worked\"}";
+    appliance::eventually("asked for tombstones again", || {
+        (agent.metric(asked) >= 2.0).then_some(())
+    });
+    agent.until("the manifest", |status| status.manifest.is_some());
+    assert_eq!(came(), 1);
 }
 
 #[test]
