@@ -19,11 +19,11 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 
 use crate::content;
-use crate::hot::{Folder, cores, programs_beside};
 use crate::load::{self, Check, Load, Object, Until};
 use crate::process::Place;
 use crate::server::appliance::{Appliance, Import, Tier};
 use crate::server::{self, Server, Setting};
+use crate::setup::{Folder, Setup};
 use group::MemoryGroup;
 use report::{Report, Sample, Who};
 
@@ -66,25 +66,15 @@ pub(crate) struct Arguments {
     /// Length of one sample
     #[arg(long, default_value_t = 3.0)]
     seconds: f64,
-    /// Core of the servers; default: the first one
-    #[arg(long)]
-    server_core: Option<usize>,
-    /// Core of the client; default: the last one
-    #[arg(long)]
-    client_core: Option<usize>,
-    /// Folder with oca-daemon and ocactl; default: where this program is
-    #[arg(long)]
-    programs: Option<PathBuf>,
+    #[command(flatten)]
+    setup: Setup,
     /// Folder for contents and configurations on the disk to be measured, emptied afterwards; it takes three times the content
     #[arg(long)]
     folder: PathBuf,
-    /// Write all samples, medians and limits there
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
 }
 
 pub(crate) fn main(arguments: &Arguments) -> Result<()> {
-    let (server_core, client_core) = cores(arguments.server_core, arguments.client_core)?;
+    let (server_core, client_core) = arguments.setup.cores()?;
     let folder = Folder::make(Some(arguments.folder.clone()))?;
     let bytes = (arguments.memory_mib * arguments.times) << 20;
     let shape = content::Shape {
@@ -94,7 +84,7 @@ pub(crate) fn main(arguments: &Arguments) -> Result<()> {
     let cold = Corpus::make(&folder.0.join("cold"), shape)?;
     let hot = Corpus::make(&folder.0.join("hot"), HOT)?;
     let place = Place::from(server_core);
-    let programs = programs_beside(arguments.programs.as_deref())?;
+    let programs = arguments.setup.programs()?;
     let start = |who: Who| {
         let corpus = if who.is_hot() { &hot } else { &cold };
         Standing::start(arguments, who, corpus, &folder.0, &place, &programs)
@@ -125,11 +115,7 @@ pub(crate) fn main(arguments: &Arguments) -> Result<()> {
         report.held.push((one.who, held));
     }
     report.print();
-    if let Some(file) = &arguments.json {
-        report
-            .write(file)
-            .with_context(|| file.display().to_string())?;
-    }
+    arguments.setup.write(&report.document())?;
     let missed = report.missed();
     ensure!(missed.is_empty(), "missed: {}", missed.join("; "));
     Ok(())

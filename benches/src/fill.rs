@@ -12,9 +12,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 
 use crate::content;
-use crate::hot::{Folder, cores, programs_beside};
 use crate::latency::median;
 use crate::load::{self, Check, Load, Object, Until};
+use crate::setup::{Folder, Setup};
 use site::Site;
 
 /// Bytes asked for at once.
@@ -44,15 +44,11 @@ pub(crate) struct Arguments {
     /// Connections of the hot load. The fill runs in what the worker leaves of its core: with many connections that is nothing
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
     connections: u16,
-    /// Folder with our programs; default: where this program is
-    #[arg(long)]
-    programs: Option<PathBuf>,
+    #[command(flatten)]
+    setup: Setup,
     /// Folder for contents and configurations, emptied afterwards; default: a new one among the temporary files
     #[arg(long)]
     folder: Option<PathBuf>,
-    /// Write all samples there
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
 }
 
 /// One half of a pair.
@@ -67,7 +63,7 @@ struct Sample {
 }
 
 pub(crate) fn main(arguments: &Arguments) -> Result<()> {
-    let (server_core, client_core) = cores(None, None)?;
+    let (server_core, client_core) = arguments.setup.cores()?;
     let folder = Folder::make(arguments.folder.clone())?;
     let make = |name: &str, files, bytes| {
         let path = folder.0.join(name);
@@ -83,7 +79,7 @@ pub(crate) fn main(arguments: &Arguments) -> Result<()> {
 
     let site = Site::start(&site::Setting {
         folder: &folder.0,
-        programs: &programs_beside(arguments.programs.as_deref())?,
+        programs: &arguments.setup.programs()?,
         hot: &hot_folder,
         fill: &fill_folder,
         rate_mbit: arguments.rate,
@@ -105,10 +101,7 @@ pub(crate) fn main(arguments: &Arguments) -> Result<()> {
     }
     let cached = site.cached_share(&fill)?;
     report(&samples, cached);
-    if let Some(file) = &arguments.json {
-        std::fs::write(file, serde_json::to_vec_pretty(&samples)?)
-            .with_context(|| file.display().to_string())?;
-    }
+    arguments.setup.write(&samples)?;
     judge(arguments, &samples, cached)
 }
 

@@ -10,7 +10,7 @@ mod report;
 mod shape;
 
 use std::net::Ipv4Addr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -20,6 +20,7 @@ use crate::load::{self, Check, Load, Object, Until};
 use crate::namespace::Namespace;
 use crate::process::{Place, own_cpu_seconds};
 use crate::server::{self, Kind, Server, Setting};
+use crate::setup::{Folder, Setup};
 use report::Sample;
 use shape::Shape;
 
@@ -54,26 +55,16 @@ pub(crate) struct Arguments {
     #[arg(long)]
     read: bool,
     /// Workers of each server, on the first cores; with more than one the client has no core of its own
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, default_value_t = 1, conflicts_with = "server_core", value_parser = clap::value_parser!(u32).range(1..))]
     workers: u32,
     /// Servers in a network namespace, behind a veth pair of MTU 1500, instead of on loopback (root)
     #[arg(long)]
     veth: bool,
-    /// Core of the servers; default: the first one
-    #[arg(long, conflicts_with = "workers")]
-    server_core: Option<usize>,
-    /// Core of the client; default: the last one
-    #[arg(long)]
-    client_core: Option<usize>,
-    /// Folder with oca-daemon and ocactl; default: where this program is
-    #[arg(long)]
-    programs: Option<PathBuf>,
+    #[command(flatten)]
+    setup: Setup,
     /// Folder for contents and configurations, emptied afterwards; default: a new one among the temporary files
     #[arg(long)]
     folder: Option<PathBuf>,
-    /// Write all samples and medians there
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
 }
 
 pub(crate) fn main(arguments: &Arguments) -> Result<()> {
@@ -102,7 +93,7 @@ pub(crate) fn main(arguments: &Arguments) -> Result<()> {
             objects: &objects,
             place: &place,
             host,
-            programs: &programs_beside(arguments.programs.as_deref())?,
+            programs: &arguments.setup.programs()?,
             appliance: None,
         };
         servers.push(server::start(kind, &setting)?);
@@ -116,16 +107,13 @@ pub(crate) fn main(arguments: &Arguments) -> Result<()> {
     }
     let samples = measure(arguments, &servers, &objects)?;
     report::print(&samples);
-    if let Some(file) = &arguments.json {
-        report::write(file, &samples).with_context(|| file.display().to_string())?;
-    }
-    Ok(())
+    arguments.setup.write(&report::document(&samples))
 }
 
 /// The cores of the servers, and the client's if it has one to itself.
 fn placement(arguments: &Arguments) -> Result<(Vec<usize>, Option<usize>)> {
     if arguments.workers == 1 {
-        let (server, client) = cores(arguments.server_core, arguments.client_core)?;
+        let (server, client) = arguments.setup.cores()?;
         return Ok((vec![server], Some(client)));
     }
     let mut usable = platform::cpu::usable_cores()?;
@@ -135,53 +123,7 @@ fn placement(arguments: &Arguments) -> Result<(Vec<usize>, Option<usize>)> {
         "{workers} workers need a core each; this process may use {usable:?}"
     );
     usable.truncate(workers);
-    Ok((usable, arguments.client_core))
-}
-
-/// A core for the servers and one for the client.
-pub(crate) fn cores(server: Option<usize>, client: Option<usize>) -> Result<(usize, usize)> {
-    let usable = platform::cpu::usable_cores()?;
-    let (Some(&first), Some(&last)) = (usable.first(), usable.last()) else {
-        anyhow::bail!("no core may be used");
-    };
-    let server = server.unwrap_or(first);
-    let client = client.unwrap_or(last);
-    ensure!(
-        server != client,
-        "client and server need a core each; this process may use {usable:?}"
-    );
-    Ok((server, client))
-}
-
-/// The folder that was named, or the one of this program.
-pub(crate) fn programs_beside(named: Option<&Path>) -> Result<PathBuf> {
-    if let Some(folder) = named {
-        return Ok(folder.to_owned());
-    }
-    let own = std::env::current_exe()?;
-    Ok(own.parent().unwrap_or(Path::new(".")).to_owned())
-}
-
-/// Everything below is removed with this value.
-pub(crate) struct Folder(pub(crate) PathBuf);
-
-impl Folder {
-    pub(crate) fn make(wanted: Option<PathBuf>) -> Result<Self> {
-        let path = wanted.unwrap_or_else(|| {
-            std::env::temp_dir().join(format!("oca-bench-{}", std::process::id()))
-        });
-        // A folder that is there already holds something of somebody.
-        std::fs::create_dir(&path).with_context(|| path.display().to_string())?;
-        Ok(Self(path))
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        if let Err(error) = std::fs::remove_dir_all(&self.0) {
-            eprintln!("{}: {error}", self.0.display());
-        }
-    }
+    Ok((usable, arguments.setup.named_client_core()))
 }
 
 fn prepare(server: &Server, objects: &[Object]) -> Result<()> {

@@ -26,10 +26,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use clap::ValueEnum;
 
-use crate::hot::{cores, programs_beside};
 use crate::load::crowd::{Choice, Crowd, Plan, Tally};
 use crate::load::{self, Check, Load, Until, Window};
 use crate::server::{self, Kind, Server, Setting};
+use crate::setup::Setup;
 use case::{Case, What};
 use fill::Fill;
 use layout::{Eight, Mishap};
@@ -91,29 +91,19 @@ pub(crate) struct Arguments {
     /// Length of one sample; twice as long where the device hangs
     #[arg(long, default_value_t = 0.6)]
     seconds: f64,
-    /// Core of the servers; default: the first one
-    #[arg(long)]
-    server_core: Option<usize>,
-    /// Core of the clients; default: the last one
-    #[arg(long)]
-    client_core: Option<usize>,
-    /// Folder with oca-daemon and ocactl; default: where this program is
-    #[arg(long)]
-    programs: Option<PathBuf>,
+    #[command(flatten)]
+    setup: Setup,
     /// A new folder for devices, contents and configurations (8 GiB of memory at most are mounted there); default: one among the temporary files
     #[arg(long)]
     folder: Option<PathBuf>,
-    /// Write all samples there
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
 }
 
 pub(crate) fn main(arguments: &Arguments) -> Result<()> {
     place::enter_namespace()?;
     let run = Run {
         arguments,
-        programs: programs_beside(arguments.programs.as_deref())?,
-        cores: cores(arguments.server_core, arguments.client_core)?,
+        programs: arguments.setup.programs()?,
+        cores: arguments.setup.cores()?,
     };
     let ground = Ground::make(arguments.folder.clone())?;
     // All that is not a server stays on the clients' core.
@@ -140,11 +130,8 @@ pub(crate) fn main(arguments: &Arguments) -> Result<()> {
     drop(ground);
     report::print(&rows);
     layout::print(&eights);
-    if let Some(file) = &arguments.json {
-        let all = serde_json::json!({ "two": rows, "eight": eights });
-        std::fs::write(file, serde_json::to_vec_pretty(&all)?)
-            .with_context(|| file.display().to_string())?;
-    }
+    let all = serde_json::json!({ "two": rows, "eight": eights });
+    arguments.setup.write(&all)?;
     let mut misses = report::misses(&rows);
     misses.extend(layout::misses(&eights));
     ensure!(misses.is_empty(), "missed:\n  {}", misses.join("\n  "));

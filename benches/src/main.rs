@@ -29,6 +29,7 @@ mod memory;
 mod namespace;
 mod process;
 mod server;
+mod setup;
 mod viewers;
 
 use anyhow::Result;

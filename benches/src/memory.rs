@@ -11,11 +11,12 @@ mod report;
 mod simulate;
 mod trace;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 
 use crate::server::Kind;
+use crate::setup::{self, Setup};
 use report::Report;
 use simulate::Who;
 use trace::Shape;
@@ -68,21 +69,11 @@ pub(crate) struct Arguments {
     /// Requests of 1 MiB that a server gets in a day
     #[arg(long, default_value_t = 8192, value_parser = clap::value_parser!(u64).range(64..))]
     live_requests: u64,
-    /// Core of the servers; default: the first one
-    #[arg(long)]
-    server_core: Option<usize>,
-    /// Core of the client; default: the last one
-    #[arg(long)]
-    client_core: Option<usize>,
-    /// Folder with oca-daemon and ocactl; default: where this program is
-    #[arg(long)]
-    programs: Option<PathBuf>,
+    #[command(flatten)]
+    setup: Setup,
     /// Folder for the disk and for configurations, emptied afterwards; default: a new one among the temporary files
     #[arg(long)]
     folder: Option<PathBuf>,
-    /// Write everything there
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
     /// Draw it there, as SVG
     #[arg(long, value_name = "FILE")]
     plot: Option<PathBuf>,
@@ -96,17 +87,11 @@ pub(crate) fn main(arguments: &Arguments) -> Result<()> {
         live: live(arguments)?,
     };
     report.print();
-    if let Some(file) = &arguments.json {
-        write(file, &serde_json::to_string_pretty(&report)?)?;
-    }
+    arguments.setup.write(&report)?;
     if let Some(file) = &arguments.plot {
-        write(file, &plot::svg(&report))?;
+        setup::write(file, &plot::svg(&report))?;
     }
     Ok(())
-}
-
-fn write(file: &Path, text: &str) -> Result<()> {
-    std::fs::write(file, text).with_context(|| file.display().to_string())
 }
 
 impl Arguments {
@@ -153,7 +138,7 @@ fn prepare(_: &Arguments) -> Result<()> {
 
 #[cfg(target_os = "linux")]
 fn live(arguments: &Arguments) -> Result<Option<report::Live>> {
-    use crate::hot::{Folder, cores, programs_beside};
+    use crate::setup::Folder;
 
     if arguments.simulate_only {
         return Ok(None);
@@ -165,8 +150,8 @@ fn live(arguments: &Arguments) -> Result<Option<report::Live>> {
         requests_per_day: arguments.live_requests,
         ..arguments.shape()
     };
-    let (core, client_core) = cores(arguments.server_core, arguments.client_core)?;
-    let programs = programs_beside(arguments.programs.as_deref())?;
+    let (core, client_core) = arguments.setup.cores()?;
+    let programs = arguments.setup.programs()?;
     let folder = Folder::make(arguments.folder.clone())?;
     let mut stage = live::Stage::make(live::Conditions {
         shape,

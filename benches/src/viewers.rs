@@ -24,9 +24,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::hot::{Folder, cores, programs_beside};
 use crate::process::{Place, own_cpu_seconds};
 use crate::server::{self, Kind, Server, Setting};
+use crate::setup::{Folder, Setup};
 use audience::Plan;
 use report::Run;
 use rule::Rule;
@@ -72,25 +72,15 @@ pub(crate) struct Arguments {
     /// Another audience
     #[arg(long, default_value_t = 0x0CA, value_parser = clap::value_parser!(u64).range(1..))]
     seed: u64,
-    /// Core of the servers; default: the first one
-    #[arg(long)]
-    server_core: Option<usize>,
-    /// Core of the generator; default: the last one
-    #[arg(long)]
-    client_core: Option<usize>,
-    /// Folder with oca-daemon and ocactl; default: where this program is
-    #[arg(long)]
-    programs: Option<PathBuf>,
+    #[command(flatten)]
+    setup: Setup,
     /// Folder for contents and configurations, emptied afterwards; default: a new one among the temporary files
     #[arg(long)]
     folder: Option<PathBuf>,
-    /// Write all runs there
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
 }
 
 pub(crate) fn main(arguments: &Arguments) -> Result<()> {
-    let (server_core, client_core) = cores(arguments.server_core, arguments.client_core)?;
+    let (server_core, client_core) = arguments.setup.cores()?;
     platform::cpu::pin_to_core(client_core)?;
     let folder = Folder::make(arguments.folder.clone())?;
     let titles = Titles::make(
@@ -108,9 +98,7 @@ pub(crate) fn main(arguments: &Arguments) -> Result<()> {
         runs.extend(of_kind.with_context(|| kind.name())?);
     }
     report::print(&runs);
-    if let Some(file) = &arguments.json {
-        report::write(file, &runs).with_context(|| file.display().to_string())?;
-    }
+    arguments.setup.write(&runs)?;
     let words = report::judge(&runs);
     ensure!(words.is_empty(), "{}", words.join("\n"));
     Ok(())
@@ -132,7 +120,7 @@ fn serve(
         objects: &titles.most_popular(fit.max(1)),
         place: &Place::from(core),
         host: Ipv4Addr::LOCALHOST.into(),
-        programs: &programs_beside(arguments.programs.as_deref())?,
+        programs: &arguments.setup.programs()?,
         appliance: None,
     };
     let server = server::start(kind, &setting)?;

@@ -1,8 +1,5 @@
 //! Samples -> medians -> table, limits, JSON.
 
-use std::path::Path;
-
-use anyhow::Result;
 use comfy_table::{Table, presets};
 
 use super::slow::Held;
@@ -216,16 +213,14 @@ impl Report {
     }
 
     /// Samples and limits as JSON.
-    pub(super) fn write(&self, file: &Path) -> Result<()> {
-        let document = serde_json::json!({
+    pub(super) fn document(&self) -> serde_json::Value {
+        serde_json::json!({
             "samples": self.samples,
             "fio_bytes_per_second": self.fio,
             "slow_viewers": self.held,
             "limits": self.limits(),
             "missed": self.missed(),
-        });
-        std::fs::write(file, serde_json::to_string_pretty(&document)?)?;
-        Ok(())
+        })
     }
 }
 

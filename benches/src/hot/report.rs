@@ -1,8 +1,5 @@
 //! Samples -> medians -> table with ratios, and JSON.
 
-use std::path::Path;
-
-use anyhow::Result;
 use comfy_table::{CellAlignment, Table, presets};
 
 use super::shape::Shape;
@@ -172,10 +169,8 @@ pub(super) fn print(samples: &[Sample]) {
 }
 
 /// Samples and medians as JSON.
-pub(super) fn write(file: &Path, samples: &[Sample]) -> Result<()> {
-    let document = serde_json::json!({ "samples": samples, "medians": rows(samples) });
-    std::fs::write(file, serde_json::to_string_pretty(&document)?)?;
-    Ok(())
+pub(super) fn document(samples: &[Sample]) -> serde_json::Value {
+    serde_json::json!({ "samples": samples, "medians": rows(samples) })
 }
 
 #[cfg(test)]

@@ -19,10 +19,10 @@ use super::mirror::Mirror;
 use super::probe::Probe;
 use super::throttle::{Group, Rule};
 use crate::content::{self, Shape};
-use crate::hot::Folder;
 use crate::load::Object;
 use crate::server::Kind;
 use crate::server::appliance::{Appliance, Import, Tier};
+use crate::setup::Folder;
 
 const HOT: Shape = Shape {
     files: 16,

@@ -1,8 +1,5 @@
 //! Runs -> table and JSON, and whether they are good enough.
 
-use std::path::Path;
-
-use anyhow::Result;
 use comfy_table::{CellAlignment, Table, presets};
 
 use super::seen::{Group, Seen};
@@ -157,9 +154,4 @@ fn of_run(run: &Run) -> Vec<String> {
         milliseconds(seen.lateness.p99_us),
         milliseconds(seen.lateness.max_us),
     ]
-}
-
-pub(super) fn write(file: &Path, runs: &[Run]) -> Result<()> {
-    std::fs::write(file, serde_json::to_string_pretty(runs)?)?;
-    Ok(())
 }
