@@ -312,8 +312,9 @@ impl Connection {
 
     /// A read came back.
     pub fn arrived(&mut self, id: ReadId, result: Result<FilledBuffer, ReadError>, now: Instant) {
-        if let Some(transfer) = self.transfer() {
-            transfer.arrived(id, result, now);
+        if let Some(transfer) = self.transfer()
+            && transfer.arrived(id, result, now)
+        {
             self.deadline = now + BUFFER_HOLD;
         }
     }

@@ -259,11 +259,16 @@ impl Transfer {
         }
     }
 
-    /// The read `id` came back.
-    pub fn arrived(&mut self, id: ReadId, result: Result<FilledBuffer, ReadError>, now: Instant) {
+    /// The read `id` came back. Whether it is what is sent next; one whose place was given up is dropped.
+    pub fn arrived(
+        &mut self,
+        id: ReadId,
+        result: Result<FilledBuffer, ReadError>,
+        now: Instant,
+    ) -> bool {
         let is_it = |read: &Read| matches!(read, Read::Out { id: out, .. } if *out == id);
         let Some(slot) = self.reads.iter().position(is_it) else {
-            return;
+            return false;
         };
         let Read::Out {
             span,
@@ -273,7 +278,7 @@ impl Transfer {
             ..
         } = self.reads[slot]
         else {
-            return;
+            return false;
         };
         match result {
             Ok(buffer) => {
@@ -287,10 +292,12 @@ impl Transfer {
                 if slot == 0 {
                     self.held_since = Some(now);
                 }
+                slot == 0
             }
             Err(_) => {
                 self.tried.add(copy);
                 self.reads[slot..].fill_with(Read::default);
+                false
             }
         }
     }

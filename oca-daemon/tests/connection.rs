@@ -289,6 +289,23 @@ fn a_viewer_that_takes_nothing_for_so_long_is_let_go() {
     );
 }
 
+/// The buffer was given back in the meantime: what comes now is dropped, and the viewer has the time that it had.
+#[test]
+fn a_read_that_comes_too_late_for_a_sleeper_does_not_wake_it() {
+    let mut bench = bench();
+    let start = bench.now;
+    let mut viewer = viewer(&mut bench);
+    viewer.take(&mut bench, 1000).expect("bytes");
+    let let_go = (0..130).find(|second| {
+        bench.now = start + Duration::from_secs(*second);
+        if *second == 5 {
+            viewer.deliver(&bench);
+        }
+        viewer.take(&mut bench, 0).is_none()
+    });
+    assert_eq!(let_go, Some(30));
+}
+
 /// One that takes something every second, but too little over a window; and one that takes just enough.
 #[test]
 fn a_viewer_below_the_least_rate_is_let_go() {

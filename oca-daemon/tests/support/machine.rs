@@ -426,6 +426,11 @@ impl Viewer {
         }
         Some(())
     }
+
+    /// What is read ahead of it comes.
+    pub(crate) fn deliver(&mut self, bench: &Bench) {
+        self.0.deliver(bench, &mut Greedy);
+    }
 }
 
 /// So much and no more.
