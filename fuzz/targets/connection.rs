@@ -3,8 +3,10 @@
 
 use std::cell::RefCell;
 
-#[path = "../../oca-daemon/tests/support/machine.rs"]
+#[path = "../../oca-daemon/tests/support/machine/mod.rs"]
 mod machine;
+#[path = "../../oca-daemon/tests/support/publish.rs"]
+mod publish;
 
 use machine::{Bench, exercise};
 

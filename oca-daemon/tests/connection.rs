@@ -1,17 +1,18 @@
 //! The connection machine, driven by hand: input cut anywhere, sends taken in part, reads coming back whenever. Whatever
 //! happens on the way, the bytes that leave must be the same.
 
-#[path = "support/machine.rs"]
+#[path = "support/machine/mod.rs"]
 mod machine;
 mod support;
 
 use std::cell::RefCell;
 use std::time::{Duration, Instant};
 
-use machine::{Answer, Bench, Greedy, Mood, Viewer, Written, answers, exercise, patience};
+use machine::answers::{Answer, answers};
+use machine::{Bench, Greedy, Mood, Viewer, Written, exercise, patience};
 use oca_daemon::connection::{Connection, Late, Step};
 use proptest::prelude::*;
-use support::{assert_same, content};
+use support::{assert_same, content, publish};
 
 const SIZE: usize = 2_500_000;
 

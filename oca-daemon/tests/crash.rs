@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 use content_store::{Generation, Store};
 use support::http::{self, Client};
 use support::load::{Audience, Film, Met, random};
-use support::{BACKENDS, Daemon, Plan, Site, assert_same, content, eventually, publish};
+use support::publish::publish;
+use support::{BACKENDS, Daemon, Plan, Site, assert_same, content, eventually};
 
 const MIB: usize = 1 << 20;
 /// On each backend: a hundred in all.

@@ -13,7 +13,8 @@ use std::time::{Duration, Instant};
 use protocol::status::{Device, DeviceState};
 use support::http::{self, Client, Response};
 use support::load::{Audience, Film, Met};
-use support::{BACKENDS, Daemon, Plan, Site, assert_same, content, eventually, publish};
+use support::publish::publish;
+use support::{BACKENDS, Daemon, Plan, Site, assert_same, content, eventually};
 
 const MIB: usize = 1 << 20;
 const FILMS: u64 = 12;

@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 use content_store::chunk_tree::ChunkTree;
 use support::http::Client;
 use support::load::{Film, random};
-use support::{BACKENDS, Daemon, Plan, Site, assert_same, eventually, written};
+use support::publish::written;
+use support::{BACKENDS, Daemon, Plan, Site, assert_same, eventually};
 
 const KIB: usize = 1 << 10;
 const MIB: usize = 1 << 20;

@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 
 use support::http::{self, Response};
 use support::load::{Audience, Film, Met};
-use support::{Daemon, Plan, Site, assert_same, eventually, publish};
+use support::publish::publish;
+use support::{Daemon, Plan, Site, assert_same, eventually};
 
 const MIB: usize = 1 << 20;
 

@@ -14,7 +14,8 @@ use protocol::root::Root;
 use protocol::status::{Scope, State};
 use support::control::{ControlEndpoint, answer, known, ok};
 use support::http::{Client, get};
-use support::{Daemon, Plan, Site, content, eventually, publish};
+use support::publish::publish;
+use support::{Daemon, Plan, Site, content, eventually};
 
 const SIZE: usize = 300_000;
 

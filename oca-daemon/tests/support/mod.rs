@@ -13,9 +13,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use content_store::catalog::CatalogProblem;
 use content_store::chunk_tree::ChunkTree;
 use content_store::device::{self, InitOptions};
-use content_store::{
-    Content, NewPath, Publication, Stage, Store, StoreConfig, StoreError, TierConfig, TierRole,
-};
+use content_store::{Store, StoreConfig, StoreError, TierConfig, TierRole};
 use protocol::operator::{self, Request, Response};
 use protocol::status::{ListenerPurpose, Status};
 use tempfile::TempDir;
@@ -23,6 +21,9 @@ use tempfile::TempDir;
 pub(crate) mod control;
 pub(crate) mod http;
 pub(crate) mod load;
+pub(crate) mod publish;
+
+use publish::publish;
 
 /// The backends of this machine; every test of behaviour runs on each.
 pub(crate) const BACKENDS: [&str; 2] = ["uring", "epoll"];
@@ -221,33 +222,6 @@ impl Site {
 
     pub(crate) fn start(&self) -> Daemon {
         Daemon::start(&self.config(), &self.path("run"))
-    }
-}
-
-/// Publishes `bytes` at `path` in an open store.
-pub(crate) fn publish(store: &mut Store, path: &str, bytes: &[u8]) {
-    let publication = written(store, path, bytes);
-    store.publish(vec![publication]).expect("published");
-}
-
-/// `bytes` on their devices, still to be published at `path`.
-pub(crate) fn written(store: &mut Store, path: &str, bytes: &[u8]) -> Publication {
-    let content = match store.stage(ChunkTree::of(bytes), "nvme").expect("room") {
-        Stage::Stored(object) => Content::Stored(object),
-        Stage::Write(mut staging) => {
-            staging.copy_from(bytes, |_| ()).expect("written");
-            Content::Sealed(staging.seal().expect("sealed"))
-        }
-    };
-    let path = NewPath {
-        path: path.into(),
-        content_type: "video/mp4".into(),
-        cache_control: "public, max-age=31536000, immutable".into(),
-        modified_s: 1_700_000_000,
-    };
-    Publication {
-        content,
-        paths: vec![path],
     }
 }
 
