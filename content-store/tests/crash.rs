@@ -10,43 +10,15 @@
 
 mod support;
 
-use std::path::Path;
-use std::process::{Command, ExitStatus};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
-
 use content_store::catalog::Snapshot;
 use content_store::verify::verify;
 use content_store::{ObjectId, Store, open_devices, rebuild};
-use support::{Appliance, MIB, bytes, id, publication, publish, tree};
-
-const FOLDER: &str = "OCA_CRASH_FOLDER";
-const STEP: &str = "OCA_CRASH_STEP";
-const KILLED: i32 = 42;
+use support::{Appliance, MIB, bytes, id, killed, publication, publish, tree};
 
 /// Not a test of its own: the child of the tests below, and nothing without their environment.
 #[test]
 fn child_writer() {
-    let (Ok(folder), Ok(step)) = (std::env::var(FOLDER), std::env::var(STEP)) else {
-        return;
-    };
-    let (last, done): (u32, _) = (step.parse().unwrap(), AtomicU32::new(0));
-    let appliance = Appliance::at(Path::new(&folder));
-    let mut store = appliance.open_with(Arc::new(move |_| {
-        if done.fetch_add(1, Ordering::Relaxed) + 1 == last {
-            std::process::exit(KILLED);
-        }
-    }));
-    change(&mut store);
-}
-
-fn run_child(folder: &Path, step: u32) -> ExitStatus {
-    let mut child = Command::new(std::env::current_exe().unwrap());
-    child
-        .args(["--exact", "child_writer", "--nocapture"])
-        .env(FOLDER, folder)
-        .env(STEP, step.to_string());
-    child.output().unwrap().status
+    killed::child_writer(change);
 }
 
 fn prepare(store: &mut Store) {
@@ -111,7 +83,7 @@ fn a_killed_writer_leaves_the_old_or_the_new_state() {
     for step in 1.. {
         let appliance = Appliance::new();
         prepare(&mut appliance.open());
-        let status = run_child(&appliance.folder, step);
+        let status = killed::run(&appliance.folder, step);
         let left = appliance.snapshot();
         let state = states().iter().position(|state| *state == tree(&left));
         seen[state.unwrap_or_else(|| panic!("step {step}: {:?}", tree(&left)))] += 1;
@@ -138,7 +110,7 @@ fn a_killed_writer_leaves_the_old_or_the_new_state() {
         if status.success() {
             break;
         }
-        assert_eq!(status.code(), Some(KILLED), "step {step}");
+        assert!(!status.success(), "step {step}");
         // and the work can be done again
         let mut store = appliance.open();
         if state < Some(2) {
@@ -159,7 +131,7 @@ fn a_killed_writer_and_a_lost_catalog_leave_each_path_old_or_new() {
     for step in 1.. {
         let appliance = Appliance::new();
         prepare(&mut appliance.open());
-        let status = run_child(&appliance.folder, step);
+        let status = killed::run(&appliance.folder, step);
         std::fs::remove_dir_all(appliance.state_dir()).unwrap();
         let report = rebuild(&appliance.config(), 0, |_| ()).unwrap();
         let found = tree(&appliance.snapshot());

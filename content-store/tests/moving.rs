@@ -10,21 +10,15 @@
 
 mod support;
 
-use std::path::Path;
-use std::process::{Command, ExitStatus};
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, LazyLock};
+use std::process::ExitStatus;
+use std::sync::LazyLock;
 
 use content_store::catalog::{ObjectRecord, Snapshot};
 use content_store::verify::verify;
 use content_store::{
     Content, ObjectId, Publication, Stage, Store, StoreError, open_devices, rebuild,
 };
-use support::{Appliance, MIB, bytes, id, path, publish, tree};
-
-const FOLDER: &str = "OCA_MOVE_FOLDER";
-const STEP: &str = "OCA_MOVE_STEP";
-const KILLED: i32 = 42;
+use support::{Appliance, MIB, bytes, id, killed, path, publish, tree};
 
 static LARGE: LazyLock<Vec<u8>> = LazyLock::new(|| bytes(1, 2 * MIB + 70_000));
 static SMALL: LazyLock<Vec<u8>> = LazyLock::new(|| bytes(2, 3000));
@@ -79,31 +73,17 @@ fn reap(store: &mut Store) {
 /// Not a test of its own: the child of the tests below, and nothing without their environment.
 #[test]
 fn child_writer() {
-    let (Ok(folder), Ok(step)) = (std::env::var(FOLDER), std::env::var(STEP)) else {
-        return;
-    };
-    let (last, done): (u32, _) = (step.parse().unwrap(), AtomicU32::new(0));
-    let appliance = Appliance::at(Path::new(&folder));
-    let mut store = appliance.open_with(Arc::new(move |_| {
-        if done.fetch_add(1, Ordering::Relaxed) + 1 == last {
-            std::process::exit(KILLED);
-        }
-    }));
-    change(&mut store);
-    reap(&mut store);
+    killed::child_writer(|store| {
+        change(store);
+        reap(store);
+    });
 }
 
 /// A box whose writer has ended at a step.
 fn killed_at(step: u32) -> (Appliance, ExitStatus) {
     let appliance = Appliance::new();
     prepare(&mut appliance.open());
-    let mut child = Command::new(std::env::current_exe().unwrap());
-    child
-        .args(["--exact", "child_writer", "--nocapture"])
-        .env(FOLDER, &appliance.folder)
-        .env(STEP, step.to_string());
-    let status = child.output().unwrap().status;
-    assert!(status.success() || status.code() == Some(KILLED), "{step}");
+    let status = killed::run(&appliance.folder, step);
     (appliance, status)
 }
 

@@ -16,6 +16,8 @@ use content_store::{
     TierConfig, TierRole,
 };
 
+pub mod killed;
+
 pub const MIB: u64 = 1 << 20;
 
 pub struct Appliance {
