@@ -7,7 +7,7 @@
 use serde::Serialize;
 
 use crate::limits::{CMCD_ID_BYTES, HEAD_BYTES};
-use crate::request::{Beside, decode_path};
+use crate::request::{Beside, decode_value};
 use crate::text::Text;
 
 /// What a player said. The names are those of the standard.
@@ -89,7 +89,7 @@ impl Cmcd {
         let Some(value) = parameters.find_map(|parameter| parameter.strip_prefix(b"CMCD=")) else {
             return true;
         };
-        decode_path(value, scratch).is_some_and(|text| self.read_field(text))
+        decode_value(value, scratch).is_some_and(|text| self.read_field(text))
     }
 
     /// Reads a field of a head. Returns whether all of it could be read.
@@ -346,11 +346,18 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_slash_of_a_query_is_a_slash() {
+        let (cmcd, right) = of_query(b"CMCD=cid%3D%22film%2F7%22");
+        assert!(right);
+        assert_eq!(serde_json::to_string(&cmcd).unwrap(), r#"{"cid":"film/7"}"#);
+    }
+
     proptest! {
         #[test]
         fn no_bytes_do_harm(bytes in prop_oneof![
             proptest::collection::vec(any::<u8>(), 0..200),
-            "((br|bl|bs|cid|d|dl|mtp|nor|nrr|ot|pr|rtp|sf|sid|st|su|tb|v|x-y)=?[\"0-9.a-z\\\\, ]{0,12},?){0,8}".prop_map(String::into_bytes),
+            "((br|bl|bs|cid|d|dl|mtp|nor|nrr|ot|pr|rtp|sf|sid|st|su|tb|v|x-y)=?[\"0-9.a-z/\\\\, ]{0,12},?){0,8}".prop_map(String::into_bytes),
         ]) {
             exercise(&bytes);
         }

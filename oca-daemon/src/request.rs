@@ -14,7 +14,7 @@ mod tests;
 
 use fields::Fields;
 pub use fields::{Conditions, Single, TagLines};
-pub use target::decode_path;
+pub use target::{decode_path, decode_value};
 
 /// The methods that we know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

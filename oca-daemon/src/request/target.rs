@@ -76,14 +76,27 @@ fn is_name_byte(byte: &u8) -> bool {
 /// `%2F` stays as it is: an encoded slash does not part segments (RFC 3986 section 2.2), so it must not name what a slash
 /// names. There is no tree behind a path that dots could climb.
 pub fn decode_path<'a>(path: &'a [u8], scratch: &'a mut [u8; HEAD_BYTES]) -> Option<&'a [u8]> {
-    if !path.contains(&b'%') {
-        return Some(path);
+    decode(path, scratch, true)
+}
+
+/// The same for a value of a query, where a slash is a byte like others.
+pub fn decode_value<'a>(value: &'a [u8], scratch: &'a mut [u8; HEAD_BYTES]) -> Option<&'a [u8]> {
+    decode(value, scratch, false)
+}
+
+fn decode<'a>(
+    text: &'a [u8],
+    scratch: &'a mut [u8; HEAD_BYTES],
+    keeps_slash: bool,
+) -> Option<&'a [u8]> {
+    if !text.contains(&b'%') {
+        return Some(text);
     }
     let mut length = 0;
-    let mut rest = path;
+    let mut rest = text;
     while let [first, tail @ ..] = rest {
         let (byte, after) = match (first, tail) {
-            (b'%', [b'2', b'F' | b'f', ..]) => (b'%', tail),
+            (b'%', [b'2', b'F' | b'f', ..]) if keeps_slash => (b'%', tail),
             (b'%', [high, low, after @ ..]) => {
                 (hexadecimal(*high)? << 4 | hexadecimal(*low)?, after)
             }
