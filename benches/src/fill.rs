@@ -1,10 +1,11 @@
 //! `oca-bench fill`: what a fill at its full rate does to viewers of what is in memory.
 //!
-//! One box (daemon and agent) and one control endpoint, all real. The hot load runs in pairs of samples: with the fill paused, then with
-//! the fill running; the medians of both p99 are compared. A pair counts only if nothing was fetched in its first half and the rate was
+//! One box (daemon and agent) and one control endpoint, all real. Viewers ask at a steady rate ([`viewer`]), in pairs of samples: with the fill
+//! paused, then with the fill running; the medians of both p99 are compared. A pair counts only if nothing was fetched in its first half and the rate was
 //! reached in its second. At the end none of what was fetched may lie in the page cache: that belongs to others.
 
 mod site;
+mod viewer;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -13,7 +14,7 @@ use anyhow::{Context, Result, ensure};
 
 use crate::content;
 use crate::latency::median;
-use crate::load::{self, Check, Load, Object, Until};
+use crate::load::Object;
 use crate::setup::{Folder, Setup};
 use site::Site;
 
@@ -41,9 +42,9 @@ pub(crate) struct Arguments {
     /// Length of one sample
     #[arg(long, default_value_t = 2.0)]
     seconds: f64,
-    /// Connections of the hot load. The fill runs in what the worker leaves of its core: with many connections that is nothing
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
-    connections: u16,
+    /// Ranges of 64 KiB that viewers ask for in a second. What they leave of two cores is for the fill
+    #[arg(long, default_value_t = 4000, value_parser = clap::value_parser!(u32).range(1..))]
+    requests: u32,
     #[command(flatten)]
     setup: Setup,
     /// Folder for contents and configurations, emptied afterwards; default: a new one among the temporary files
@@ -108,21 +109,16 @@ pub(crate) fn main(arguments: &Arguments) -> Result<()> {
 fn sample(arguments: &Arguments, site: &Site, hot: &[Object], filling: bool) -> Result<Sample> {
     let before = site.fetched_bytes()?;
     let begun = Instant::now();
-    let outcome = load::run(&Load {
-        address: site.address,
-        objects: hot,
-        connections: arguments.connections.into(),
-        range_bytes: RANGE_BYTES,
-        until: Until::Elapsed(Duration::from_secs_f64(arguments.seconds)),
-        check: Check::Length,
-    })?;
+    let length = Duration::from_secs_f64(arguments.seconds);
+    let (latency, requests_per_second) =
+        viewer::watch(site.address, hot, arguments.requests, length)?;
     let fetched = (site.fetched_bytes()? - before) as f64 * 8.0 / 1e6;
     Ok(Sample {
         filling,
-        requests_per_second: outcome.requests_per_second(),
-        p50_us: outcome.latency.p50_us,
-        p99_us: outcome.latency.p99_us,
-        max_us: outcome.latency.max_us,
+        requests_per_second,
+        p50_us: latency.p50_us,
+        p99_us: latency.p99_us,
+        max_us: latency.max_us,
         fetched_mbit_per_second: fetched / begun.elapsed().as_secs_f64(),
     })
 }

@@ -25,7 +25,7 @@ pub(crate) use connection::{Answer, Connection};
 pub(crate) use random::Random;
 
 /// A server that sends nothing for so long has failed.
-const SILENCE: Duration = Duration::from_secs(10);
+pub(crate) const SILENCE: Duration = Duration::from_secs(10);
 
 /// One file that the server has under a path.
 #[derive(Debug, Clone)]

@@ -170,7 +170,8 @@ fn start_control(setting: &Setting<'_>) -> Result<(Process, String)> {
     control(&["build"])?;
     let arguments = ["--config", &text(&configuration), "serve"];
     let log = folder.join("control.log");
-    let mut process = Process::start(&program, &arguments, setting.client_core, &log)?;
+    // Idle as well: it is no part of the box, and must not be felt by the clients, whose core it shares.
+    let mut process = Process::start_idle(&program, &arguments, setting.client_core, &log)?;
     let address_file = folder.join("control/address");
     let address = process.wait_until(START_BOUND, || {
         let text = std::fs::read_to_string(&address_file).ok()?;
