@@ -19,7 +19,7 @@ use crate::access_log::{End, Records, Viewer};
 use crate::counters::WorkerCounters;
 use crate::demand::Demand;
 use crate::fills::Fills;
-use crate::limits::{BUFFER_HOLD, HEAD_BYTES, LINGER, LINGER_BYTES, PIPELINED_BYTES, RECHECK};
+use crate::limits::{BUFFER_HOLD, HEAD_BYTES, LINGER, LINGER_BYTES, PIPELINED_BYTES};
 use crate::multipart::Shelf;
 use crate::pacing::{Pacing, Rate};
 use crate::request::{self, Parsed};
@@ -333,9 +333,8 @@ impl Connection {
         };
         answer.sent(head, body as u64, cx);
         self.window.taken += (head + body) as u64;
-        let holds_buffer = answer.body.as_ref().is_some_and(Transfer::holds_buffer);
         self.deadline = cx.now
-            + if holds_buffer {
+            + if answer.holds_buffer() {
                 BUFFER_HOLD
             } else {
                 cx.patience.send
@@ -412,75 +411,14 @@ impl Connection {
             .then(|| std::mem::take(&mut self.pending))
     }
 
-    /// Looks whether something took too long.
-    pub fn late(&mut self, cx: &Context<'_>) -> Late {
-        let idle = matches!(self.phase, Phase::AwaitingHead) && self.pending.is_empty();
-        if idle && cx.closing {
-            self.phase = Phase::Closed;
-            return Late::Act;
-        }
-        if self.is_too_slow(cx) {
-            self.time_out(cx);
-            return Late::Act;
-        }
-        self.blocked(cx);
-        if cx.now < self.deadline {
-            return Late::Patient;
-        }
-        match &mut self.phase {
-            Phase::AwaitingHead if !idle => {
-                let beside = self.beside_input(&self.pending, cx);
-                self.fail(408, error_body(&self.pending), beside, cx);
-            }
-            Phase::Answering(answer) if answer.awaits_device() => {
-                // The device service bounds its reads itself, and answers them all.
-                self.deadline = cx.now + cx.patience.send;
-                return Late::Patient;
-            }
-            Phase::Answering(answer) => {
-                if !answer.give_back() {
-                    self.time_out(cx);
-                    return Late::Act;
-                }
-                self.deadline = cx.now + cx.patience.send.saturating_sub(BUFFER_HOLD);
-                return Late::Patient;
-            }
-            Phase::AwaitingHead => self.time_out(cx),
-            Phase::Lingering { .. } | Phase::Closed => self.phase = Phase::Closed,
-        }
-        Late::Act
-    }
-
-    /// Whether a viewer took less than it has to. What it could not have, because a device was awaited, does not count.
-    fn is_too_slow(&mut self, cx: &Context<'_>) -> bool {
-        let Phase::Answering(answer) = &self.phase else {
-            return false;
-        };
-        if answer.awaits_device() {
-            self.window = Window::new(cx.now, &cx.patience);
-        }
-        if cx.now < self.window.ends {
-            return false;
-        }
-        let taken = self.window.taken;
-        self.window = Window::new(cx.now, &cx.patience);
-        taken < cx.patience.window_bytes
-    }
-
-    fn time_out(&mut self, cx: &Context<'_>) {
-        cx.counters.timed_out.add(1);
-        self.end(&cx.ending(End::Slow));
-    }
-
-    /// When [`Connection::late`] should be asked at the latest. Deadlines may come nearer with the next request; looking
-    /// every now and then is cheaper than moving a timer each time.
-    pub fn deadline(&self, now: Instant) -> Instant {
-        self.deadline.min(now + RECHECK)
-    }
-
     /// Whether an answer is under way.
     pub fn is_answering(&self) -> bool {
         matches!(self.phase, Phase::Answering(_))
+    }
+
+    /// Whether a device buffer is kept for it.
+    pub fn holds_buffer(&self) -> bool {
+        matches!(&self.phase, Phase::Answering(answer) if answer.holds_buffer())
     }
 
     /// Whether nothing can be done until a device read comes back.

@@ -86,6 +86,12 @@ pub const BUFFER_HOLD: Duration = Duration::from_secs(3);
 /// that did not holds none any more while its socket is full. Cost: what it had not taken is read again.
 pub const BUFFER_HOLD_SHORT: Duration = Duration::from_millis(500);
 
+/// When many wait for each buffer, a viewer whose socket is full holds one for its share of [`BUFFER_HOLD_SHORT`], but never less.
+pub const BUFFER_HOLD_LEAST: Duration = Duration::from_millis(20);
+
+/// How often viewers are looked at who hold a buffer while their sockets are full. There are no more of them than buffers.
+pub const HOLDERS_EVERY: Duration = Duration::from_millis(10);
+
 /// Slower than any film plays: 0.5 Mbit/s.
 pub const BUFFER_DRAIN_BYTES_PER_S: u64 = 64 * 1024;
 

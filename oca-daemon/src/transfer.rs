@@ -22,7 +22,8 @@ use platform::device::{Class, FilledBuffer, ReadError};
 use platform::stored_file::{Locked, StoredFile};
 
 use crate::limits::{
-    BUFFER_DRAIN_BYTES_PER_S, BUFFER_HOLD_SHORT, QUANTUM_BYTES, READS_PER_TRANSFER,
+    BUFFER_DRAIN_BYTES_PER_S, BUFFER_HOLD_LEAST, BUFFER_HOLD_SHORT, QUANTUM_BYTES,
+    READS_PER_TRANSFER,
 };
 use crate::range::ByteRange;
 use crate::send_plan::{DeviceView, Tried, best, in_memory};
@@ -312,21 +313,24 @@ impl Transfer {
         matches!(self.reads[0], Read::Out { .. })
     }
 
-    /// Gives the buffers back if others wait for one while this viewer drains its own more slowly than any film plays. Who was found slow
-    /// once holds none from then on when others wait. `is_short` tells of a device whether it has no buffer for those who wait.
-    pub fn give_way(&mut self, now: Instant, is_short: impl Fn(usize) -> bool) -> bool {
+    /// Gives the buffers back if others wait for one while this viewer drains its own more slowly than any film plays; the sooner, the
+    /// more there are who wait. Who was found so slow once holds none from then on when others wait. `waiting` tells of a device how many
+    /// wait for each buffer.
+    pub fn give_way(&mut self, now: Instant, waiting: impl Fn(usize) -> u32) -> bool {
         let (Read::Ready { span, device, .. }, Some(since)) = (&self.reads[0], self.held_since)
         else {
             return false;
         };
         let drained = self.position.saturating_sub(span.start);
         let allowed = BUFFER_HOLD_SHORT + Duration::from_secs(drained / BUFFER_DRAIN_BYTES_PER_S);
-        let is_slow = self.is_slow || now.saturating_duration_since(since) > allowed;
-        if !is_slow || !is_short(*device) {
+        let held = now.saturating_duration_since(since);
+        let waiting = waiting(*device);
+        if waiting == 0 {
             return false;
         }
-        self.is_slow = true;
-        self.give_back()
+        self.is_slow |= held > allowed;
+        let is_over = held > (allowed / waiting).max(BUFFER_HOLD_LEAST);
+        (self.is_slow || is_over) && self.give_back()
     }
 
     /// Gives the buffers back of a viewer that does not take them; they are read again when it does.

@@ -20,8 +20,8 @@ use crate::addresses::{Addresses, Stay};
 use crate::connection::{Connection, Context, Ending, Late, Patience};
 use crate::counters::WorkerCounters;
 use crate::limits::{
-    CONNECTIONS_SPARE, HEAD_BYTES, READS_PER_WORKER, RECEIVE_BUFFER_BYTES, RECEIVE_BUFFERS,
-    RECHECK, SPARE_BUFFERS,
+    CONNECTIONS_SPARE, HEAD_BYTES, HOLDERS_EVERY, READS_PER_WORKER, RECEIVE_BUFFER_BYTES,
+    RECEIVE_BUFFERS, RECHECK, SPARE_BUFFERS,
 };
 use crate::multipart::Shelf;
 use crate::pacing::Pacing;
@@ -63,6 +63,9 @@ pub struct Worker {
     turned_away: usize,
     /// Connections that used up their quantum and have more to send.
     ready: VecDeque<Token>,
+    /// Connections that hold a device buffer while their sockets are full.
+    holders: Vec<Token>,
+    look_at_holders: Instant,
     timers: TimerWheel<Token>,
     reads: ReadTable,
     spares: Vec<Vec<u8>>,
@@ -78,6 +81,8 @@ struct Slot {
     connection: Connection,
     /// What it counts for at its address; nothing if it has no place.
     stay: Option<Stay>,
+    /// Whether it is among the holders.
+    is_holder: bool,
 }
 
 /// What connections look at while they think.
@@ -164,6 +169,8 @@ impl Worker {
             addresses,
             turned_away: 0,
             ready: VecDeque::with_capacity(sockets as usize),
+            holders: Vec::new(),
+            look_at_holders: now,
             timers: TimerWheel::new(now, sockets as usize),
             reads: ReadTable::default(),
             spares: Vec::with_capacity(SPARE_BUFFERS),
@@ -207,7 +214,7 @@ impl Worker {
     fn turn(&mut self) -> io::Result<()> {
         let timeout = match self.timers.next(self.thought.now) {
             _ if !self.ready.is_empty() => Duration::ZERO,
-            next => next.unwrap_or(RECHECK).min(RECHECK),
+            next => next.unwrap_or(RECHECK).min(self.longest_wait()),
         };
         self.thought.counters.waiting.set(1);
         self.reactor.turn(Some(timeout))?;
@@ -222,6 +229,7 @@ impl Worker {
         self.handle_events(&index);
         self.handle_reads(&index);
         self.handle_timers(&index);
+        self.handle_holders(&index);
         self.run_ready(&index);
         self.resume_listeners();
         self.thought.counters.turn.record(began.elapsed());
@@ -314,6 +322,36 @@ impl Worker {
                 ready.push_back(token);
             }
             Some(slot.connection.deadline(thought.now))
+        });
+    }
+
+    fn longest_wait(&self) -> Duration {
+        if self.holders.is_empty() {
+            RECHECK
+        } else {
+            HOLDERS_EVERY
+        }
+    }
+
+    /// Takes buffers from those who keep others waiting, in time.
+    fn handle_holders(&mut self, index: &Index) {
+        let Self {
+            holders,
+            connections,
+            thought,
+            ..
+        } = self;
+        if holders.is_empty() || thought.now < self.look_at_holders {
+            return;
+        }
+        self.look_at_holders = thought.now + HOLDERS_EVERY;
+        holders.retain(|token| {
+            let Some(slot) = slot(connections, *token) else {
+                return false;
+            };
+            slot.connection.blocked(&thought.context(index));
+            slot.is_holder = slot.connection.holds_buffer();
+            slot.is_holder
         });
     }
 

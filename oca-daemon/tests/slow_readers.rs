@@ -14,13 +14,13 @@ const MIB: usize = 1 << 20;
 const BUDGET: f64 = 4.0 * MIB as f64;
 const SLOW: usize = 48;
 
-fn site(backend: &str) -> (Site, Vec<u8>) {
+fn site(backend: &str, in_flight: &str) -> (Site, Vec<u8>) {
     let site = Site::new(&Plan {
         backend,
         devices: 1,
         stripe_width: 1,
         memory: "0 B",
-        in_flight: "4 MiB",
+        in_flight,
         ..Plan::default()
     });
     let film = content(1, 24 * MIB);
@@ -28,27 +28,27 @@ fn site(backend: &str) -> (Site, Vec<u8>) {
     (site, film)
 }
 
-/// Where in the film the slow ones begin: each elsewhere, so that they share no read.
-fn first_byte(viewer: usize, film: &[u8]) -> usize {
-    viewer * (film.len() / 2 / SLOW)
+/// Where in the film each of `count` slow ones begins: elsewhere, so that they share no read.
+fn first_byte(viewer: usize, count: usize, film: &[u8]) -> usize {
+    viewer * (film.len() / 2 / count)
 }
 
 /// They have asked, and read nothing yet.
-fn slow_viewers(daemon: &Daemon, film: &[u8]) -> Vec<Client> {
+fn slow_viewers(count: usize, daemon: &Daemon, film: &[u8]) -> Vec<Client> {
     let ask = |viewer| {
         let mut client = Client::connect(daemon.http).unwrap();
-        let first = first_byte(viewer, film);
+        let first = first_byte(viewer, count, film);
         let request = format!("GET /film HTTP/1.1\r\nHost: t\r\nRange: bytes={first}-\r\n\r\n");
         client.send(&request).unwrap();
         client
     };
-    (0..SLOW).map(ask).collect()
+    (0..count).map(ask).collect()
 }
 
 #[test]
 fn those_who_do_not_read_keep_nobody_from_being_served() {
     for backend in BACKENDS {
-        let (site, film) = site(backend);
+        let (site, film) = site(backend, "4 MiB");
         let daemon = site.start();
         let in_flight = || daemon.metric("oca_device_inflight_bytes", "");
         let most = || daemon.metric("oca_device_inflight_bytes_max", "");
@@ -56,7 +56,7 @@ fn those_who_do_not_read_keep_nobody_from_being_served() {
             daemon.metric("oca_device_inflight_budget_bytes", ""),
             BUDGET
         );
-        let mut slow = slow_viewers(&daemon, &film);
+        let mut slow = slow_viewers(SLOW, &daemon, &film);
         // They hold all there is, and never more.
         eventually("every buffer is taken", || {
             assert!(in_flight() <= BUDGET);
@@ -74,8 +74,26 @@ fn those_who_do_not_read_keep_nobody_from_being_served() {
         // Who begins to read again gets every byte.
         let viewer = slow.last_mut().unwrap();
         let response = viewer.response(false).unwrap();
-        let rest = &film[first_byte(SLOW - 1, &film)..];
+        let rest = &film[first_byte(SLOW - 1, SLOW, &film)..];
         assert_same(&response.body, rest, "a viewer who has slept");
+    }
+}
+
+/// Many more than there are buffers: each holds one for its share of the time, or whoever reads would wait for all of them in turn,
+/// longer than a client waits.
+#[test]
+fn a_crowd_of_those_who_do_not_read_keeps_nobody_waiting() {
+    for backend in BACKENDS {
+        let (site, film) = site(backend, "1 MiB");
+        let daemon = site.start();
+        let crowd = slow_viewers(800, &daemon, &film);
+        let quick = http::get(daemon.http, "/film", &[]).unwrap();
+        assert_same(&quick.body, &film, "a viewer who reads");
+        assert_eq!(
+            daemon.metric("oca_device_inflight_bytes_max", ""),
+            MIB as f64
+        );
+        drop(crowd);
     }
 }
 
@@ -83,9 +101,9 @@ fn those_who_do_not_read_keep_nobody_from_being_served() {
 #[test]
 fn those_who_trickle_give_way_too() {
     for backend in BACKENDS {
-        let (site, film) = site(backend);
+        let (site, film) = site(backend, "4 MiB");
         let daemon = site.start();
-        let slow = slow_viewers(&daemon, &film);
+        let slow = slow_viewers(SLOW, &daemon, &film);
         let over = std::sync::atomic::AtomicBool::new(false);
         std::thread::scope(|scope| {
             scope.spawn(|| {

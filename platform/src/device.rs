@@ -184,10 +184,16 @@ impl DeviceService {
         self.service.queue.outstanding() / self.service.options.readers
     }
 
-    /// Whether requests wait and every buffer is taken. A few relaxed loads; by the time of the answer it may be otherwise.
+    /// How many requests there are for each buffer, at least 1, when every buffer is taken and requests wait; else 0. A few relaxed
+    /// loads; by the time of the answer it may be otherwise.
     #[must_use]
-    pub fn is_short_of_buffers(&self) -> bool {
-        self.service.pool.free() == 0 && self.service.queue.has_waiting()
+    pub fn waiting_for_each_buffer(&self) -> u32 {
+        let Service { pool, queue, .. } = &*self.service;
+        if pool.free() > 0 || !queue.has_waiting() {
+            return 0;
+        }
+        let buffers = u32::try_from(pool.count()).unwrap_or(u32::MAX);
+        (queue.outstanding() / buffers).max(1)
     }
 
     /// Takes a request; the one answer comes to its mailbox. For workers: no lock, no allocation, no disk, at most one wake.

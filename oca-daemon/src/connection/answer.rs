@@ -179,12 +179,16 @@ impl Answer {
 
     /// Gives a device buffer back that a slow peer keeps from others who wait; whether it did.
     pub(super) fn give_way(&mut self, cx: &Context<'_>) -> bool {
-        let is_short = |device: usize| {
+        let waiting = |device: usize| {
             let device = cx.devices.get(device);
-            device.is_some_and(|device| device.is_short_of_buffers())
+            device.map_or(0, |device| device.waiting_for_each_buffer())
         };
         let body = self.body.as_mut();
-        body.is_some_and(|body| body.give_way(cx.now, is_short))
+        body.is_some_and(|body| body.give_way(cx.now, waiting))
+    }
+
+    pub(super) fn holds_buffer(&self) -> bool {
+        self.body.as_ref().is_some_and(Transfer::holds_buffer)
     }
 
     /// Gives a device buffer back that the peer does not take; whether there was one.

@@ -5,6 +5,10 @@ use std::time::{Duration, Instant};
 use protocol::config::Serve;
 use protocol::units::BitRate;
 
+use super::{Connection, Context, Late, Phase, error_body};
+use crate::access_log::End;
+use crate::limits::{BUFFER_HOLD, RECHECK};
+
 /// How long a connection may take for what, from the configuration.
 #[derive(Clone, Copy, Debug)]
 pub struct Patience {
@@ -51,5 +55,73 @@ impl Window {
             ends: now + patience.window,
             taken: 0,
         }
+    }
+}
+
+impl Connection {
+    /// Looks whether something took too long.
+    pub fn late(&mut self, cx: &Context<'_>) -> Late {
+        let idle = matches!(self.phase, Phase::AwaitingHead) && self.pending.is_empty();
+        if idle && cx.closing {
+            self.phase = Phase::Closed;
+            return Late::Act;
+        }
+        if self.is_too_slow(cx) {
+            self.time_out(cx);
+            return Late::Act;
+        }
+        self.blocked(cx);
+        if cx.now < self.deadline {
+            return Late::Patient;
+        }
+        match &mut self.phase {
+            Phase::AwaitingHead if !idle => {
+                let beside = self.beside_input(&self.pending, cx);
+                self.fail(408, error_body(&self.pending), beside, cx);
+            }
+            Phase::Answering(answer) if answer.awaits_device() => {
+                // The device service bounds its reads itself, and answers them all.
+                self.deadline = cx.now + cx.patience.send;
+                return Late::Patient;
+            }
+            Phase::Answering(answer) => {
+                if !answer.give_back() {
+                    self.time_out(cx);
+                    return Late::Act;
+                }
+                self.deadline = cx.now + cx.patience.send.saturating_sub(BUFFER_HOLD);
+                return Late::Patient;
+            }
+            Phase::AwaitingHead => self.time_out(cx),
+            Phase::Lingering { .. } | Phase::Closed => self.phase = Phase::Closed,
+        }
+        Late::Act
+    }
+
+    /// Whether a viewer took less than it has to. What it could not have, because a device was awaited, does not count.
+    fn is_too_slow(&mut self, cx: &Context<'_>) -> bool {
+        let Phase::Answering(answer) = &self.phase else {
+            return false;
+        };
+        if answer.awaits_device() {
+            self.window = Window::new(cx.now, &cx.patience);
+        }
+        if cx.now < self.window.ends {
+            return false;
+        }
+        let taken = self.window.taken;
+        self.window = Window::new(cx.now, &cx.patience);
+        taken < cx.patience.window_bytes
+    }
+
+    fn time_out(&mut self, cx: &Context<'_>) {
+        cx.counters.timed_out.add(1);
+        self.end(&cx.ending(End::Slow));
+    }
+
+    /// When [`Connection::late`] should be asked at the latest. Deadlines may come nearer with the next request; looking
+    /// every now and then is cheaper than moving a timer each time.
+    pub fn deadline(&self, now: Instant) -> Instant {
+        self.deadline.min(now + RECHECK)
     }
 }

@@ -44,6 +44,7 @@ impl Worker {
             token,
             connection,
             stay,
+            is_holder: false,
         });
         self.thought.counters.connections.add(1);
         self.reactor.receive(token);

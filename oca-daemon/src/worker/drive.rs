@@ -113,6 +113,10 @@ impl Worker {
     fn await_room(&mut self, token: Token, index: &Index) -> Then {
         if let Some(slot) = slot(&mut self.connections, token) {
             slot.connection.blocked(&self.thought.context(index));
+            if slot.connection.holds_buffer() && !slot.is_holder {
+                slot.is_holder = true;
+                self.holders.push(token);
+            }
         }
         self.reactor.wait_writable(token);
         Then::Wait
