@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use crossbeam_queue::ArrayQueue;
 use memmap2::{MmapMut, MmapRaw};
 
-use crate::file::DIRECT_ALIGNMENT;
+use crate::file::{DIRECT_ALIGNMENT, prefer_large_pages};
 use crate::park::WaitSet;
 
 /// `count` buffers of `size` bytes each. Their memory is taken from the kernel when it is first used and kept.
@@ -40,6 +40,7 @@ impl BufferPool {
     pub fn new(count: u32, size: usize, takers: usize) -> io::Result<Arc<Self>> {
         assert!(count > 0 && size > 0 && size.is_multiple_of(DIRECT_ALIGNMENT));
         let region = MmapRaw::from(MmapMut::map_anon(count as usize * size)?);
+        prefer_large_pages(&region);
         let free = ArrayQueue::new(count as usize);
         for slot in 0..count {
             free.push(slot).expect("the queue has room for every slot");

@@ -12,6 +12,8 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
+use memmap2::MmapRaw;
+
 #[cfg(target_os = "freebsd")]
 #[path = "file/freebsd.rs"]
 mod os;
@@ -77,6 +79,11 @@ pub fn open_for_sending(path: &Path) -> io::Result<File> {
 /// Brings a range into the page cache in pages that are cheap to send. A wish: errors are left to the read that follows.
 pub(crate) fn read_in_large_folios(file: &File, offset: u64, length: usize) {
     os::read_in_large_folios(file, offset, length);
+}
+
+/// Asks for memory in pages that are cheap to read into and to send from. A wish.
+pub(crate) fn prefer_large_pages(map: &MmapRaw) {
+    os::prefer_large_pages(map);
 }
 
 /// Creates `path`, which must not exist, for one sequential write past the page cache.

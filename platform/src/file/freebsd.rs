@@ -7,6 +7,8 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
+use memmap2::MmapRaw;
+
 use super::Directness;
 
 /// Which limit to raise when `mlock(2)` refuses.
@@ -41,6 +43,9 @@ pub(super) fn directness(file: &File) -> io::Result<Directness> {
 
 /// FreeBSD chooses its page sizes itself (superpages, since 8.0): nothing to ask for.
 pub(super) fn read_in_large_folios(_file: &File, _offset: u64, _length: usize) {}
+
+/// As above.
+pub(super) fn prefer_large_pages(_map: &MmapRaw) {}
 
 /// Reserves the first `length` bytes. ZFS has no such thing and answers `EINVAL`, posix_fallocate(2): nothing is reserved then.
 pub(super) fn reserve(file: &File, length: u64) -> io::Result<()> {
