@@ -6,6 +6,8 @@
 //! A response that is not a 206 of exactly the bytes asked for ends the run with an error, whatever it is: figures
 //! of a server that answers something else would mean nothing. The viewers of [`crowd`] take a refusal as players do.
 
+#[cfg(test)]
+pub(crate) mod answering;
 mod connection;
 pub(crate) mod crowd;
 mod head;

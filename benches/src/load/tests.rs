@@ -1,8 +1,9 @@
 //! The load against small servers that do right, and wrong in one way each.
 
-use std::io::{BufRead, BufReader, Write};
-use std::net::TcpListener;
+use std::io::Write;
+use std::net::TcpStream;
 
+use super::answering::{self, Requests};
 use super::*;
 
 const SIZE: u64 = 1 << 20;
@@ -17,33 +18,14 @@ fn contents() -> Vec<u8> {
 
 /// Answers every connection until the test ends.
 fn serve(spoil: Spoil) -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    std::thread::spawn(move || {
-        for socket in listener.incoming() {
-            std::thread::spawn(move || answer(socket.unwrap(), spoil));
-        }
-    });
-    address
+    answering::serve(move |requests, socket| answer(requests, socket, spoil))
 }
 
 /// Until the client leaves.
-fn answer(mut socket: std::net::TcpStream, spoil: Spoil) -> Option<()> {
+fn answer(mut requests: Requests, mut socket: TcpStream, spoil: Spoil) -> Option<()> {
     let contents = contents();
-    let mut lines = BufReader::new(socket.try_clone().ok()?).lines();
     loop {
-        let mut range = None;
-        loop {
-            let line = lines.next()?.ok()?;
-            if line.is_empty() {
-                break;
-            }
-            if let Some(value) = line.strip_prefix("Range: bytes=") {
-                let (first, last) = value.split_once('-')?;
-                range = Some((first.parse::<usize>().ok()?, last.parse::<usize>().ok()?));
-            }
-        }
-        let (first, last) = range?;
+        let (first, last) = requests.next_range()?;
         let mut body = contents[first..=last].to_vec();
         let mut head = format!(
             "HTTP/1.1 206 Partial Content\r\nContent-Length: {}\r\nContent-Range: bytes {first}-{last}/{SIZE}\r\n\r\n",

@@ -1,11 +1,12 @@
 //! The audience against small servers that do right, and wrong in one way each.
 
-use std::io::{BufRead, BufReader, Write};
-use std::net::{TcpListener, TcpStream};
+use std::io::Write;
+use std::net::TcpStream;
 
 use super::super::titles::RENDITIONS;
 use super::*;
 use crate::load::Object;
+use crate::load::answering::{self, Requests};
 
 const SIZE: u64 = 1 << 20;
 
@@ -13,35 +14,15 @@ const SIZE: u64 = 1 << 20;
 type Answers = fn(u32) -> Option<&'static str>;
 
 fn serve(answers: Answers) -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    std::thread::spawn(move || {
-        for socket in listener.incoming() {
-            std::thread::spawn(move || answer(socket.unwrap(), answers));
-        }
-    });
-    address
+    answering::serve(move |requests, socket| answer(requests, socket, answers))
 }
 
 /// Until the client leaves.
-fn answer(mut socket: TcpStream, answers: Answers) -> Option<()> {
-    let mut lines = BufReader::new(socket.try_clone().ok()?).lines();
+fn answer(mut requests: Requests, mut socket: TcpStream, answers: Answers) -> Option<()> {
     for number in 0.. {
-        let mut range = None;
-        loop {
-            let line = lines.next()?.ok()?;
-            if line.is_empty() {
-                break;
-            }
-            if let Some(value) = line.strip_prefix("Range: bytes=") {
-                let (first, last) = value.split_once('-')?;
-                range = Some((first.parse::<usize>().ok()?, last.parse::<usize>().ok()?));
-            }
-        }
-        let (first, last) = range?;
+        let (first, last) = requests.next_range()?;
         let Some(status) = answers(number) else {
-            // Until the client leaves.
-            lines.next();
+            requests.until_gone();
             return None;
         };
         let head = format!(
