@@ -99,7 +99,11 @@ fn it_opens_lets_one_probe_pass_and_closes() {
     assert_eq!(breaker.blocked_until(now), Some(first));
 
     assert_eq!(breaker.permit(first), Permit::Probe);
-    assert_eq!(breaker.permit(first), Permit::Until(first + PROBE_MAX));
+    assert_eq!(
+        breaker.permit(first),
+        Permit::Until(first + BACKOFF_BASE),
+        "the others look again soon"
+    );
     fail(&mut breaker, first, Fault::Unreachable, 1);
     let second = first + BACKOFF_BASE + backoff(4, 1.0);
     assert_eq!(breaker.permit(first), Permit::Until(second));

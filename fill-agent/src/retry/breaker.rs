@@ -53,7 +53,7 @@ impl Breaker {
             State::Closed { .. } => Permit::Yes,
             State::Open { until, .. } if until > now => Permit::Until(until),
             State::HalfOpen { probe, .. } if probe + PROBE_MAX > now => {
-                Permit::Until(probe + PROBE_MAX)
+                Permit::Until(after_probe(probe, now))
             }
             State::Open { times, .. } | State::HalfOpen { times, .. } => {
                 self.state = State::HalfOpen { probe: now, times };
@@ -68,7 +68,7 @@ impl Breaker {
         let by_state = match self.state {
             State::Closed { .. } => None,
             State::Open { until, .. } => Some(until),
-            State::HalfOpen { probe, .. } => Some(probe + PROBE_MAX),
+            State::HalfOpen { probe, .. } => Some(after_probe(probe, now)),
         };
         by_state.max(self.not_before).filter(|at| *at > now)
     }
@@ -106,6 +106,11 @@ impl Breaker {
             State::HalfOpen { times, .. } => open(now, times.saturating_add(1), random),
         };
     }
+}
+
+/// When those look again who found a probe under way: what becomes of it may be known soon.
+fn after_probe(probe: Instant, now: Instant) -> Instant {
+    (probe + PROBE_MAX).min(now + BACKOFF_BASE)
 }
 
 /// At least the base, so that a breaker that opens is open.
