@@ -17,7 +17,8 @@ use support::publish::publish;
 use support::{BACKENDS, Daemon, Plan, Site, assert_same, content, eventually};
 
 const MIB: usize = 1 << 20;
-const FILMS: u64 = 12;
+/// So many that the map, which is another one for each site, spreads them: with 40, one site of 100 000 has a device without any.
+const FILMS: u64 = 40;
 const VIEWERS: u64 = 6;
 /// The viewers of a lost device hear of it within this.
 const HEARD: Duration = Duration::from_secs(1);
