@@ -1,8 +1,8 @@
 //! `oca-bench fill`: what a fill at its full rate does to viewers of what is in memory.
 //!
-//! One box (daemon and agent) and one control endpoint, all real. Viewers ask at a steady rate ([`viewer`]), in pairs of samples: with the fill
-//! paused, then with the fill running; the medians of both p99 are compared. A pair counts only if nothing was fetched in its first half and the rate was
-//! reached in its second. At the end none of what was fetched may lie in the page cache: that belongs to others.
+//! One box (daemon and agent) and one control endpoint, all real. Viewers ask at a steady rate ([`viewer`]), in pairs of samples: with the
+//! fill paused, then with the fill running; the medians of both p99 are compared. A pair counts only if nothing was fetched in its first
+//! half and the rate was reached in its second. At the end none of what was fetched may lie in the page cache: that belongs to others.
 
 mod site;
 mod viewer;

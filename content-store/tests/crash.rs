@@ -110,7 +110,6 @@ fn a_killed_writer_leaves_the_old_or_the_new_state() {
         if status.success() {
             break;
         }
-        assert!(!status.success(), "step {step}");
         // and the work can be done again
         let mut store = appliance.open();
         if state < Some(2) {

@@ -1,4 +1,4 @@
-//! A viewer that asks at a steady rate and never waits for the one before: what is late counts from when it was due.
+//! A viewer that asks at a steady rate, on one connection: a request that is late because of the one before counts from when it was due.
 
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
