@@ -140,7 +140,7 @@ fn an_existing_file_is_never_written_over() {
 fn memory_file_systems_are_called_buffered() {
     let folder = tempfile::tempdir_in("/dev/shm").unwrap();
     let path = folder.path().join("column");
-    let content = pattern(9 * WRITE_BYTES + 77);
+    let content = pattern((9 << 20) + 77);
     assert_eq!(
         write(&path, &content, content.len() as u64),
         Directness::Buffered
