@@ -19,7 +19,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 
 use crate::content;
-use crate::load::{self, Check, Load, Object, Until};
+use crate::load::{self, Check, Load, Object, Rate, Until};
 use crate::process::Place;
 use crate::server::appliance::{Appliance, Import, Tier};
 use crate::server::{self, Server, Setting};
@@ -194,6 +194,7 @@ impl<'a> Standing<'a> {
             objects: self.objects,
             connections,
             range_bytes: 1 << 20,
+            rate: Rate::Full,
             until,
             check,
         }

@@ -1,11 +1,10 @@
 //! `oca-bench fill`: what a fill at its full rate does to viewers of what is in memory.
 //!
-//! One box (daemon and agent) and one control endpoint, all real. Viewers ask at a steady rate ([`viewer`]), in pairs of samples: with the
+//! One box (daemon and agent) and one control endpoint, all real. Viewers ask at a steady rate, in pairs of samples: with the
 //! fill paused, then with the fill running; the medians of both p99 are compared. A pair counts only if nothing was fetched in its first
 //! half and the rate was reached in its second. At the end none of what was fetched may lie in the page cache: that belongs to others.
 
 mod site;
-mod viewer;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -14,12 +13,18 @@ use anyhow::{Context, Result, ensure};
 
 use crate::content;
 use crate::latency::median;
-use crate::load::Object;
+use crate::load::{self, Check, Load, Object, Rate, Until};
 use crate::setup::{Folder, Setup};
 use site::Site;
 
 /// Bytes asked for at once.
 const RANGE_BYTES: u64 = 64 * 1024;
+
+/// Connections of viewers.
+const VIEWERS: usize = 8;
+
+/// Objects that are filled. A rendition of a film is larger still; what small ones cost besides is work of the file system.
+const FILL_OBJECT_BYTES: u64 = 64 << 20;
 
 /// The least share of the rate that a fill must reach for its sample to count.
 const REACHED: f64 = 0.9;
@@ -74,9 +79,8 @@ pub(crate) fn main(arguments: &Arguments) -> Result<()> {
     // Half as much again as the samples take: starting and stopping fetches too.
     let busy = arguments.seconds * f64::from(arguments.pairs + 2) * 1.5 + 10.0;
     let fill_bytes = (arguments.rate as f64 * 1e6 / 8.0 * busy) as u64;
-    let file_bytes = 8 << 20;
-    let files = u32::try_from(fill_bytes.div_ceil(file_bytes))?;
-    let (fill_folder, fill) = make("fill", files, file_bytes)?;
+    let files = u32::try_from(fill_bytes.div_ceil(FILL_OBJECT_BYTES))?;
+    let (fill_folder, fill) = make("fill", files, FILL_OBJECT_BYTES)?;
 
     let site = Site::start(&site::Setting {
         folder: &folder.0,
@@ -109,16 +113,22 @@ pub(crate) fn main(arguments: &Arguments) -> Result<()> {
 fn sample(arguments: &Arguments, site: &Site, hot: &[Object], filling: bool) -> Result<Sample> {
     let before = site.fetched_bytes()?;
     let begun = Instant::now();
-    let length = Duration::from_secs_f64(arguments.seconds);
-    let (latency, requests_per_second) =
-        viewer::watch(site.address, hot, arguments.requests, length)?;
+    let outcome = load::run(&Load {
+        address: site.address,
+        objects: hot,
+        connections: VIEWERS,
+        range_bytes: RANGE_BYTES,
+        rate: Rate::PerSecond(arguments.requests.into()),
+        until: Until::Elapsed(Duration::from_secs_f64(arguments.seconds)),
+        check: Check::Length,
+    })?;
     let fetched = (site.fetched_bytes()? - before) as f64 * 8.0 / 1e6;
     Ok(Sample {
         filling,
-        requests_per_second,
-        p50_us: latency.p50_us,
-        p99_us: latency.p99_us,
-        max_us: latency.max_us,
+        requests_per_second: outcome.requests_per_second(),
+        p50_us: outcome.latency.p50_us,
+        p99_us: outcome.latency.p99_us,
+        max_us: outcome.latency.max_us,
         fetched_mbit_per_second: fetched / begun.elapsed().as_secs_f64(),
     })
 }

@@ -88,7 +88,8 @@ fn serve(listener: &TcpListener, files: &Files) -> Result<()> {
     listener.set_nonblocking(true)?;
     let mut watch = Watch::new()?;
     watch.add(listener.as_fd(), LISTENER)?;
-    let mut connections: Vec<Connection<'_>> = Vec::new();
+    // A place is free again when its connection has ended.
+    let mut connections: Vec<Option<Connection<'_>>> = Vec::new();
     // Those that have had their quantum.
     let mut ready: Vec<usize> = Vec::new();
     loop {
@@ -105,8 +106,13 @@ fn serve(listener: &TcpListener, files: &Files) -> Result<()> {
             }
         }
         for number in turn {
-            if connections[number].advance(files)? {
-                ready.push(number);
+            let Some(connection) = &mut connections[number] else {
+                continue;
+            };
+            match connection.advance(files)? {
+                Next::More => ready.push(number),
+                Next::Wait => {}
+                Next::End => connections[number] = None,
             }
         }
     }
@@ -115,7 +121,7 @@ fn serve(listener: &TcpListener, files: &Files) -> Result<()> {
 fn accept(
     listener: &TcpListener,
     watch: &Watch,
-    connections: &mut Vec<Connection<'_>>,
+    connections: &mut Vec<Option<Connection<'_>>>,
 ) -> Result<()> {
     loop {
         let socket = match listener.accept() {
@@ -124,8 +130,15 @@ fn accept(
             Err(error) => return Err(error.into()),
         };
         socket.set_nonblocking(true)?;
-        watch.add(socket.as_fd(), connections.len() as u64)?;
-        connections.push(Connection {
+        let number = match connections.iter().position(Option::is_none) {
+            Some(free) => free,
+            None => {
+                connections.push(None);
+                connections.len() - 1
+            }
+        };
+        watch.add(socket.as_fd(), number as u64)?;
+        connections[number] = Some(Connection {
             socket,
             request: Vec::with_capacity(1024),
             head: Vec::with_capacity(256),
@@ -136,27 +149,39 @@ fn accept(
     }
 }
 
+/// What a connection is to do.
+enum Next {
+    /// Send more, after the others.
+    More,
+    /// Wait for bytes or room.
+    Wait,
+    /// The client has gone.
+    End,
+}
+
 impl<'a> Connection<'a> {
-    /// Whether there is more to do at once.
-    fn advance(&mut self, files: &'a Files) -> Result<bool> {
+    fn advance(&mut self, files: &'a Files) -> Result<Next> {
         if self.body.is_none() {
-            self.receive()?;
+            if self.receive().is_err() {
+                return Ok(Next::End);
+            }
             if !self.request.ends_with(b"\r\n\r\n") {
-                return Ok(false);
+                return Ok(Next::Wait);
             }
             self.answer(files)
                 .context("a request that the load generator would not make")?;
         }
-        self.send()
+        Ok(self.send())
     }
 
-    fn receive(&mut self) -> Result<()> {
+    /// Errors: the client has gone.
+    fn receive(&mut self) -> std::io::Result<()> {
         let mut piece = [0; 4096];
         match self.socket.read(&mut piece) {
+            Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
             Ok(count) => self.request.extend_from_slice(&piece[..count]),
             Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-            // The client has gone.
-            Err(_) => self.request.clear(),
+            Err(error) => return Err(error),
         }
         Ok(())
     }
@@ -182,9 +207,9 @@ impl<'a> Connection<'a> {
         Ok(())
     }
 
-    fn send(&mut self) -> Result<bool> {
+    fn send(&mut self) -> Next {
         let Some((file, offset)) = &mut self.body else {
-            return Ok(false);
+            return Next::Wait;
         };
         let length = self.left.min(QUANTUM_BYTES);
         let piece = FilePiece {
@@ -195,20 +220,20 @@ impl<'a> Connection<'a> {
         let head = &self.head[self.head_sent..];
         let sent = match send_head_and_file(self.socket.as_fd(), head, piece, More::No) {
             Ok(sent) => sent,
-            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
-            // The client has gone.
-            Err(_) => {
-                self.body = None;
-                return Ok(false);
-            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Next::Wait,
+            Err(_) => return Next::End,
         };
         self.head_sent += sent.head;
         self.left -= sent.body;
         *offset += sent.body as u64;
         if self.left == 0 {
             self.body = None;
-            return Ok(false);
+            return Next::Wait;
         }
-        Ok(sent.body == length)
+        if sent.body == length {
+            Next::More
+        } else {
+            Next::Wait
+        }
     }
 }

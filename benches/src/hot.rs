@@ -16,7 +16,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 
 use crate::content;
-use crate::load::{self, Check, Load, Object, Until};
+use crate::load::{self, Check, Load, Object, Rate, Until};
 use crate::namespace::Namespace;
 use crate::process::{Place, own_cpu_seconds};
 use crate::server::{self, Kind, Server, Setting};
@@ -133,6 +133,7 @@ fn prepare(server: &Server, objects: &[Object]) -> Result<()> {
         objects,
         connections: 8,
         range_bytes: 256 * 1024,
+        rate: Rate::Full,
         until: Until::Requests(COMPARED_REQUESTS),
         check: Check::Content,
     })?;
@@ -167,6 +168,7 @@ fn sample(
         objects,
         connections: shape.connections,
         range_bytes: shape.range_bytes,
+        rate: Rate::Full,
         until: Until::Elapsed(elapsed),
         check: if arguments.read {
             Check::Read

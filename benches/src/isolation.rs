@@ -27,7 +27,7 @@ use anyhow::{Context, Result, ensure};
 use clap::ValueEnum;
 
 use crate::load::crowd::{Choice, Crowd, Plan, Tally};
-use crate::load::{self, Check, Load, Until, Window};
+use crate::load::{self, Check, Load, Rate, Until, Window};
 use crate::server::{self, Kind, Server, Setting};
 use crate::setup::Setup;
 use case::{Case, What};
@@ -88,6 +88,9 @@ pub(crate) struct Arguments {
     /// The same of others: they are there for contrast
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     peer_pairs: u32,
+    /// Hot requests asked for, of what the server serves alone as fast as it can; 1: all, as fast as it can
+    #[arg(long, default_value_t = 0.5)]
+    share: f64,
     /// Length of one sample; twice as long where the device hangs
     #[arg(long, default_value_t = 0.6)]
     seconds: f64,
@@ -207,13 +210,19 @@ impl Run<'_> {
         let tries = (trial.case == Case::Errors).then_some(TRIES_PER_SECOND);
         let start = || Fill::start(place.patient.mount(), self.cores.1, tries);
         let fill = trial.fill.then(start).transpose()?;
-        let trying = Trying {
+        let mut trying = Trying {
             run: self,
             place,
             server,
             trial,
             fill,
+            rate: Rate::Full,
         };
+        if self.arguments.share < 1.0 {
+            trying.await_hot()?;
+            let full = trying.look()?.requests_per_second;
+            trying.rate = Rate::PerSecond(full * self.arguments.share);
+        }
         let ours = trial.server.is_ours();
         let count = if ours {
             self.arguments.pairs
@@ -245,6 +254,8 @@ struct Trying<'a> {
     server: &'a Server,
     trial: Trial,
     fill: Option<Fill>,
+    /// Of the hot load.
+    rate: Rate,
 }
 
 impl Trying<'_> {
@@ -341,6 +352,7 @@ impl Trying<'_> {
             objects: &self.place.hot,
             connections: HOT_CONNECTIONS,
             range_bytes: HOT_BYTES,
+            rate: self.rate,
             until: Until::Elapsed(length),
             check: Check::Length,
         };

@@ -1,4 +1,4 @@
-//! Keep-alive connections that ask for ranges, each the next one when the last byte of the previous has come.
+//! Keep-alive connections that ask for ranges, each the next one when the last byte of the previous has come, or at a steady rate.
 //!
 //! `Load` -> [`run`] -> `Outcome`. One thread, one [`platform::watch::Watch`]. Bodies are thrown away uncopied, so that the
 //! client's core is not what is measured; with [`Check::Content`] they are compared with the files instead.
@@ -14,6 +14,7 @@ mod head;
 mod random;
 pub(crate) mod replay;
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
@@ -28,6 +29,9 @@ pub(crate) use random::Random;
 
 /// A server that sends nothing for so long has failed.
 pub(crate) const SILENCE: Duration = Duration::from_secs(10);
+
+/// What this program itself is late at a steady rate, it makes up for as far as this. It does not burden the server with more at once.
+const CATCH_UP: Duration = Duration::from_millis(1);
 
 /// One file that the server has under a path.
 #[derive(Debug, Clone)]
@@ -48,8 +52,27 @@ pub(crate) struct Load<'a> {
     pub(crate) connections: usize,
     /// Length of each range; offsets are multiples of it.
     pub(crate) range_bytes: u64,
+    pub(crate) rate: Rate,
     pub(crate) until: Until,
     pub(crate) check: Check,
+}
+
+/// When the next request is made.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Rate {
+    /// As soon as a connection has nothing to do.
+    Full,
+    /// So many in a second, on all connections together. If none was free when a request was due, its latency counts from then.
+    PerSecond(f64),
+}
+
+impl Rate {
+    fn whole_intervals(self, time: Duration) -> u64 {
+        match self {
+            Self::Full => 0,
+            Self::PerSecond(rate) => (time.as_secs_f64() * rate) as u64,
+        }
+    }
 }
 
 /// When no further request is made; those under way are finished.
@@ -100,6 +123,9 @@ pub(crate) struct Arguments {
     /// Bytes per request; offsets are multiples of it
     #[arg(long, default_value_t = 65536)]
     range: u64,
+    /// Requests a second, all together; default: as many as are answered
+    #[arg(long)]
+    rate: Option<f64>,
     /// For how long
     #[arg(long, default_value_t = 5.0)]
     seconds: f64,
@@ -125,6 +151,7 @@ pub(crate) fn main(arguments: &Arguments) -> Result<()> {
         objects: &objects,
         connections: arguments.connections,
         range_bytes: arguments.range,
+        rate: arguments.rate.map_or(Rate::Full, Rate::PerSecond),
         until: Until::Elapsed(Duration::from_secs_f64(arguments.seconds)),
         check: if arguments.verify.is_some() {
             Check::Content
@@ -177,7 +204,7 @@ pub(crate) fn run(load: &Load<'_>) -> Result<Outcome> {
     );
     let mut running = Running::open(load)?;
     let begun = Instant::now();
-    running.start_all(begun)?;
+    running.start_due(begun)?;
     running.finish(begun)?;
     let requests = running.latencies.count();
     ensure!(requests > 0, "no request was made");
@@ -203,7 +230,7 @@ pub(crate) struct Window {
 pub(crate) fn look(load: &Load<'_>, length: Duration) -> Result<Window> {
     let mut running = Running::open(load)?;
     let begun = Instant::now();
-    running.start_all(begun)?;
+    running.start_due(begun)?;
     while begun.elapsed() < length {
         running.turn(begun, length.saturating_sub(begun.elapsed()))?;
     }
@@ -222,12 +249,14 @@ struct Running<'a> {
     load: &'a Load<'a>,
     watch: Watch,
     connections: Vec<Connection<'a>>,
+    /// Connections without a request, and since when; the first has been so for longest.
+    idle: VecDeque<(usize, Instant)>,
     random: Random,
     latencies: Latencies,
     /// Requests made.
     made: u64,
-    /// Requests without their whole response.
-    pending: usize,
+    /// Requests that we were too late for.
+    missed: u64,
 }
 
 impl<'a> Running<'a> {
@@ -239,33 +268,60 @@ impl<'a> Running<'a> {
             watch.add(connection.socket().as_fd(), key as u64)?;
             connections.push(connection);
         }
+        let opened = Instant::now();
         Ok(Self {
             load,
             watch,
+            idle: (0..connections.len()).map(|key| (key, opened)).collect(),
             connections,
             random: Random::new(0x0CA),
             latencies: Latencies::default(),
             made: 0,
-            pending: 0,
+            missed: 0,
         })
     }
 
-    fn start_all(&mut self, begun: Instant) -> Result<()> {
-        for number in 0..self.connections.len() {
-            self.start(number, begun)?;
+    fn is_pending(&self) -> bool {
+        self.idle.len() < self.connections.len()
+    }
+
+    /// When the next request is due; `None` if there is to be no other.
+    fn due(&self, begun: Instant) -> Option<Instant> {
+        let due = match self.load.rate {
+            Rate::Full => Instant::now(),
+            Rate::PerSecond(rate) => {
+                begun + Duration::from_secs_f64((self.made + self.missed) as f64 / rate)
+            }
+        };
+        let over = match self.load.until {
+            Until::Elapsed(bound) => due - begun >= bound,
+            Until::Requests(bound) => self.made >= bound,
+        };
+        (!over).then_some(due)
+    }
+
+    /// Makes the requests that are due, as far as connections are free.
+    fn start_due(&mut self, begun: Instant) -> Result<()> {
+        while let Some(&(number, since)) = self.idle.front() {
+            let Some(due) = self.due(begun) else { break };
+            let now = Instant::now();
+            if due > now {
+                break;
+            }
+            if since <= due {
+                // Late by our own fault, not the server's.
+                self.start(number, now)?;
+                let late = (now - due).saturating_sub(CATCH_UP);
+                self.missed += self.load.rate.whole_intervals(late);
+            } else {
+                self.start(number, due)?;
+            }
+            self.idle.pop_front();
         }
         Ok(())
     }
 
-    /// Makes the next request on a connection that has none, if there is to be another.
-    fn start(&mut self, number: usize, begun: Instant) -> Result<()> {
-        let over = match self.load.until {
-            Until::Elapsed(bound) => begun.elapsed() >= bound,
-            Until::Requests(bound) => self.made >= bound,
-        };
-        if over {
-            return Ok(());
-        }
+    fn start(&mut self, number: usize, due: Instant) -> Result<()> {
         let object = &self.load.objects[self.random.below(self.load.objects.len() as u64) as usize];
         let units = object.size / self.load.range_bytes;
         let offset = self.random.below(units) * self.load.range_bytes;
@@ -274,30 +330,40 @@ impl<'a> Running<'a> {
             let socket = self.connections[number].socket().as_fd();
             self.watch.add(socket, number as u64)?;
         }
-        self.connections[number].request(object, offset, self.load.range_bytes)?;
+        self.connections[number].request(object, offset, self.load.range_bytes, due)?;
         self.made += 1;
-        self.pending += 1;
         Ok(())
     }
 
     fn finish(&mut self, begun: Instant) -> Result<()> {
-        while self.pending > 0 {
-            let count = self.turn(begun, SILENCE)?;
-            ensure!(count > 0, "the server has sent nothing for {SILENCE:?}");
+        let mut heard = Instant::now();
+        while self.is_pending() || self.due(begun).is_some() {
+            if self.turn(begun, SILENCE)? > 0 || !self.is_pending() {
+                heard = Instant::now();
+            }
+            ensure!(
+                heard.elapsed() < SILENCE,
+                "the server has sent nothing for {SILENCE:?}"
+            );
         }
         Ok(())
     }
 
-    /// Waits at most `patience` for news, and takes them; how many there were.
+    /// Waits at most `patience` for news, or until a request is due, and takes them; how many there were.
     fn turn(&mut self, begun: Instant, patience: Duration) -> Result<usize> {
+        let due = (!self.idle.is_empty()).then(|| self.due(begun)).flatten();
+        let patience = due.map_or(patience, |due| {
+            patience.min(due.saturating_duration_since(Instant::now()))
+        });
         let count = self.watch.wait(patience)?;
         for ready in 0..count {
             let number = self.watch.key(ready) as usize;
             if let Some(answer) = self.connections[number].advance()? {
                 self.take(number, answer)?;
-                self.start(number, begun)?;
+                self.start_due(begun)?;
             }
         }
+        self.start_due(begun)?;
         Ok(count)
     }
 
@@ -307,7 +373,7 @@ impl<'a> Running<'a> {
             Answer::Refused(refusal) => bail!("status {} instead of 206", refusal.status),
             Answer::Cut => bail!("the server has closed the connection within a response"),
         }
-        self.pending -= 1;
+        self.idle.push_back((number, Instant::now()));
         Ok(())
     }
 }

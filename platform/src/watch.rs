@@ -32,7 +32,7 @@ impl Watch {
     ///
     /// Errors: what the kernel says.
     pub fn wait(&mut self, timeout: Duration) -> io::Result<usize> {
-        self.poller.wait(Some(timeout))
+        self.poller.wait_exactly(timeout)
     }
 
     /// The `number`th key of the last wait.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use crate::load::{self, Check, Load, Object, Until};
+use crate::load::{self, Check, Load, Object, Rate, Until};
 use crate::server::Server;
 use crate::server::oca::{metrics, sum_of};
 
@@ -46,6 +46,7 @@ pub(super) fn hold(slow: usize, server: &Server, objects: &[Object]) -> Result<H
         objects,
         connections: QUICK,
         range_bytes: 1 << 20,
+        rate: Rate::Full,
         until: Until::Elapsed(LOOK),
         check: Check::Length,
     })?;

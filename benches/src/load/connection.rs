@@ -28,8 +28,8 @@ pub(crate) struct Connection<'a> {
     socket: TcpStream,
     check: Check,
     state: State<'a>,
-    /// Of the request under way.
-    begun: Instant,
+    /// When the request under way was due.
+    due: Instant,
     /// Text of the request.
     text: Vec<u8>,
     /// Start of the response: the head and perhaps some of the body.
@@ -89,7 +89,7 @@ impl<'a> Connection<'a> {
             socket,
             check,
             state: State::Idle,
-            begun: Instant::now(),
+            due: Instant::now(),
             text: Vec::new(),
             start: Vec::with_capacity(HEAD_MAX_BYTES),
             room: vec![0; if check == Check::Read { READ_BYTES } else { 0 }].into(),
@@ -106,8 +106,14 @@ impl<'a> Connection<'a> {
         self.closes
     }
 
-    /// Asks for `length` bytes of `object` from `offset`.
-    pub(crate) fn request(&mut self, object: &'a Object, offset: u64, length: u64) -> Result<()> {
+    /// Asks for `length` bytes of `object` from `offset`, which was due a moment ago.
+    pub(crate) fn request(
+        &mut self,
+        object: &'a Object,
+        offset: u64,
+        length: u64,
+        due: Instant,
+    ) -> Result<()> {
         self.text.clear();
         write!(
             self.text,
@@ -115,7 +121,7 @@ impl<'a> Connection<'a> {
             object.path,
             offset + length - 1
         )?;
-        self.begun = Instant::now();
+        self.due = due;
         self.socket
             .write_all(&self.text)
             .context("writing a request")?;
@@ -128,9 +134,9 @@ impl<'a> Connection<'a> {
         Ok(())
     }
 
-    /// How long ago the last request was made.
+    /// How long ago the last request was due.
     pub(super) fn age(&self) -> Duration {
-        self.begun.elapsed()
+        self.due.elapsed()
     }
 
     /// A response is awaited.

@@ -268,7 +268,7 @@ impl<'a> Viewers<'a> {
         self.asked[viewer] = number;
         self.shared.pending.fetch_add(1, SeqCst);
         if self.connections[viewer]
-            .request(object, offset, plan.range_bytes)
+            .request(object, offset, plan.range_bytes, Instant::now())
             .is_err()
         {
             // The server has closed an idle connection.

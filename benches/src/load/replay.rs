@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
+use std::time::Instant;
 
 use anyhow::{Result, bail, ensure};
 use platform::watch::Watch;
@@ -31,7 +32,7 @@ pub(crate) fn replay<'a>(
     for range in ranges.by_ref().take(connections) {
         let mut connection = Connection::open(address, Check::Length)?;
         watch.add(connection.socket().as_fd(), open.len() as u64)?;
-        connection.request(range.object, range.offset, range.length)?;
+        connection.request(range.object, range.offset, range.length, Instant::now())?;
         open.push(connection);
         pending += 1;
     }
@@ -47,7 +48,9 @@ pub(crate) fn replay<'a>(
             }
             ensure!(!connection.must_reopen(), "the server closes connections");
             match ranges.next() {
-                Some(range) => connection.request(range.object, range.offset, range.length)?,
+                Some(range) => {
+                    connection.request(range.object, range.offset, range.length, Instant::now())?
+                }
                 None => pending -= 1,
             }
         }

@@ -41,6 +41,10 @@ fn answer(mut requests: Requests, mut socket: TcpStream, spoil: Spoil) -> Option
 }
 
 fn ask(spoil: Spoil, check: Check) -> Result<Outcome> {
+    ask_at(Rate::Full, 4, spoil, check)
+}
+
+fn ask_at(rate: Rate, connections: usize, spoil: Spoil, check: Check) -> Result<Outcome> {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("a");
     std::fs::write(&file, contents()).unwrap();
@@ -52,8 +56,9 @@ fn ask(spoil: Spoil, check: Check) -> Result<Outcome> {
     run(&Load {
         address: serve(spoil),
         objects: &objects,
-        connections: 4,
+        connections,
         range_bytes: RANGE,
+        rate,
         until: Until::Requests(100),
         check,
     })
@@ -65,6 +70,22 @@ fn right_answers_are_counted_exactly() {
         let outcome = ask(|_, _| {}, check).unwrap();
         assert_eq!((outcome.requests, outcome.bytes), (100, 100 * RANGE));
     }
+}
+
+#[test]
+fn at_a_steady_rate_what_is_late_counts_from_when_it_was_due() {
+    let rate = Rate::PerSecond(200.0);
+    let quick = ask_at(rate, 4, |_, _| {}, Check::Length).unwrap();
+    assert_eq!(quick.requests, 100);
+    // The last one is due after 99 intervals.
+    assert!(quick.elapsed >= Duration::from_millis(495), "{quick:?}");
+
+    // Asked for every 5 ms and answered every 10: the last one comes 500 ms after it was due.
+    let slow: Spoil = |_, _| std::thread::sleep(Duration::from_millis(10));
+    let late = ask_at(rate, 1, slow, Check::Length).unwrap();
+    assert_eq!(late.requests, 100);
+    assert!(late.latency.max_us >= 495_000, "{late:?}");
+    assert!(late.latency.p50_us >= 245_000, "{late:?}");
 }
 
 #[test]

@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail, ensure};
 
 use super::appliance::Appliance;
 use super::{START_BOUND, Setting};
-use crate::load::{self, Check, Load, Object, Until};
+use crate::load::{self, Check, Load, Object, Rate, Until};
 use crate::process::Process;
 
 /// The tier takes in what is asked for often; if all of it has not come in by then, something is wrong.
@@ -137,6 +137,7 @@ impl Admin {
                 objects,
                 connections: 32,
                 range_bytes: 1 << 20,
+                rate: Rate::Full,
                 until: Until::Elapsed(Duration::from_millis(500)),
                 check: Check::Length,
             })?;

@@ -222,7 +222,7 @@ impl<'a> Audience<'a> {
                 viewer.connection.insert(opened)
             }
         };
-        connection.request(object, offset, bytes)
+        connection.request(object, offset, bytes, Instant::now())
     }
 
     fn seen(mut self) -> Seen {

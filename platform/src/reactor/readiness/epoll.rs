@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::ptr;
 use std::time::Duration;
 
 use super::Readiness;
@@ -73,13 +74,28 @@ impl Poller {
                 timeout.map_or(-1, milliseconds),
             )
         };
-        if count >= 0 {
-            return Ok(count as usize);
-        }
-        match io::Error::last_os_error() {
-            error if error.kind() == io::ErrorKind::Interrupted => Ok(0),
-            error => Err(error),
-        }
+        counted(count.into())
+    }
+
+    /// [`wait`](Self::wait), not rounded; since Linux 5.11 (`epoll_pwait2(2)`).
+    pub(crate) fn wait_exactly(&mut self, timeout: Duration) -> io::Result<usize> {
+        let timeout = libc::timespec {
+            tv_sec: libc::time_t::try_from(timeout.as_secs()).unwrap_or(libc::time_t::MAX),
+            tv_nsec: timeout.subsec_nanos().into(),
+        };
+        // SAFETY: `events` is writable for as many entries as are told and `timeout` readable, both during the call; no signal mask is given.
+        let count = unsafe {
+            libc::syscall(
+                libc::SYS_epoll_pwait2,
+                self.epoll.as_raw_fd(),
+                self.events.as_mut_ptr(),
+                self.events.len() as i32,
+                &raw const timeout,
+                ptr::null::<libc::sigset_t>(),
+                0_usize,
+            )
+        };
+        counted(count)
     }
 
     /// The `number`th answer of the last wait.
@@ -93,6 +109,14 @@ impl Poller {
             ending: has(libc::EPOLLRDHUP | libc::EPOLLHUP | libc::EPOLLERR),
         }
     }
+}
+
+/// What a wait has returned. A signal ends it early with none.
+fn counted(result: libc::c_long) -> io::Result<usize> {
+    usize::try_from(result).or_else(|_| match io::Error::last_os_error() {
+        error if error.kind() == io::ErrorKind::Interrupted => Ok(0),
+        error => Err(error),
+    })
 }
 
 fn milliseconds(timeout: Duration) -> i32 {

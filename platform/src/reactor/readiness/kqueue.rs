@@ -80,6 +80,11 @@ impl Poller {
         }
     }
 
+    /// [`wait`](Self::wait), which is exact here.
+    pub(crate) fn wait_exactly(&mut self, timeout: Duration) -> io::Result<usize> {
+        self.wait(Some(timeout))
+    }
+
     /// The `number`th answer of the last wait.
     pub(crate) fn readiness(&self, number: usize) -> Readiness {
         let event = &self.events[number];
