@@ -24,7 +24,7 @@ const RANGE_BYTES: u64 = 64 * 1024;
 const VIEWERS: usize = 8;
 
 /// Objects that are filled. A rendition of a film is larger still; what small ones cost besides is work of the file system.
-const FILL_OBJECT_BYTES: u64 = 64 << 20;
+const FILL_OBJECT_BYTES: u64 = 32 << 20;
 
 /// The least share of the rate that a fill must reach for its sample to count.
 const REACHED: f64 = 0.9;
