@@ -19,7 +19,6 @@ pub(super) fn steps(situation: &Situation<'_>, wants: Wants, choice: &Choice) ->
         evicted: vec![false; situation.held.len()],
         plan: Plan::default(),
     };
-    trial.go_below_the_high_watermarks();
     trial.come(&wants, choice);
     let Trial {
         mut plan, evicted, ..
@@ -87,7 +86,7 @@ impl Trial<'_> {
         }
     }
 
-    /// Moves up and fetches, by rank. In rounds, because a step may make the room that an earlier one lacked.
+    /// Goes below the high watermarks, moves up and fetches, by rank. In rounds, because a step may make the room that an earlier one lacked.
     fn come(&mut self, wants: &Wants, choice: &Choice) {
         let (mut rising, mut missing) = (Vec::new(), Vec::new());
         for (want, chosen) in wants.objects.iter().zip(&choice.tiers) {
@@ -118,11 +117,12 @@ impl Trial<'_> {
     ) -> Vec<Fetch> {
         let mut fetched = Vec::new();
         for _ in 0..PLAN_ROUNDS {
-            let before = rising.len() + missing.len();
+            let before = (rising.len() + missing.len(), self.plan.moves.len());
+            self.go_below_the_high_watermarks();
             rising.retain(|coming| !self.rises(coming));
             let comes = missing.extract_if(.., |coming| self.fetches(coming));
             fetched.extend(comes);
-            if before == rising.len() + missing.len() {
+            if before == (rising.len() + missing.len(), self.plan.moves.len()) {
                 break;
             }
         }

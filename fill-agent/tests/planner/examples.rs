@@ -274,3 +274,15 @@ fn above_the_high_watermark_the_least_goes() {
     let world = world.want(1, 40, 10, Capacity).want(2, 40, 20, Capacity);
     assert_eq!(evicted(&world.plan()), [1]);
 }
+
+#[test]
+fn above_the_high_watermark_room_may_come_from_what_rises_first() {
+    // 1 is too large for its tier and belongs in the other one, where 2 lies that belongs in hot.
+    let world = World::new(vec![disk(Capacity, 15), disk(Capacity, 20), disk(Hot, 9)])
+        .hold(1, 15, 0)
+        .want(1, 15, 0, Capacity)
+        .hold(2, 6, 1)
+        .want(2, 6, 0, Hot);
+    let plan = world.plan();
+    assert_eq!((evicted(&plan), moved(&plan)), (vec![], vec![2, 1]));
+}
