@@ -22,7 +22,7 @@ fn main() -> Result<()> {
     let mut arguments = std::env::args().skip(1);
     let mut number = |otherwise: usize| arguments.next().map_or(Ok(otherwise), |text| text.parse());
     let (objects, appliances) = (number(1_000_000)?, number(2)?);
-    _ = rustls::crypto::ring::default_provider().install_default();
+    _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     tokio::runtime::Runtime::new()?.block_on(run(objects, appliances))
 }
 

@@ -186,5 +186,5 @@ fn start_logging() {
 
 /// TLS by `ring`; whoever was first has chosen the same.
 fn use_ring() {
-    let _ = rustls::crypto::ring::default_provider().install_default();
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
 }

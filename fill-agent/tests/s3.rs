@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use fill_agent::source::SourceError;
 use protocol::manifest::Source as Listed;
-use ring::{digest, hmac};
+use aws_lc_rs::{digest, hmac};
 use support::appliance::{Appliance, Setup, job, run_one};
 use support::server::{Ask, Reply, Server, Shelf};
 use support::{MIB, bytes, wanted};

@@ -30,7 +30,7 @@ impl Endpoint {
     /// With further lines of configuration.
     pub(crate) fn with(lines: &str) -> Self {
         // Plain HTTP, but the client wants to know.
-        _ = rustls::crypto::ring::default_provider().install_default();
+        _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let endpoint = Self {
             folder: tempfile::tempdir().unwrap(),
             serving: None,

@@ -182,7 +182,7 @@ fn s3(listed: &Listed, credentials: Option<&Credentials>) -> Result<Target, Sour
         return Err(SourceError::Setup("it is not S3".into()));
     };
     // object_store makes an HTTP client also for signing alone, and that asks for the process's provider. One is enough.
-    let _ = rustls::crypto::ring::default_provider().install_default();
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let builder = AmazonS3Builder::new()
         .with_endpoint(parse(endpoint)?.as_str().trim_end_matches('/'))
         .with_region(region)

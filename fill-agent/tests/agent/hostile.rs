@@ -4,7 +4,7 @@ use std::io::Write;
 
 use protocol::fill::Activity;
 use protocol::manifest::{Manifest, Wanted};
-use ring::signature::Ed25519KeyPair;
+use aws_lc_rs::signature::Ed25519KeyPair;
 
 use super::appliance::{Appliance, eventually};
 use super::endpoint::{Endpoint, key, manifest};

@@ -189,7 +189,7 @@ impl Endpoint {
     fn client(&mut self) -> Result<&Client, Failure> {
         if self.client.is_none() {
             // The first one wins; another one that is there is as good.
-            let _ = rustls::crypto::ring::default_provider().install_default();
+            let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
             let client = Client::builder()
                 .user_agent(concat!("oca-daemon/", env!("CARGO_PKG_VERSION")))
                 .connect_timeout(REPORT_CONNECT_WAIT)

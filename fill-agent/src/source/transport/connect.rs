@@ -25,7 +25,7 @@ pub(super) struct Tls(OnceLock<Result<Arc<rustls::ClientConfig>, String>>);
 impl Tls {
     fn connector(&self) -> Result<TlsConnector, SourceError> {
         let made = self.0.get_or_init(|| {
-            let provider = Arc::new(rustls::crypto::ring::default_provider());
+            let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
             rustls::ClientConfig::builder_with_provider(provider)
                 .with_safe_default_protocol_versions()
                 .and_then(BuilderVerifierExt::with_platform_verifier)
