@@ -73,11 +73,7 @@ impl Doors {
 
     fn listeners(&self, shared: &Shared) -> Vec<Listener> {
         let of = |purpose| move |address| Listener { address, purpose };
-        let viewers = shared
-            .listening
-            .iter()
-            .copied()
-            .map(of(ListenerPurpose::Http));
+        let viewers = shared.listening.iter().cloned();
         let admin = self
             .admin
             .local_addr()

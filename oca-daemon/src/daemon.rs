@@ -15,7 +15,7 @@ use content_store::catalog::{CatalogProblem, CatalogReader};
 use content_store::{Index, device};
 use platform::file::{lock_limit_advice, lockable_bytes, memory_bytes};
 use platform::inherited::Inherited;
-use platform::reactor::{Backend, Listening, choose_backend};
+use platform::reactor::{Backend, choose_backend};
 use platform::{cpu, lost_pages, socket};
 use protocol::config::{self, Config};
 use protocol::units::ByteSize;
@@ -29,10 +29,11 @@ use crate::limits::{
     ADDRESS_LEAST, ADDRESS_SHARE, CONNECTIONS_PER_WORKER, FIRST_LOOK, IN_FLIGHT_SHARE,
     MEMORY_TIER_SHARE,
 };
-use crate::listener::{self, Listeners};
+use crate::listener::{self, Listeners, ViewerSocket};
 use crate::memory_tier::MemoryTier;
 use crate::report::Reporter;
 use crate::shared::Shared;
+use crate::tls::Tls;
 use crate::worker::{Setup, Worker};
 
 /// What `check` found.
@@ -112,22 +113,19 @@ pub fn run(config: Config, config_path: PathBuf) -> anyhow::Result<()> {
         .map_or_else(cpu::core_count, usize::from);
     let budgets = Budgets::of(&config);
     let mut inherited = Inherited::of_process().context("sockets of the service manager")?;
+    let tls = Tls::of(&config)?;
     let doors = Doors::open(&config, &mut inherited)?;
     let Listeners {
         by_worker,
         addresses,
-    } = listener::bind(&config.listen.http, workers, &mut inherited)?;
+    } = listener::bind(&config.listen, workers, &mut inherited)?;
     let identities = Identities::new(config.devices().count());
     let devices = devices::start(&config, &identities, budgets.in_flight)?;
     let index = Arc::new(Index::default());
-    let shared = Arc::new(Shared::new(
-        Arc::new(config),
-        index,
-        devices,
-        workers,
-        addresses,
-        chosen,
-    ));
+    let config = Arc::new(config);
+    let shared =
+        Shared::new(config, index, devices, workers, addresses, chosen).with_tls(tls.map(Arc::new));
+    let shared = Arc::new(shared);
     budgets.announce(&shared);
     for note in without_effect(&shared.config.load()) {
         tracing::warn!("{note}");
@@ -139,8 +137,9 @@ pub fn run(config: Config, config_path: PathBuf) -> anyhow::Result<()> {
     let threads = start_threads(&shared, watch, Reporter::new(Arc::clone(control.admin())))?;
     let connections = connections_per_worker(&shared.config.load(), workers, descriptors);
     let workers = start_workers(&shared, by_worker, connections)?;
-    for address in &shared.listening {
-        tracing::info!(%address, backend = %shared.chosen.backend, reason = shared.chosen.reason, "listening");
+    for listener in &shared.listening {
+        let (address, purpose) = (listener.address, listener.purpose);
+        tracing::info!(%address, ?purpose, backend = %shared.chosen.backend, reason = shared.chosen.reason, "listening");
     }
     let result = control.run();
     stop(&shared, workers, threads)?;
@@ -273,7 +272,7 @@ type WorkerThread = JoinHandle<std::io::Result<u64>>;
 
 fn start_workers(
     shared: &Arc<Shared>,
-    listeners: Vec<Vec<Listening>>,
+    listeners: Vec<Vec<ViewerSocket>>,
     connections: u32,
 ) -> anyhow::Result<Vec<WorkerThread>> {
     let cores = cpu::usable_cores().unwrap_or_default();

@@ -6,6 +6,7 @@
 //! [`daemon`] puts everything together, [`memory_tier`] decides what is locked, [`catalog_watch`] swaps the index,
 //! [`control`] reacts to signals and keeps the state, [`admin`] and [`operator`] answer people, [`report`] tells the control
 //! endpoint what [`demand`] there is, [`access_log`] writes down what viewers asked for. [`cmcd`] and [`pacing`] hear what players say.
+//! [`tls`] holds what connections over TLS need.
 
 pub mod access_log;
 pub mod addresses;
@@ -36,5 +37,6 @@ pub mod response;
 pub mod send_plan;
 pub mod shared;
 pub mod text;
+pub mod tls;
 pub mod transfer;
 pub mod worker;

@@ -7,38 +7,47 @@ use std::net::{SocketAddr, TcpListener};
 use platform::inherited::Inherited;
 use platform::reactor::Listening;
 use platform::socket::{ListenOptions, bind_listeners};
+use protocol::config::Listen;
+use protocol::status::{Listener, ListenerPurpose};
 
 use crate::limits::SEND_BUFFER_BYTES;
 
 /// The sockets of all workers.
 pub struct Listeners {
     /// One list per worker.
-    pub by_worker: Vec<Vec<Listening>>,
+    pub by_worker: Vec<Vec<ViewerSocket>>,
     /// The addresses as the kernel gave them (a configured port 0 is filled in).
-    pub addresses: Vec<SocketAddr>,
+    pub addresses: Vec<Listener>,
+}
+
+/// A socket on which a worker accepts viewers.
+pub struct ViewerSocket {
+    /// The socket.
+    pub listening: Listening,
+    /// Whether they speak TLS.
+    pub is_tls: bool,
 }
 
 /// Takes over or binds every address for every worker. What `inherited` still holds then is refused.
 ///
 /// # Errors
 /// The address that could not be bound, and why; or one that the service manager holds and nobody asked for.
-pub fn bind(
-    addresses: &[SocketAddr],
-    workers: usize,
-    inherited: &mut Inherited,
-) -> io::Result<Listeners> {
+pub fn bind(listen: &Listen, workers: usize, inherited: &mut Inherited) -> io::Result<Listeners> {
     let mut listeners = Listeners {
         by_worker: (0..workers).map(|_| Vec::new()).collect(),
         addresses: Vec::new(),
     };
-    for address in addresses {
-        let bound = listen(*address, inherited, &mut listeners.by_worker).map_err(|error| {
-            io::Error::new(
-                error.kind(),
-                format!("[listen] http: cannot listen on {address}: {error}"),
-            )
-        })?;
-        listeners.addresses.push(bound);
+    for (key, purpose, addresses) in [
+        ("http", ListenerPurpose::Http, &listen.http),
+        ("https", ListenerPurpose::Https, &listen.https),
+    ] {
+        for address in addresses {
+            let bound = listeners.add(*address, purpose, inherited);
+            bound.map_err(|error| {
+                let what = format!("[listen] {key}: cannot listen on {address}: {error}");
+                io::Error::new(error.kind(), what)
+            })?;
+        }
     }
     match inherited.left().next() {
         None => Ok(listeners),
@@ -49,12 +58,34 @@ pub fn bind(
     }
 }
 
-/// One address for all workers; as the kernel gave it.
+impl Listeners {
+    /// One address for all workers.
+    fn add(
+        &mut self,
+        address: SocketAddr,
+        purpose: ListenerPurpose,
+        inherited: &mut Inherited,
+    ) -> io::Result<()> {
+        let (sockets, bound) = listen(address, inherited, self.by_worker.len())?;
+        let is_tls = purpose == ListenerPurpose::Https;
+        for (of_worker, sockets) in self.by_worker.iter_mut().zip(sockets) {
+            let speaking = |listening| ViewerSocket { listening, is_tls };
+            of_worker.extend(sockets.into_iter().map(speaking));
+        }
+        self.addresses.push(Listener {
+            address: bound,
+            purpose,
+        });
+        Ok(())
+    }
+}
+
+/// The sockets of each worker for `address`, and the address as the kernel gave it.
 fn listen(
     address: SocketAddr,
     inherited: &mut Inherited,
-    by_worker: &mut [Vec<Listening>],
-) -> io::Result<SocketAddr> {
+    workers: usize,
+) -> io::Result<(Vec<Vec<Listening>>, SocketAddr)> {
     let options = ListenOptions {
         send_buffer_bytes: SEND_BUFFER_BYTES,
         ..ListenOptions::default()
@@ -62,26 +93,22 @@ fn listen(
     let taken = inherited.take(address, &options)?;
     if !taken.is_empty() {
         tracing::info!(%address, sockets = taken.len(), "taken over from the service manager");
-        share(&taken, by_worker)?;
-        return Ok(address);
+        return Ok((share(&taken, workers)?, address));
     }
-    let mut bound = address;
-    let own = bind_listeners(address, by_worker.len(), &options)?;
-    for (of_worker, listener) in by_worker.iter_mut().zip(own) {
-        bound = listener.local_addr()?;
-        of_worker.push(Listening::Own(listener));
-    }
-    Ok(bound)
+    let own = bind_listeners(address, workers, &options)?;
+    let bound = own.first().map_or(Ok(address), TcpListener::local_addr)?;
+    let own = own.into_iter().map(|socket| vec![Listening::Own(socket)]);
+    Ok((own.collect(), bound))
 }
 
 /// Every worker gets a socket and every socket a worker: where there are fewer of the one, some are in several hands.
-fn share(sockets: &[TcpListener], by_worker: &mut [Vec<Listening>]) -> io::Result<()> {
-    let workers = by_worker.len();
+fn share(sockets: &[TcpListener], workers: usize) -> io::Result<Vec<Vec<Listening>>> {
+    let mut by_worker: Vec<_> = (0..workers).map(|_| Vec::new()).collect();
     for at in 0..workers.max(sockets.len()) {
         let socket = sockets[at % sockets.len()].try_clone()?;
         by_worker[at % workers].push(Listening::Shared(socket));
     }
-    Ok(())
+    Ok(by_worker)
 }
 
 #[cfg(test)]
@@ -94,8 +121,7 @@ mod tests {
             let own = (0..sockets).map(|_| TcpListener::bind("127.0.0.1:0").unwrap());
             let own: Vec<_> = own.collect();
             let all: Vec<_> = own.iter().map(|it| it.local_addr().unwrap()).collect();
-            let mut by_worker: Vec<_> = (0..workers).map(|_| Vec::new()).collect();
-            share(&own, &mut by_worker).unwrap();
+            let by_worker = share(&own, workers).unwrap();
             assert!(by_worker.iter().all(|sockets| !sockets.is_empty()));
             let address = |listening: &Listening| match listening {
                 Listening::Own(listener) | Listening::Shared(listener) => {

@@ -1,6 +1,5 @@
 //! What the threads of the daemon share. Workers only load from it; who stores is said at each field.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 use std::time::Instant;
@@ -12,6 +11,7 @@ use platform::device::DeviceService;
 use platform::reactor::{Chosen, Waker};
 use protocol::config::Config;
 use protocol::fill::Facts;
+use protocol::status::Listener;
 
 use crate::access_log::AccessLog;
 use crate::catalog_watch::CatalogStatus;
@@ -21,6 +21,7 @@ use crate::fills::Fills;
 use crate::limits::{ADMISSION_QUEUE, AGENT_SILENCE};
 use crate::memory_tier::{Candidate, MemoryStatus};
 use crate::report::ReportStatus;
+use crate::tls::Tls;
 
 /// Whether, and how, connections are served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,8 +83,10 @@ pub struct Shared {
     pub catalog: ArcSwap<CatalogStatus>,
     /// How the kernel is asked for sockets' news, and why.
     pub chosen: Chosen,
-    /// Addresses that are listened on, as the kernel gave them.
-    pub listening: Vec<SocketAddr>,
+    /// Where viewers connect, as the kernel gave it.
+    pub listening: Vec<Listener>,
+    /// What connections over TLS need; `None` if nobody is served with TLS.
+    pub tls: Option<Arc<Tls>>,
     mode: AtomicU8,
     stop_at: ArcSwapOption<Instant>,
     wakers: std::sync::Mutex<Vec<Waker>>,
@@ -102,7 +105,7 @@ impl Shared {
         index: Arc<Index>,
         devices: Box<[Arc<DeviceService>]>,
         workers: usize,
-        listening: Vec<SocketAddr>,
+        listening: Vec<Listener>,
         chosen: Chosen,
     ) -> Self {
         let counters = (0..workers)
@@ -133,10 +136,17 @@ impl Shared {
             catalog: ArcSwap::from_pointee(CatalogStatus::empty()),
             chosen,
             listening,
+            tls: None,
             mode: AtomicU8::new(SERVING),
             stop_at: ArcSwapOption::empty(),
             wakers: std::sync::Mutex::default(),
         }
+    }
+
+    /// With what connections over TLS need.
+    #[must_use]
+    pub fn with_tls(self, tls: Option<Arc<Tls>>) -> Self {
+        Self { tls, ..self }
     }
 
     /// How connections are served now.

@@ -10,9 +10,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use content_store::Index;
 use platform::allocation::allocations_on_this_thread;
 use platform::device::Mailbox;
-use platform::reactor::{
-    Backend, Event, ListenerId, Listening, Reactor, ReactorLimits, ReceiveBuffer, Token,
-};
+use platform::reactor::{Backend, Event, ListenerId, Reactor, ReactorLimits, ReceiveBuffer, Token};
 use platform::timer::TimerWheel;
 
 use crate::access_log::{AccessLog, End, Records};
@@ -23,6 +21,7 @@ use crate::limits::{
     CONNECTIONS_SPARE, HEAD_BYTES, HOLDERS_EVERY, READS_PER_WORKER, RECEIVE_BUFFER_BYTES,
     RECEIVE_BUFFERS, RECHECK, SPARE_BUFFERS,
 };
+use crate::listener::ViewerSocket;
 use crate::multipart::Shelf;
 use crate::pacing::Pacing;
 use crate::response::{DateText, Head};
@@ -45,7 +44,7 @@ pub struct Setup {
     /// How many each address has, over all workers.
     pub addresses: Arc<Addresses>,
     /// Its own listening sockets.
-    pub listeners: Vec<Listening>,
+    pub listeners: Vec<ViewerSocket>,
     /// Its own counters.
     pub counters: Arc<WorkerCounters>,
     /// What it shares.
@@ -69,7 +68,8 @@ pub struct Worker {
     timers: TimerWheel<Token>,
     reads: ReadTable,
     spares: Vec<Vec<u8>>,
-    listeners: usize,
+    /// Of each listener, by its id, whether its connections speak TLS.
+    listeners: Box<[bool]>,
     /// Listeners on which accepting failed.
     resting: Vec<ListenerId>,
     resume_at: Instant,
@@ -156,9 +156,9 @@ impl Worker {
         let mut reactor = Reactor::new(backend, &limits)?;
         let waker = reactor.waker();
         shared.register_waker(waker.clone());
-        let listener_count = listeners.len();
+        let is_tls = listeners.iter().map(|listener| listener.is_tls).collect();
         for (id, listener) in listeners.into_iter().enumerate() {
-            reactor.listen(ListenerId(id as u16), listener)?;
+            reactor.listen(ListenerId(id as u16), listener.listening)?;
         }
         let now = Instant::now();
         Ok(Self {
@@ -174,7 +174,7 @@ impl Worker {
             timers: TimerWheel::new(now, sockets as usize),
             reads: ReadTable::default(),
             spares: Vec::with_capacity(SPARE_BUFFERS),
-            listeners: listener_count,
+            listeners: is_tls,
             resting: Vec::new(),
             resume_at: now,
             thought: Thought {
@@ -249,7 +249,7 @@ impl Worker {
     fn handle_events(&mut self, index: &Index) {
         while let Some(event) = self.reactor.next_event() {
             match event {
-                Event::Accepted { token, .. } => self.accepted(token),
+                Event::Accepted { listener, token } => self.accepted(listener, token),
                 Event::AcceptFailed { listener, error } => self.accept_failed(listener, &error),
                 Event::Received { token, buffer } => self.received(token, buffer, index),
                 Event::PeerClosed { token } => self.peer_closed(token, index),

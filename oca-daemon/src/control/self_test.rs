@@ -5,7 +5,7 @@ use std::fmt::Display;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Instant;
 
-use protocol::status::SelfTest;
+use protocol::status::{Listener, ListenerPurpose, SelfTest};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -19,9 +19,10 @@ const QUESTION: &[u8] = b"OPTIONS * HTTP/1.1\r\nHost: self-test\r\nConnection: c
 /// What every answer begins with.
 const ANSWER: &[u8] = b"HTTP/1.1 2";
 
-/// Tests each of `addresses`.
-pub(super) async fn run(addresses: &[SocketAddr]) -> SelfTest {
-    for address in addresses {
+/// Tests each of the addresses in clear.
+pub(super) async fn run(listening: &[Listener]) -> SelfTest {
+    let http = |listener: &&Listener| listener.purpose == ListenerPurpose::Http;
+    for Listener { address, .. } in listening.iter().filter(http) {
         if let Err(why) = ask(reachable(*address)).await {
             return SelfTest::Failed(format!("{address} does not answer: {why}"));
         }
@@ -97,7 +98,14 @@ mod tests {
             stream.read_exact(&mut question).await.unwrap();
             stream.write_all(answer).await.unwrap();
         });
-        run(&[address]).await
+        run(&[http(address)]).await
+    }
+
+    fn http(address: SocketAddr) -> Listener {
+        Listener {
+            address,
+            purpose: ListenerPurpose::Http,
+        }
     }
 
     #[tokio::test]
@@ -118,7 +126,7 @@ mod tests {
         let address = listener.local_addr().unwrap();
         drop(listener);
         assert!(
-            matches!(run(&[address]).await, SelfTest::Failed(why) if why.contains(&address.to_string()))
+            matches!(run(&[http(address)]).await, SelfTest::Failed(why) if why.contains(&address.to_string()))
         );
         assert_eq!(run(&[]).await, SelfTest::Passed);
     }

@@ -21,8 +21,11 @@ enum Verdict {
 }
 
 impl Worker {
-    pub(super) fn accepted(&mut self, token: Token) {
+    pub(super) fn accepted(&mut self, listener: ListenerId, token: Token) {
         self.thought.counters.accepted.add(1);
+        if self.is_tls(listener) {
+            return self.reactor.close(token);
+        }
         // A connection that is gone already has no address, and no use for a place.
         let peer = self.reactor.peer_address(token);
         let (Ok(peer), true) = (peer, token.index() < self.connections.len()) else {
@@ -48,6 +51,12 @@ impl Worker {
         });
         self.thought.counters.connections.add(1);
         self.reactor.receive(token);
+    }
+
+    fn is_tls(&self, listener: ListenerId) -> bool {
+        self.listeners
+            .get(usize::from(listener.0))
+            .is_some_and(|is_tls| *is_tls)
     }
 
     fn judge(&mut self, address: IpAddr) -> Verdict {
@@ -99,7 +108,7 @@ impl Worker {
 
     pub(super) fn stop_accepting(&mut self) {
         self.resting.clear();
-        for id in 0..std::mem::take(&mut self.listeners) {
+        for id in 0..std::mem::take(&mut self.listeners).len() {
             self.reactor.pause_accept(ListenerId(id as u16));
         }
     }
