@@ -303,6 +303,8 @@ mod tests {
     fn silence_counts_from_the_last_answer_or_from_the_start() {
         let control = Control {
             url: "http://c.example/".to_owned(),
+            ca: None,
+            client: None,
             keys: Vec::new(),
             token_file: None,
             report_interval: protocol::units::Interval::from_seconds(5),

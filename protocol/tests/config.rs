@@ -46,8 +46,10 @@ fn the_shipped_example_is_right_with_and_without_its_comments() {
     // The values of [fill] and [control] in the example are the defaults, but for what has none.
     let plain = format!(
         "{MINIMAL}[control]\nurl = \"https://control.example/\"\nkeys = [\"/etc/oca/control-1.pub\"]\n\
-         token_file = \"/etc/oca/token\"\n[fill]\nwindow = \"02:00-14:00\"\ntimezone = \"Europe/Berlin\"\n\
-         rate = \"1.2 Gbit/s\"\nurgent_rate = \"120 Mbit/s\"\n"
+         token_file = \"/etc/oca/token\"\nca = \"/etc/oca/tls/fleet-ca.pem\"\n\
+         client = {{ cert = \"/etc/oca/tls/box.pem\", key = \"/etc/oca/tls/box.key\" }}\n\
+         [fill]\nwindow = \"02:00-14:00\"\ntimezone = \"Europe/Berlin\"\nrate = \"1.2 Gbit/s\"\n\
+         urgent_rate = \"120 Mbit/s\"\norigin_ca = \"/etc/oca/tls/origin-ca.pem\"\n"
     );
     let plain = parse(&plain).unwrap();
     assert_eq!(Some(fill), plain.fill);

@@ -44,7 +44,7 @@ pub struct Tls {
     pub certificates: Vec<Certificate>,
 }
 
-/// One of `tls.certificates`.
+/// One of `tls.certificates`, or `control.client`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Certificate {
@@ -224,6 +224,11 @@ fn quarter_gib() -> ByteSize {
 pub struct Control {
     /// Base URL of the control endpoint.
     pub url: String,
+    /// PEM file with the authorities that are believed over https: of the control endpoint, peers and upstream appliances.
+    /// Default: those of the system.
+    pub ca: Option<PathBuf>,
+    /// The certificate that this appliance shows to those three if they ask for one. Default: none.
+    pub client: Option<Certificate>,
     /// Files with the Ed25519 keys that may sign manifests; at least one.
     pub keys: Vec<PathBuf>,
     /// File with the token that this appliance shows.
@@ -274,6 +279,8 @@ pub struct Fill {
     /// How often it is asked what was taken down, at any hour. Default: 20 s.
     #[serde(default = "twenty_seconds")]
     pub takedown_interval: Interval,
+    /// PEM file with the authorities that are believed of origins that a manifest names. Default: those of the system.
+    pub origin_ca: Option<PathBuf>,
     /// Where the agent answers `/metrics`. Default: `127.0.0.1:9581`.
     #[serde(default = "agent_metrics")]
     pub metrics: SocketAddr,

@@ -109,8 +109,21 @@ pub(super) fn named_files(config: &Config, findings: &mut Findings<'_, '_>) {
     for (index, key) in control.keys.iter().enumerate() {
         look(&format!("control.keys.{index}"), key);
     }
-    if let Some(token) = &control.token_file {
-        look("control.token_file", token);
+    let own = control.client.as_ref();
+    let origin_ca = config
+        .fill
+        .as_ref()
+        .and_then(|fill| fill.origin_ca.as_ref());
+    for (key, file) in [
+        ("control.token_file", control.token_file.as_ref()),
+        ("control.ca", control.ca.as_ref()),
+        ("control.client.cert", own.map(|own| &own.cert)),
+        ("control.client.key", own.map(|own| &own.key)),
+        ("fill.origin_ca", origin_ca),
+    ] {
+        if let Some(file) = file {
+            look(key, file);
+        }
     }
 }
 
