@@ -8,6 +8,9 @@ mod harness;
 
 #[path = "device/budget.rs"]
 mod budget;
+#[cfg(target_os = "linux")]
+#[path = "device/erroring.rs"]
+mod erroring;
 #[path = "device/failing.rs"]
 mod failing;
 #[path = "device/hanging.rs"]

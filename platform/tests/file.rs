@@ -6,7 +6,6 @@ use std::fs::File;
 use std::io::ErrorKind;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::process::Command;
 
 use platform::file::{self, Directness, WRITE_BYTES};
 
@@ -160,7 +159,7 @@ fn in_own_mounts(test: &str, script: &str) {
     };
     let this = std::env::current_exe().unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let output = Command::new("unshare")
+    let output = std::process::Command::new("unshare")
         .args([
             flags,
             "sh",
