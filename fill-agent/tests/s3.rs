@@ -5,9 +5,9 @@ mod support;
 
 use std::collections::BTreeMap;
 
+use aws_lc_rs::{digest, hmac};
 use fill_agent::source::SourceError;
 use protocol::manifest::Source as Listed;
-use aws_lc_rs::{digest, hmac};
 use support::appliance::{Appliance, Setup, job, run_one};
 use support::server::{Ask, Reply, Server, Shelf};
 use support::{MIB, bytes, wanted};

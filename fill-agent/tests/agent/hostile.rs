@@ -2,9 +2,9 @@
 
 use std::io::Write;
 
+use aws_lc_rs::signature::Ed25519KeyPair;
 use protocol::fill::Activity;
 use protocol::manifest::{Manifest, Wanted};
-use aws_lc_rs::signature::Ed25519KeyPair;
 
 use super::appliance::{Appliance, eventually};
 use super::endpoint::{Endpoint, key, manifest};
