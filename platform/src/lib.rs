@@ -16,6 +16,7 @@ pub mod device;
 pub mod door;
 pub mod file;
 pub mod inherited;
+pub mod kernel_tls;
 pub mod lmdb;
 pub mod lost_pages;
 pub mod memory;
