@@ -23,7 +23,7 @@ use crate::load::{self, Check, Load, Object, Rate, Until};
 use crate::process::Place;
 use crate::server::appliance::{Appliance, Import, Tier};
 use crate::server::{self, Server, Setting};
-use crate::setup::{Folder, Setup};
+use crate::setup::{self, Folder, Setup};
 use group::MemoryGroup;
 use report::{Report, Sample, Who};
 
@@ -55,7 +55,7 @@ pub(crate) struct Arguments {
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(2..))]
     times: u64,
     /// Connections, each with one request of 1 MiB at a time
-    #[arg(long, default_value_t = 64)]
+    #[arg(long, default_value_t = 64, value_parser = setup::count)]
     connections: usize,
     /// Viewers who do not read
     #[arg(long, default_value_t = 2_000)]
@@ -64,7 +64,7 @@ pub(crate) struct Arguments {
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
     /// Length of one sample
-    #[arg(long, default_value_t = 3.0)]
+    #[arg(long, default_value_t = 3.0, value_parser = setup::seconds)]
     seconds: f64,
     #[command(flatten)]
     setup: Setup,

@@ -14,7 +14,7 @@ use anyhow::{Context, Result, ensure};
 use crate::content;
 use crate::latency::median;
 use crate::load::{self, Check, Load, Object, Rate, Until};
-use crate::setup::{Folder, Setup};
+use crate::setup::{self, Folder, Setup};
 use site::Site;
 
 /// Bytes asked for at once.
@@ -45,7 +45,7 @@ pub(crate) struct Arguments {
     #[arg(long, default_value_t = 9, value_parser = clap::value_parser!(u32).range(1..))]
     pairs: u32,
     /// Length of one sample
-    #[arg(long, default_value_t = 2.0)]
+    #[arg(long, default_value_t = 2.0, value_parser = setup::seconds)]
     seconds: f64,
     /// Ranges of 64 KiB that viewers ask for in a second. What they leave of two cores is for the fill
     #[arg(long, default_value_t = 4000, value_parser = clap::value_parser!(u32).range(1..))]

@@ -20,7 +20,7 @@ use crate::load::{self, Check, Load, Object, Rate, Until};
 use crate::namespace::Namespace;
 use crate::process::{Place, own_cpu_seconds};
 use crate::server::{self, Kind, Server, Setting};
-use crate::setup::{Folder, Setup};
+use crate::setup::{self, Folder, Setup};
 use report::Sample;
 use shape::Shape;
 
@@ -43,7 +43,7 @@ pub(crate) struct Arguments {
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
     /// Length of one sample
-    #[arg(long, default_value_t = 2.0)]
+    #[arg(long, default_value_t = 2.0, value_parser = setup::seconds)]
     seconds: f64,
     /// Files served
     #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..))]

@@ -29,7 +29,7 @@ use clap::ValueEnum;
 use crate::load::crowd::{Choice, Crowd, Plan, Tally};
 use crate::load::{self, Check, Load, Rate, Until, Window};
 use crate::server::{self, Kind, Server, Setting};
-use crate::setup::Setup;
+use crate::setup::{self, Setup};
 use case::{Case, What};
 use fill::Fill;
 use layout::{Eight, Mishap};
@@ -89,10 +89,10 @@ pub(crate) struct Arguments {
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     peer_pairs: u32,
     /// Hot requests asked for, of what the server serves alone as fast as it can; 1: all, as fast as it can
-    #[arg(long, default_value_t = 0.5)]
+    #[arg(long, default_value_t = 0.5, value_parser = setup::share)]
     share: f64,
     /// Length of one sample; twice as long where the device hangs
-    #[arg(long, default_value_t = 0.6)]
+    #[arg(long, default_value_t = 0.6, value_parser = setup::seconds)]
     seconds: f64,
     #[command(flatten)]
     setup: Setup,
@@ -221,6 +221,7 @@ impl Run<'_> {
         if self.arguments.share < 1.0 {
             trying.await_hot()?;
             let full = trying.look()?.requests_per_second;
+            ensure!(full > 0.0, "no hot request was answered alone: there is no rate to take a share of");
             trying.rate = Rate::PerSecond(full * self.arguments.share);
         }
         let ours = trial.server.is_ours();

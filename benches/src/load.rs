@@ -24,6 +24,7 @@ use anyhow::{Context, Result, bail, ensure};
 use platform::watch::Watch;
 
 use crate::latency::{Latencies, Summary};
+use crate::setup;
 pub(crate) use connection::{Answer, Connection};
 pub(crate) use random::Random;
 
@@ -118,16 +119,16 @@ pub(crate) struct Arguments {
     #[arg(required = true)]
     paths: Vec<String>,
     /// Connections, each with one request at a time
-    #[arg(long, default_value_t = 16)]
+    #[arg(long, default_value_t = 16, value_parser = setup::count)]
     connections: usize,
     /// Bytes per request; offsets are multiples of it
-    #[arg(long, default_value_t = 65536)]
+    #[arg(long, default_value_t = 65536, value_parser = clap::value_parser!(u64).range(1..))]
     range: u64,
     /// Requests a second, all together; default: as many as are answered
-    #[arg(long)]
+    #[arg(long, value_parser = setup::rate)]
     rate: Option<f64>,
     /// For how long
-    #[arg(long, default_value_t = 5.0)]
+    #[arg(long, default_value_t = 5.0, value_parser = setup::seconds)]
     seconds: f64,
     /// Compare bodies with files of the same paths in this folder
     #[arg(long, value_name = "FOLDER")]

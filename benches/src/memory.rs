@@ -49,7 +49,7 @@ pub(crate) struct Arguments {
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// Memory of the simulation, as shares of the library
-    #[arg(long, value_delimiter = ',', default_values_t = [0.01, 0.02, 0.05, 0.1, 0.2])]
+    #[arg(long, value_delimiter = ',', default_values_t = [0.01, 0.02, 0.05, 0.1, 0.2], value_parser = setup::share)]
     shares: Vec<f64>,
     /// Which servers get a trace by HTTP as well; needs root. Linux only
     #[arg(long, value_delimiter = ',', default_values = ["nginx", "oca-uring"])]

@@ -1,5 +1,6 @@
 //! What the commands begin with: cores, programs, a folder; and the file that the figures go to.
 
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
@@ -60,6 +61,40 @@ impl Setup {
     }
 }
 
+/// Seconds of a sample, for clap: what a [`Duration`](std::time::Duration) holds, and somebody can wait for.
+pub(crate) fn seconds(text: &str) -> Result<f64, String> {
+    between(text, 1e-3..=86_400.0)
+}
+
+/// Requests a second, for clap.
+pub(crate) fn rate(text: &str) -> Result<f64, String> {
+    between(text, 1e-3..=1e9)
+}
+
+/// A share of something, not none of it, for clap.
+pub(crate) fn share(text: &str) -> Result<f64, String> {
+    between(text, 1e-3..=1.0)
+}
+
+/// How many of something, not none, for clap.
+pub(crate) fn count(text: &str) -> Result<usize, String> {
+    let count: usize = text.parse().map_err(|_| "not a number".to_owned())?;
+    if count == 0 {
+        return Err("there must be one at least".to_owned());
+    }
+    Ok(count)
+}
+
+/// NaN is in no range.
+fn between(text: &str, range: RangeInclusive<f64>) -> Result<f64, String> {
+    let value: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
+    let (least, most) = (range.start(), range.end());
+    if !range.contains(&value) {
+        return Err(format!("{value} is not in {least}..={most}"));
+    }
+    Ok(value)
+}
+
 pub(crate) fn write(file: &Path, text: &str) -> Result<()> {
     std::fs::write(file, text).with_context(|| file.display().to_string())
 }
@@ -84,5 +119,23 @@ impl Drop for Folder {
         if let Err(error) = std::fs::remove_dir_all(&self.0) {
             eprintln!("{}: {error}", self.0.display());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn senseless_numbers_are_refused_with_the_range() {
+        assert_eq!(share("0.5"), Ok(0.5));
+        assert_eq!(share("1"), Ok(1.0));
+        for bad in ["0", "-0.5", "1.01", "NaN", "inf", "half"] {
+            assert!(share(bad).is_err(), "{bad}");
+        }
+        for bad in ["0", "-1", "NaN", "inf", "1e300"] {
+            assert!(seconds(bad).is_err() && rate(bad).is_err(), "{bad}");
+        }
+        assert_eq!(rate("0").unwrap_err(), "0 is not in 0.001..=1000000000");
     }
 }
