@@ -25,7 +25,7 @@ use platform::watch::Watch;
 
 use crate::latency::{Latencies, Summary};
 use crate::setup;
-pub(crate) use connection::{Answer, Connection};
+pub(crate) use connection::{Answer, Connection, Range};
 pub(crate) use random::Random;
 
 /// A server that sends nothing for so long has failed.
@@ -287,9 +287,9 @@ impl<'a> Running<'a> {
     }
 
     /// When the next request is due; `None` if there is to be no other.
-    fn due(&self, begun: Instant) -> Option<Instant> {
+    fn due(&self, begun: Instant, now: Instant) -> Option<Instant> {
         let due = match self.load.rate {
-            Rate::Full => Instant::now(),
+            Rate::Full => now,
             Rate::PerSecond(rate) => {
                 begun + Duration::from_secs_f64((self.made + self.missed) as f64 / rate)
             }
@@ -304,8 +304,10 @@ impl<'a> Running<'a> {
     /// Makes the requests that are due, as far as connections are free.
     fn start_due(&mut self, begun: Instant) -> Result<()> {
         while let Some(&(number, since)) = self.idle.front() {
-            let Some(due) = self.due(begun) else { break };
             let now = Instant::now();
+            let Some(due) = self.due(begun, now) else {
+                break;
+            };
             if due > now {
                 break;
             }
@@ -331,14 +333,19 @@ impl<'a> Running<'a> {
             let socket = self.connections[number].socket().as_fd();
             self.watch.add(socket, number as u64)?;
         }
-        self.connections[number].request(object, offset, self.load.range_bytes, due)?;
+        let range = Range {
+            object,
+            offset,
+            length: self.load.range_bytes,
+        };
+        self.connections[number].request_due(range, due)?;
         self.made += 1;
         Ok(())
     }
 
     fn finish(&mut self, begun: Instant) -> Result<()> {
         let mut heard = Instant::now();
-        while self.is_pending() || self.due(begun).is_some() {
+        while self.is_pending() || self.due(begun, Instant::now()).is_some() {
             if self.turn(begun, SILENCE)? > 0 || !self.is_pending() {
                 heard = Instant::now();
             }
@@ -352,9 +359,11 @@ impl<'a> Running<'a> {
 
     /// Waits at most `patience` for news, or until a request is due, and takes them; how many there were.
     fn turn(&mut self, begun: Instant, patience: Duration) -> Result<usize> {
-        let due = (!self.idle.is_empty()).then(|| self.due(begun)).flatten();
+        let now = Instant::now();
+        let is_idle = !self.idle.is_empty();
+        let due = is_idle.then(|| self.due(begun, now)).flatten();
         let patience = due.map_or(patience, |due| {
-            patience.min(due.saturating_duration_since(Instant::now()))
+            patience.min(due.saturating_duration_since(now))
         });
         let count = self.watch.wait(patience)?;
         for ready in 0..count {

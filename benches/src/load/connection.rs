@@ -42,8 +42,8 @@ pub(crate) struct Connection<'a> {
 
 enum State<'a> {
     Idle,
-    Head(Wanted<'a>),
-    Body { wanted: Wanted<'a>, received: u64 },
+    Head(Range<'a>),
+    Body { wanted: Range<'a>, received: u64 },
     Refusal { refusal: Refusal, left: u64 },
 }
 
@@ -65,11 +65,12 @@ pub(crate) struct Refusal {
     pub(super) after: Option<Duration>,
 }
 
-#[derive(Clone, Copy)]
-struct Wanted<'a> {
-    object: &'a Object,
-    offset: u64,
-    length: u64,
+/// Bytes of an object to ask for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Range<'a> {
+    pub(crate) object: &'a Object,
+    pub(crate) offset: u64,
+    pub(crate) length: u64,
 }
 
 /// Whether the socket has more for us now.
@@ -106,31 +107,27 @@ impl<'a> Connection<'a> {
         self.closes
     }
 
-    /// Asks for `length` bytes of `object` from `offset`, which was due a moment ago.
-    pub(crate) fn request(
-        &mut self,
-        object: &'a Object,
-        offset: u64,
-        length: u64,
-        due: Instant,
-    ) -> Result<()> {
+    /// Asks for `range`.
+    pub(crate) fn request(&mut self, range: Range<'a>) -> Result<()> {
+        self.request_due(range, Instant::now())
+    }
+
+    /// As [`request`](Self::request), if that was due a moment ago.
+    pub(super) fn request_due(&mut self, range: Range<'a>, due: Instant) -> Result<()> {
         self.text.clear();
         write!(
             self.text,
-            "GET {} HTTP/1.1\r\nHost: bench\r\nRange: bytes={offset}-{}\r\n\r\n",
-            object.path,
-            offset + length - 1
+            "GET {} HTTP/1.1\r\nHost: bench\r\nRange: bytes={}-{}\r\n\r\n",
+            range.object.path,
+            range.offset,
+            range.offset + range.length - 1
         )?;
         self.due = due;
         self.socket
             .write_all(&self.text)
             .context("writing a request")?;
         self.start.clear();
-        self.state = State::Head(Wanted {
-            object,
-            offset,
-            length,
-        });
+        self.state = State::Head(range);
         Ok(())
     }
 
@@ -173,7 +170,7 @@ impl<'a> Connection<'a> {
         }
     }
 
-    fn read_head(&mut self, wanted: Wanted<'a>) -> Result<Step> {
+    fn read_head(&mut self, wanted: Range<'a>) -> Result<Step> {
         let room = HEAD_MAX_BYTES - self.start.len();
         let mut piece = [0; HEAD_MAX_BYTES];
         let count = match arrived(self.socket.read(&mut piece[..room]))? {
@@ -207,7 +204,7 @@ impl<'a> Connection<'a> {
         Ok(self.received(wanted, body.len() as u64))
     }
 
-    fn read_body(&mut self, wanted: Wanted<'a>, received: u64) -> Result<Step> {
+    fn read_body(&mut self, wanted: Range<'a>, received: u64) -> Result<Step> {
         let left = usize::try_from(wanted.length - received).unwrap_or(usize::MAX);
         let arrived = match self.check {
             Check::Length => arrived(discard(self.socket.as_fd(), left))?,
@@ -231,7 +228,7 @@ impl<'a> Connection<'a> {
         })
     }
 
-    fn received(&mut self, wanted: Wanted<'a>, received: u64) -> Step {
+    fn received(&mut self, wanted: Range<'a>, received: u64) -> Step {
         if received == wanted.length {
             return Step::Over(Answer::Served);
         }
@@ -256,7 +253,7 @@ impl<'a> Connection<'a> {
     }
 }
 
-impl Wanted<'_> {
+impl Range<'_> {
     fn check(&self, head: &Head) -> Result<()> {
         let path = &self.object.path;
         ensure!(

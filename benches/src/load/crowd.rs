@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use platform::watch::Watch;
 
-use super::connection::{Answer, Connection};
+use super::connection::{Answer, Connection, Range};
 use super::{Check, Object, Random};
 
 /// A viewer that was refused without being told when to come again, or cut, comes again after this.
@@ -267,10 +267,12 @@ impl<'a> Viewers<'a> {
         }
         self.asked[viewer] = number;
         self.shared.pending.fetch_add(1, SeqCst);
-        if self.connections[viewer]
-            .request(object, offset, plan.range_bytes, Instant::now())
-            .is_err()
-        {
+        let range = Range {
+            object,
+            offset,
+            length: plan.range_bytes,
+        };
+        if self.connections[viewer].request(range).is_err() {
             // The server has closed an idle connection.
             self.connections[viewer].give_up();
             self.over(viewer, Answer::Cut);

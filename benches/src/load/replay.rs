@@ -2,21 +2,12 @@
 
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
-use std::time::Instant;
 
 use anyhow::{Result, bail, ensure};
 use platform::watch::Watch;
 
-use super::connection::{Answer, Connection};
-use super::{Check, Object, SILENCE};
-
-/// Bytes of an object to ask for.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Range<'a> {
-    pub(crate) object: &'a Object,
-    pub(crate) offset: u64,
-    pub(crate) length: u64,
-}
+use super::connection::{Answer, Connection, Range};
+use super::{Check, SILENCE};
 
 /// Asks for all of `ranges` on so many connections and returns when the last byte has come.
 ///
@@ -32,7 +23,7 @@ pub(crate) fn replay<'a>(
     for range in ranges.by_ref().take(connections) {
         let mut connection = Connection::open(address, Check::Length)?;
         watch.add(connection.socket().as_fd(), open.len() as u64)?;
-        connection.request(range.object, range.offset, range.length, Instant::now())?;
+        connection.request(range)?;
         open.push(connection);
         pending += 1;
     }
@@ -48,9 +39,7 @@ pub(crate) fn replay<'a>(
             }
             ensure!(!connection.must_reopen(), "the server closes connections");
             match ranges.next() {
-                Some(range) => {
-                    connection.request(range.object, range.offset, range.length, Instant::now())?
-                }
+                Some(range) => connection.request(range)?,
                 None => pending -= 1,
             }
         }

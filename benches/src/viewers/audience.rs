@@ -17,7 +17,7 @@ use super::playback::Playback;
 use super::quality::Quality;
 use super::rule::Rule;
 use super::seen::Seen;
-use super::titles::{Segment, Titles};
+use super::titles::Titles;
 use crate::latency::Latencies;
 use crate::load::{Answer, Check, Connection, Random};
 
@@ -206,12 +206,7 @@ impl<'a> Audience<'a> {
         let segment = plan
             .titles
             .segment(viewer.title, rendition, viewer.next, plan.segment_bytes);
-        viewer.asked = Some((rendition, segment.bytes));
-        let Segment {
-            object,
-            offset,
-            bytes,
-        } = segment;
+        viewer.asked = Some((rendition, segment.length));
         let kept = viewer.connection.take().filter(|kept| !kept.must_reopen());
         let connection = match kept {
             Some(kept) => viewer.connection.insert(kept),
@@ -222,7 +217,7 @@ impl<'a> Audience<'a> {
                 viewer.connection.insert(opened)
             }
         };
-        connection.request(object, offset, bytes, Instant::now())
+        connection.request(segment)
     }
 
     fn seen(mut self) -> Seen {

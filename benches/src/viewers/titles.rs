@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 
 use crate::content;
-use crate::load::{Object, Random};
+use crate::load::{Object, Random, Range};
 
 /// Bit rates of the renditions, in quarters of the best one's.
 const QUARTERS: [u64; RENDITIONS] = [1, 2, 4];
@@ -25,14 +25,6 @@ pub(super) struct Titles {
     titles: Vec<[Object; RENDITIONS]>,
     /// How likely it is that a viewer wants this title or one before it.
     cumulative: Vec<f64>,
-}
-
-/// A stretch of a rendition.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Segment<'a> {
-    pub(super) object: &'a Object,
-    pub(super) offset: u64,
-    pub(super) bytes: u64,
 }
 
 impl Titles {
@@ -108,12 +100,12 @@ impl Titles {
         rendition: usize,
         number: u64,
         best_segment_bytes: u64,
-    ) -> Segment<'_> {
-        let bytes = best_segment_bytes * QUARTERS[rendition] / QUARTERS[BEST];
-        Segment {
+    ) -> Range<'_> {
+        let length = best_segment_bytes * QUARTERS[rendition] / QUARTERS[BEST];
+        Range {
             object: &self.titles[title][rendition],
-            offset: number * bytes,
-            bytes,
+            offset: number * length,
+            length,
         }
     }
 }
@@ -157,8 +149,8 @@ mod tests {
         assert!(titles.segments(1001).is_err());
         for rendition in 0..RENDITIONS {
             let last = titles.segment(0, rendition, 2, 300);
-            assert_eq!(last.bytes as f64, 300.0 * relative_rate(rendition));
-            assert!(last.offset + last.bytes <= last.object.size);
+            assert_eq!(last.length as f64, 300.0 * relative_rate(rendition));
+            assert!(last.offset + last.length <= last.object.size);
         }
     }
 
