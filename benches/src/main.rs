@@ -27,6 +27,10 @@ mod load;
 )]
 mod memory;
 mod namespace;
+#[cfg_attr(
+    not(target_os = "linux"),
+    allow(dead_code, reason = "the experiments that need it run on Linux only")
+)]
 mod process;
 mod server;
 mod setup;

@@ -13,7 +13,7 @@ mod trace;
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 use crate::server::Kind;
 use crate::setup::{self, Setup};
@@ -138,6 +138,8 @@ fn prepare(_: &Arguments) -> Result<()> {
 
 #[cfg(target_os = "linux")]
 fn live(arguments: &Arguments) -> Result<Option<report::Live>> {
+    use anyhow::Context as _;
+
     use crate::setup::Folder;
 
     if arguments.simulate_only {
