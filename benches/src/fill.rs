@@ -13,7 +13,7 @@ use anyhow::{Context, Result, ensure};
 
 use crate::content;
 use crate::latency::median;
-use crate::load::{self, Check, Load, Object, Rate, Until};
+use crate::load::{self, Check, Load, MOST_MISSED, Object, Rate, Until};
 use crate::setup::{self, Folder, Setup};
 use site::Site;
 
@@ -65,6 +65,8 @@ struct Sample {
     p50_us: u32,
     p99_us: u32,
     max_us: u32,
+    /// Requests that the client was too late for, of those that were due.
+    missed_share: f64,
     fetched_mbit_per_second: f64,
 }
 
@@ -129,6 +131,7 @@ fn sample(arguments: &Arguments, site: &Site, hot: &[Object], filling: bool) -> 
         p50_us: outcome.latency.p50_us,
         p99_us: outcome.latency.p99_us,
         max_us: outcome.latency.max_us,
+        missed_share: outcome.missed_share,
         fetched_mbit_per_second: fetched / begun.elapsed().as_secs_f64(),
     })
 }
@@ -178,12 +181,13 @@ fn ratio(samples: &[Sample]) -> f64 {
 fn report(samples: &[Sample], cached: f64) {
     for filling in [false, true] {
         println!(
-            "{:<9} {:>8.0} requests/s  p50 {:>5.0} us  p99 {:>6.0} us  max {:>6.0} us  fetched {:>6.0} Mbit/s",
+            "{:<9} {:>8.0} requests/s  p50 {:>5.0} us  p99 {:>6.0} us  max {:>6.0} us  missed {:>5.2} %  fetched {:>6.0} Mbit/s",
             if filling { "filling" } else { "alone" },
             of(samples, filling, |sample| sample.requests_per_second),
             of(samples, filling, |sample| f64::from(sample.p50_us)),
             of(samples, filling, |sample| f64::from(sample.p99_us)),
             of(samples, filling, |sample| f64::from(sample.max_us)),
+            of(samples, filling, |sample| sample.missed_share * 100.0),
             of(samples, filling, |sample| sample.fetched_mbit_per_second),
         );
     }
@@ -203,7 +207,10 @@ fn judge(arguments: &Arguments, samples: &[Sample], cached: f64) -> Result<()> {
         } else {
             fetched < wanted / 100.0
         };
-        ensure!(valid, "a sample is void: {sample:?}");
+        ensure!(
+            valid && sample.missed_share <= MOST_MISSED,
+            "a sample is void: {sample:?}"
+        );
     }
     ensure!(ratio(samples) <= WORST_RATIO, "more than {WORST_RATIO}");
     ensure!(cached <= 0.01, "the fill has used the page cache");

@@ -4,7 +4,8 @@
 //!
 //! Two cores: the server's, and that of clients and fill. What is hot lies on a healthy device and in memory; what is cold on the ill
 //! one. In a pair, the hot load runs alone, then again while the device is ill, cold clients ask for what is on it, and perhaps a fill
-//! writes to it. A sample is void, which is an error, if the device was not as ill as it was to be ([`place::Proof`]).
+//! writes to it. A sample is void if the device was not as ill as it was to be ([`place::Proof`]), or the load generator too late for some
+//! of its requests: it is taken again a few times ([`void`]), and if it stays void, that is an error at the end.
 //!
 //! Linux and root only: loop devices, control groups, FUSE, mount namespaces.
 
@@ -18,6 +19,7 @@ mod probe;
 mod report;
 mod throttle;
 mod trace;
+mod void;
 
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
@@ -27,7 +29,7 @@ use anyhow::{Context, Result, ensure};
 use clap::ValueEnum;
 
 use crate::load::crowd::{Choice, Crowd, Plan, Tally};
-use crate::load::{self, Check, Load, Rate, Until, Window};
+use crate::load::{self, Check, Load, MOST_MISSED, Rate, Until, Window};
 use crate::server::{self, Kind, Server, Setting};
 use crate::setup::{self, Setup};
 use case::{Case, What};
@@ -36,6 +38,7 @@ use layout::{Eight, Mishap};
 use place::{Ground, Place};
 use report::{Pair, Row, Trial};
 use trace::{Longest, Trace};
+use void::{Void, take_again};
 
 /// The hot load.
 const HOT_BYTES: u64 = 64 << 10;
@@ -221,7 +224,10 @@ impl Run<'_> {
         if self.arguments.share < 1.0 {
             trying.await_hot()?;
             let full = trying.look()?.requests_per_second;
-            ensure!(full > 0.0, "no hot request was answered alone: there is no rate to take a share of");
+            ensure!(
+                full > 0.0,
+                "no hot request was answered alone: there is no rate to take a share of"
+            );
             trying.rate = Rate::PerSecond(full * self.arguments.share);
         }
         let ours = trial.server.is_ours();
@@ -230,16 +236,18 @@ impl Run<'_> {
         } else {
             self.arguments.peer_pairs
         };
-        let pairs = (0..count).map(|_| trying.pair()).collect::<Result<_>>()?;
-        let longest_call = ours.then(|| trying.trace()).transpose()?;
+        let mut row = Row::of(trial);
+        for _ in 0..count {
+            let pair = row.note(take_again(|| trying.pair())?);
+            row.pairs.extend(pair);
+        }
+        if ours {
+            row.longest_call = row.note(take_again(|| trying.trace())?);
+        }
         drop(trying);
         let ended = server.process.ended()?;
-        Ok(Row {
-            trial,
-            pairs,
-            died: ended.map(|status| format!("the server has ended: {status}")),
-            longest_call,
-        })
+        row.died = ended.map(|status| format!("the server has ended: {status}"));
+        Ok(row)
     }
 
     /// A device that hangs is looked at for longer: until it is no longer trusted, and on.
@@ -267,7 +275,7 @@ impl Trying<'_> {
             self.place.forget()?;
         }
         let alone = self.look()?;
-        let mut spell = self.place.fall_ill(self.trial.case, self.fill.as_ref())?;
+        let mut spell = self.fall_ill()?;
         crowd.ask();
         let beside = if self.trial.server.is_ours() {
             self.look()?
@@ -277,11 +285,31 @@ impl Trying<'_> {
             self.look().unwrap_or(Window {
                 requests_per_second: 0.0,
                 worst: self.run.length(self.trial.case),
+                missed_share: 0.0,
             })
         };
-        let proof = spell.proof()?;
-        self.calm(crowd, spell)
-            .map(|cold| Pair::new(alone, beside, proof, cold))
+        let proof = spell.proof();
+        let cold = self.calm(crowd, spell)?;
+        let pair = Pair::new(alone, beside, proof?, cold);
+        let missed = pair.missed_share();
+        if missed > MOST_MISSED {
+            let why = format!(
+                "the generator missed {:.1} % of the requests",
+                missed * 100.0
+            );
+            return Err(Void(why).into());
+        }
+        Ok(pair)
+    }
+
+    fn fall_ill(&self) -> Result<place::Spell<'_, '_>> {
+        let spell = self.place.fall_ill(self.trial.case, self.fill.as_ref());
+        if spell.is_err() {
+            // The next try begins with a device that is well.
+            self.rest()?;
+            self.await_well()?;
+        }
+        spell
     }
 
     /// The longest call of a worker while the device is ill. Somebody else may have taken the core from it in the middle of a call; a call
@@ -308,15 +336,15 @@ impl Trying<'_> {
 
     fn trace_once(&self) -> Result<Longest> {
         let crowd = self.crowd()?;
-        let mut spell = self.place.fall_ill(self.trial.case, self.fill.as_ref())?;
+        let mut spell = self.fall_ill()?;
         let folder = self.place.folder.join(self.trial.server.short());
         let trace = Trace::attach(self.server.process.id(), self.run.cores.1, &folder)?;
         crowd.ask();
         self.look()?;
-        let longest = trace.end()?;
-        spell.proof()?;
+        let (longest, proof) = (trace.end(), spell.proof());
         self.calm(crowd, spell)?;
-        Ok(longest)
+        proof?;
+        longest
     }
 
     /// A peer may still be busy with the cold requests of the last time.
@@ -363,25 +391,40 @@ impl Trying<'_> {
     /// Ends the spell, and waits until all is as before. What came of the cold requests.
     fn calm(&self, mut crowd: Crowd, spell: place::Spell<'_, '_>) -> Result<Tally> {
         crowd.hush();
-        if let Some(fill) = &self.fill {
-            fill.rest()?;
-        }
+        self.rest()?;
         spell.end()?;
-        let begun = Instant::now();
-        let wait = |what: &str| {
-            ensure!(begun.elapsed() < CALM_BOUND, "{what} after {CALM_BOUND:?}");
-            std::thread::sleep(Duration::from_millis(5));
-            Ok(())
-        };
         // nginx may have lost a connection for good; its next pair has others.
-        while self.trial.server.is_ours() && crowd.pending() > 0 {
-            wait("cold requests are not answered")?;
+        if self.trial.server.is_ours() {
+            await_calm(
+                "cold requests are not answered",
+                || Ok(crowd.pending() == 0),
+            )?;
         }
-        while !self.server.devices_are_well()? {
-            wait("the daemon does not trust its devices again")?;
-        }
+        self.await_well()?;
         let tallies = crowd.take();
         crowd.leave()?;
         Ok(tallies.into_iter().fold(Tally::default(), Tally::join))
     }
+
+    fn rest(&self) -> Result<()> {
+        self.fill.as_ref().map_or(Ok(()), Fill::rest)
+    }
+
+    fn await_well(&self) -> Result<()> {
+        await_calm("the daemon does not trust its devices", || {
+            self.server.devices_are_well()
+        })
+    }
+}
+
+fn await_calm(else_say: &str, is_calm: impl Fn() -> Result<bool>) -> Result<()> {
+    let begun = Instant::now();
+    while !is_calm()? {
+        ensure!(
+            begun.elapsed() < CALM_BOUND,
+            "{else_say} after {CALM_BOUND:?}"
+        );
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    Ok(())
 }

@@ -34,6 +34,9 @@ pub(crate) const SILENCE: Duration = Duration::from_secs(10);
 /// What this program itself is late at a steady rate, it makes up for as far as this. It does not burden the server with more at once.
 const CATCH_UP: Duration = Duration::from_millis(1);
 
+/// A sample in which this program was too late for a larger share of the requests is void: it would move a ratio by as much.
+pub(crate) const MOST_MISSED: f64 = 0.01;
+
 /// One file that the server has under a path.
 #[derive(Debug, Clone)]
 pub(crate) struct Object {
@@ -102,6 +105,8 @@ pub(crate) struct Outcome {
     pub(crate) bytes: u64,
     pub(crate) elapsed: Duration,
     pub(crate) latency: Summary,
+    /// Requests that this program was too late for, of those that were due.
+    pub(crate) missed_share: f64,
 }
 
 impl Outcome {
@@ -161,13 +166,14 @@ pub(crate) fn main(arguments: &Arguments) -> Result<()> {
         },
     })?;
     println!(
-        "{} requests, {:.3} GB, {:.0} requests/s, p50 {} us, p99 {} us, max {} us",
+        "{} requests, {:.3} GB, {:.0} requests/s, p50 {} us, p99 {} us, max {} us, missed {:.2} %",
         outcome.requests,
         outcome.bytes as f64 / 1e9,
         outcome.requests_per_second(),
         outcome.latency.p50_us,
         outcome.latency.p99_us,
         outcome.latency.max_us,
+        outcome.missed_share * 100.0,
     );
     Ok(())
 }
@@ -213,6 +219,7 @@ pub(crate) fn run(load: &Load<'_>) -> Result<Outcome> {
         requests,
         bytes: requests * load.range_bytes,
         elapsed: begun.elapsed(),
+        missed_share: running.missed_share(),
         latency: running.latencies.summary(),
     })
 }
@@ -223,6 +230,8 @@ pub(crate) struct Window {
     pub(crate) requests_per_second: f64,
     /// The longest that a request took, or had been waiting at the end.
     pub(crate) worst: Duration,
+    /// Requests that this program was too late for, of those that were due.
+    pub(crate) missed_share: f64,
 }
 
 /// Runs the load for `length`. What is not answered by then is not waited for: a server may have stopped altogether.
@@ -239,10 +248,12 @@ pub(crate) fn look(load: &Load<'_>, length: Duration) -> Result<Window> {
     let unanswered = running.connections.iter().filter(|it| it.is_busy());
     let oldest = unanswered.map(Connection::age).max().unwrap_or_default();
     let requests = running.latencies.count();
+    let missed_share = running.missed_share();
     let slowest = running.latencies.summary().max_us;
     Ok(Window {
         requests_per_second: requests as f64 / seconds,
         worst: oldest.max(Duration::from_micros(u64::from(slowest))),
+        missed_share,
     })
 }
 
@@ -280,6 +291,10 @@ impl<'a> Running<'a> {
             made: 0,
             missed: 0,
         })
+    }
+
+    fn missed_share(&self) -> f64 {
+        self.missed as f64 / (self.made + self.missed).max(1) as f64
     }
 
     fn is_pending(&self) -> bool {

@@ -190,6 +190,7 @@ mod tests {
             bytes: 2_000_000_000,
             elapsed: Duration::from_secs(4),
             latency,
+            missed_share: 0.0,
         };
         let shape = "16KiBx64".parse().unwrap();
         Sample::new(server, shape, &outcome, server_cpu, 1.0)

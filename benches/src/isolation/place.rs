@@ -18,6 +18,7 @@ use super::fill::Fill;
 use super::mirror::Mirror;
 use super::probe::Probe;
 use super::throttle::{Group, Rule};
+use super::void::Void;
 use crate::content::{self, Shape};
 use crate::load::Object;
 use crate::server::Kind;
@@ -265,7 +266,7 @@ impl<'g> Place<'g> {
 
     /// From now on. With a fill, returns when the device has no free place.
     ///
-    /// Errors: it does not come to that; the kernel does not take the rule.
+    /// Errors: it does not come to that ([`Void`]); the kernel does not take the rule.
     pub(super) fn fall_ill(&self, case: Case, fill: Option<&Fill>) -> Result<Spell<'_, 'g>> {
         self.patient.set(self.group, Some(case))?;
         let spell = Spell::begin(self, case, fill.is_some());
@@ -369,10 +370,9 @@ impl<'p, 'g> Spell<'p, 'g> {
     fn await_full(&self) -> Result<()> {
         let begun = Instant::now();
         while !self.is_full()? {
-            ensure!(
-                begun.elapsed() < TURN_BOUND,
-                "void: the fill has not filled the device's queue"
-            );
+            if begun.elapsed() > TURN_BOUND {
+                return Err(void("the fill has not filled the device's queue"));
+            }
             std::thread::sleep(Duration::from_millis(5));
         }
         Ok(())
@@ -392,7 +392,7 @@ impl<'p, 'g> Spell<'p, 'g> {
 
     /// What there is to show for the time since it began, or since the last call.
     ///
-    /// Errors: the emulation did not hold; the sample is void.
+    /// Errors: [`Void`], if the emulation did not hold.
     pub(super) fn proof(&mut self) -> Result<Proof> {
         let seconds = self.begun.elapsed().as_secs_f64();
         let (operations, bytes) = self.place.patient.done()?;
@@ -413,15 +413,21 @@ impl<'p, 'g> Spell<'p, 'g> {
             },
         };
         self.check(&proof, seconds)
-            .with_context(|| format!("void: {proof:?}"))?;
+            .with_context(|| format!("{proof:?}"))?;
         Ok(proof)
     }
 
     fn check(&self, proof: &Proof, seconds: f64) -> Result<()> {
         let full = self.gauge.is_none() || !self.with_fill || proof.places_taken >= PLACES;
-        ensure!(full, "the device's queue was not full");
-        ensure!(proof.hung == self.case.hangs(), "the device has answered");
-        ensure!(proof.eio == self.case.fails(), "the device gives no EIO");
+        if !full {
+            return Err(void("the device's queue was not full"));
+        }
+        if proof.hung != self.case.hangs() {
+            return Err(void("the device has answered"));
+        }
+        if proof.eio != self.case.fails() {
+            return Err(void("the device gives no EIO"));
+        }
         let (Illness::Held(rule), Patient::Disk(disk)) = (self.case.illness(), &self.place.patient)
         else {
             return Ok(());
@@ -429,18 +435,14 @@ impl<'p, 'g> Spell<'p, 'g> {
         disk.check(self.place.group, rule)?;
         // Reads and writes are held to it each; and what was under way at once at either end counts whole.
         let most = |limit: u64, slack: f64| 2.0 * limit as f64 * 1.2 + slack / seconds;
-        if let Some(bytes) = rule.bytes {
-            ensure!(
-                proof.bytes_per_second <= most(bytes, 4e6),
-                "more bytes than the rule allows"
-            );
+        let too_many = |limit: Option<u64>, rate: f64, slack| {
+            limit.is_some_and(|limit| rate > most(limit, slack))
+        };
+        if too_many(rule.bytes, proof.bytes_per_second, 4e6) {
+            return Err(void("more bytes than the rule allows"));
         }
-        if let Some(operations) = rule.operations {
-            let rate = proof.operations_per_second;
-            ensure!(
-                rate <= most(operations, 20.0),
-                "more operations than the rule allows"
-            );
+        if too_many(rule.operations, proof.operations_per_second, 20.0) {
+            return Err(void("more operations than the rule allows"));
         }
         Ok(())
     }
@@ -471,6 +473,10 @@ impl<'p, 'g> Spell<'p, 'g> {
         self.over = true;
         self.place.patient.set(self.place.group, None)
     }
+}
+
+fn void(why: &str) -> anyhow::Error {
+    Void(why.to_owned()).into()
 }
 
 impl Drop for Spell<'_, '_> {

@@ -7,6 +7,7 @@ use comfy_table::{CellAlignment, Table, presets};
 use super::case::Case;
 use super::place::Proof;
 use super::trace::Longest;
+use super::void::Tried;
 use crate::latency::median;
 use crate::load::Window;
 use crate::load::crowd::Tally;
@@ -35,6 +36,8 @@ pub(super) struct Pair {
 struct Sample {
     requests_per_second: f64,
     worst_ms: f64,
+    /// Requests that the load generator was too late for, of those that were due.
+    missed_share: f64,
 }
 
 impl From<Window> for Sample {
@@ -42,6 +45,7 @@ impl From<Window> for Sample {
         Self {
             requests_per_second: window.requests_per_second,
             worst_ms: window.worst.as_secs_f64() * 1e3,
+            missed_share: window.missed_share,
         }
     }
 }
@@ -55,6 +59,11 @@ impl Pair {
             cold_served: cold.served,
             cold_failed: cold.failed(),
         }
+    }
+
+    /// The larger one.
+    pub(super) fn missed_share(&self) -> f64 {
+        self.alone.missed_share.max(self.beside.missed_share)
     }
 
     fn ratio(&self) -> f64 {
@@ -92,10 +101,36 @@ pub(super) struct Row {
     pub(super) died: Option<String>,
     /// Of a run of its own.
     pub(super) longest_call: Option<Longest>,
+    /// Why samples were taken again.
+    pub(super) voids: Vec<String>,
+    /// Samples that stayed void.
+    pub(super) void: u32,
 }
 
 impl Row {
+    pub(super) fn of(trial: Trial) -> Self {
+        Self {
+            trial,
+            pairs: Vec::new(),
+            died: None,
+            longest_call: None,
+            voids: Vec::new(),
+            void: 0,
+        }
+    }
+
+    /// What was taken, if anything was.
+    pub(super) fn note<T>(&mut self, tried: Tried<T>) -> Option<T> {
+        self.voids.extend(tried.voids);
+        self.void += u32::from(tried.taken.is_none());
+        tried.taken
+    }
+
+    /// NaN if all pairs were void.
     fn median(&self, of: fn(&Pair) -> f64) -> f64 {
+        if self.pairs.is_empty() {
+            return f64::NAN;
+        }
         median(self.pairs.iter().map(of))
     }
 
@@ -103,9 +138,13 @@ impl Row {
         self.pairs.iter().map(of).fold(0.0, f64::max)
     }
 
-    /// What is not as it has to be, of ours. `alone_ms` is the worst that any of them showed alone.
+    /// What says nothing, and of ours what is not as it has to be. `alone_ms` is the worst that any of them showed alone.
     fn misses(&self, alone_ms: f64) -> Vec<String> {
         let mut misses = Vec::new();
+        if self.void > 0 {
+            let last = self.voids.last().map_or("", String::as_str);
+            misses.push(format!("{} samples stayed void ({last})", self.void));
+        }
         if !self.trial.server.is_ours() {
             return misses;
         }
@@ -145,7 +184,7 @@ pub(super) fn misses(rows: &[Row]) -> Vec<String> {
     rows.iter().flat_map(of).collect()
 }
 
-const COLUMNS: [&str; 15] = [
+const COLUMNS: [&str; 17] = [
     "ill device",
     "cold clients",
     "fill",
@@ -156,6 +195,8 @@ const COLUMNS: [&str; 15] = [
     "worst alone ms",
     "worst beside ms",
     "longest call ms",
+    "missed %",
+    "void",
     "cold ok",
     "cold failed",
     "places",
@@ -199,6 +240,11 @@ impl Row {
             call.map_or("-".into(), |it| {
                 format!("{:.2} {}", it.milliseconds, it.call)
             }),
+            format!("{:.2}", self.worst(Pair::missed_share) * 100.0),
+            match (self.voids.len(), self.void) {
+                (again, 0) => again.to_string(),
+                (again, void) => format!("{again}, {void} for good"),
+            },
             sum(|pair| pair.cold_served),
             sum(|pair| pair.cold_failed),
             format!("{:.0}", self.worst(|pair| pair.proof.places_taken as f64)),
@@ -224,6 +270,7 @@ mod tests {
         let window = |requests_per_second, ms| Window {
             requests_per_second,
             worst: Duration::from_millis(ms),
+            missed_share: 0.0,
         };
         let pair = Pair::new(
             window(1000.0, 5),
@@ -231,17 +278,28 @@ mod tests {
             Proof::default(),
             Tally::default(),
         );
-        Row {
-            trial: Trial {
-                server,
-                case: Case::Slow,
-                cold_clients: 32,
-                fill: true,
-            },
-            pairs: vec![pair; 3],
-            died: None,
-            longest_call: None,
-        }
+        let mut row = Row::of(Trial {
+            server,
+            case: Case::Slow,
+            cold_clients: 32,
+            fill: true,
+        });
+        row.pairs = vec![pair; 3];
+        row
+    }
+
+    #[test]
+    fn what_stays_void_is_a_miss_of_the_run_whoever_was_looked_at() {
+        let mut row = row(Kind::Nginx, 900.0, 5);
+        let void = |taken| Tried {
+            taken,
+            voids: vec!["void: too late".to_owned()],
+        };
+        assert_eq!(row.note(void(Some(7))), Some(7));
+        assert!(misses(&[row.clone()]).is_empty());
+        assert_eq!(row.note(void(None)), None);
+        let misses = misses(&[row]);
+        assert!(misses[0].contains("1 samples stayed void"), "{misses:?}");
     }
 
     #[test]

@@ -6,8 +6,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 
+use super::void::Void;
 use crate::process::Process;
 
 /// Until it has attached, and after the last call.
@@ -65,8 +66,10 @@ impl Trace {
         self.process.signal("INT")?;
         self.process.await_end(PATIENCE)?;
         let text = fs::read_to_string(&self.file)?;
-        ensure!(!text.contains("LOST"), "void: perf has lost calls");
-        longest(&text).context("void: perf has seen no call")
+        if text.contains("LOST") {
+            return Err(Void("perf has lost calls".into()).into());
+        }
+        longest(&text).ok_or_else(|| Void("perf has seen no call".into()).into())
     }
 }
 
