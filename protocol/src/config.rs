@@ -11,6 +11,7 @@ mod error;
 mod file;
 mod locate;
 mod section;
+mod tls;
 mod validate;
 mod value;
 
@@ -28,9 +29,10 @@ use validate::Findings;
 
 pub use error::{ConfigError, Problem};
 pub use section::{
-    AccessLog, Addresses, Backend, Bgp, Certificate, Control, Fill, Listen, Log, Neighbor,
-    NeighborRole, Pacing, Serve, Steering, TierRole, Tls, Workers,
+    AccessLog, Addresses, Backend, Bgp, Control, Fill, Listen, Log, Neighbor, NeighborRole, Pacing,
+    Serve, Steering, TierRole, Workers,
 };
+pub use tls::{Certificate, KernelTls, Suite, Tls, TlsVersion};
 pub use value::{Auto, BadPrefix, OnMiss, Prefix};
 
 /// A configuration that was checked.

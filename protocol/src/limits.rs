@@ -1,6 +1,6 @@
 //! Every bound of this crate, with what it costs.
 
-use crate::units::{BitRate, ByteSize};
+use crate::units::{BitRate, ByteSize, Interval};
 
 /// The checksum block of the store. `read_unit` is a multiple, so that a read can be checked by itself.
 pub const CHECK_BLOCK_BYTES: u64 = 64 * 1024;
@@ -26,6 +26,12 @@ pub const WORKERS_MAX: u16 = 1024;
 /// The lowest rate that a viewer may be held to. A socket tells of room again when a third of its buffer, 170 KiB, has left; a viewer
 /// that takes longer than 3 s for it loses the buffer of its device.
 pub const PACING_MIN: BitRate = BitRate::from_bits_per_second(1_000_000);
+
+/// Certificates of one appliance: all of them are looked at every few seconds, two files each.
+pub const CERTIFICATES_MAX: usize = 256;
+
+/// The longest that a handshake may take: until then whoever connects and says nothing has the place of a viewer.
+pub const HANDSHAKE_TIMEOUT_MAX: Interval = Interval::from_seconds(60);
 
 /// The smallest file of the access log that is put aside: less is renamed all the time, and lines are written in pieces of 64 KiB.
 pub const ACCESS_LOG_MIN: ByteSize = ByteSize::from_bytes(1 << 20);

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
-use protocol::config::{self, Auto, Backend, Config, OnMiss, TierRole};
+use protocol::config::{self, Auto, Backend, Config, OnMiss, TierRole, Tls};
 use protocol::paths;
 use protocol::units::{BitRate, ByteSize, Interval};
 
@@ -54,6 +54,17 @@ fn the_shipped_example_is_right_with_and_without_its_comments() {
     let plain = parse(&plain).unwrap();
     assert_eq!(Some(fill), plain.fill);
     assert_eq!(config.control, plain.control);
+    // The values of [tls] in the example are the defaults, but for the files.
+    let certificates = example
+        .lines()
+        .find(|line| line.starts_with("# certificates"));
+    let plain = certificates.unwrap().strip_prefix("# ").unwrap();
+    let plain = parse(&format!("{MINIMAL}[tls]\n{plain}\n")).unwrap().tls;
+    let tls = config.tls.map(|tls| Tls {
+        client_ca: None,
+        ..tls
+    });
+    assert_eq!(tls, plain);
     // What is said of the access log are the defaults, but for its path and the share.
     let log = parse(&format!(
         "{MINIMAL}[log]\naccess = {{ path = \"/var/log/oca/access.log\", sample = \"1 %\" }}\n"

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::tls::Certificate;
 use super::value::{Auto, OnMiss, Prefix};
 use crate::units::{BitRate, ByteSize, Interval, Percent};
 
@@ -34,24 +35,6 @@ impl Default for Listen {
             metrics_allow: Vec::new(),
         }
     }
-}
-
-/// `[tls]`
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct Tls {
-    /// Chosen by the name that the viewer asks for; the first one otherwise.
-    pub certificates: Vec<Certificate>,
-}
-
-/// One of `tls.certificates`, or `control.client`.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct Certificate {
-    /// PEM file, the chain from the leaf on.
-    pub cert: PathBuf,
-    /// PEM file of the private key.
-    pub key: PathBuf,
 }
 
 /// `[workers]`

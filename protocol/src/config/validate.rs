@@ -2,6 +2,7 @@
 
 mod address;
 mod tier;
+mod tls;
 
 use std::path::{Component, Path};
 
@@ -69,7 +70,7 @@ pub(super) fn resolve(written: Written, paths: &Paths, findings: &mut Findings<'
     address::listen(&config, findings);
     address::steering(&config, findings);
     address::bgp(&config, findings);
-    tls(&config, findings);
+    tls::tls(&config, findings);
     workers(&config, findings);
     serve(&config, findings);
     pacing(&config, findings);
@@ -79,7 +80,8 @@ pub(super) fn resolve(written: Written, paths: &Paths, findings: &mut Findings<'
     config
 }
 
-/// The files that the configuration names are there. Whether they can be read is the business of the program that reads them.
+/// The files that the configuration names are there. Whether they can be read is the business of the program that reads them;
+/// certificates and keys are the daemon's alone, and may be where no other program sees them.
 pub(super) fn named_files(config: &Config, findings: &mut Findings<'_, '_>) {
     let mut look = |key: &str, path: &Path| {
         let missing = std::fs::metadata(path)
@@ -94,15 +96,6 @@ pub(super) fn named_files(config: &Config, findings: &mut Findings<'_, '_>) {
             );
         }
     };
-    for (index, certificate) in config
-        .tls
-        .iter()
-        .flat_map(|tls| &tls.certificates)
-        .enumerate()
-    {
-        look(&format!("tls.certificates.{index}.cert"), &certificate.cert);
-        look(&format!("tls.certificates.{index}.key"), &certificate.key);
-    }
     let Some(control) = &config.control else {
         return;
     };
@@ -181,21 +174,6 @@ fn absolute(folder: &Path, path: &str, findings: &mut Findings<'_, '_>) {
                 folder.display()
             ),
         );
-    }
-}
-
-fn tls(config: &Config, findings: &mut Findings<'_, '_>) {
-    match &config.tls {
-        None if !config.listen.https.is_empty() => findings.add(
-            "listen.https",
-            "has addresses, but there is no [tls]; allowed: [] or a section [tls] with \
-             certificates = [{ cert = \"..\", key = \"..\" }]",
-        ),
-        Some(tls) if tls.certificates.is_empty() => findings.add(
-            "tls.certificates",
-            "is empty; allowed: one or more of { cert = \"..\", key = \"..\" }",
-        ),
-        _ => {}
     }
 }
 
