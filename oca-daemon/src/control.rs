@@ -8,6 +8,7 @@
 //! Invariant: nothing on this thread waits for a disk. The state disk and the configuration file are read and written on a
 //! thread of their own, with a deadline.
 
+mod certificates;
 mod drain;
 mod notify;
 mod reload;
@@ -40,6 +41,7 @@ use crate::intent::IntentFile;
 use crate::limits::{CONTROL_TICK, CUT_GRACE, OPERATOR_QUEUE, STOP_TICK};
 use crate::operator::{self, Command};
 use crate::shared::{Service, Shared};
+use certificates::Following;
 use signals::{Signal, Signals};
 
 pub use standing::Standing;
@@ -103,6 +105,8 @@ pub struct Control {
     self_test: SelfTest,
     self_tested: Option<Instant>,
     reload: Result<(), String>,
+    /// The files of certificates, if there are any.
+    certificates: Option<Following>,
 }
 
 impl Control {
@@ -148,6 +152,7 @@ impl Control {
             self_test: SelfTest::Running,
             self_tested: None,
             reload: Ok(()),
+            certificates: shared.tls.as_deref().map(Following::of),
         };
         control.look();
         control
@@ -208,6 +213,7 @@ impl Control {
             next = next.max(tokio::time::Instant::now());
             self.serve_until(next, &mut signals, &mut commands).await;
             self.test_if_due().await;
+            self.follow_certificates().await;
             self.look();
         }
         Ok(())

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use anyhow::Context as _;
 use content_store::catalog::{CatalogProblem, CatalogReader};
@@ -22,6 +22,7 @@ use protocol::units::ByteSize;
 
 use crate::access_log;
 use crate::addresses::Addresses;
+use crate::admin::words;
 use crate::catalog_watch::CatalogWatch;
 use crate::control::{Control, Doors};
 use crate::devices::{self, Identities};
@@ -85,6 +86,7 @@ pub fn check(config: &Config) -> Findings {
         Err(problem) => findings.faults.push(problem.to_string()),
     }
     findings.faults.extend(missing_log_folder(config));
+    check_tls(config, &mut findings);
     findings.notes.extend(without_effect(config));
     let budgets = Budgets::of(config);
     findings.notes.push(format!(
@@ -113,7 +115,7 @@ pub fn run(config: Config, config_path: PathBuf) -> anyhow::Result<()> {
         .map_or_else(cpu::core_count, usize::from);
     let budgets = Budgets::of(&config);
     let mut inherited = Inherited::of_process().context("sockets of the service manager")?;
-    let tls = Tls::of(&config)?;
+    let tls = Tls::of(&config, SystemTime::now().into())?;
     let doors = Doors::open(&config, &mut inherited)?;
     let Listeners {
         by_worker,
@@ -153,6 +155,29 @@ fn missing_log_folder(config: &Config) -> Option<String> {
         let folder = folder.display();
         format!("log.access: there is no folder {folder}; make it, for the user of the daemon to write to")
     })
+}
+
+/// An expired certificate keeps nobody from starting, and is a fault all the same: viewers refuse it.
+fn check_tls(config: &Config, findings: &mut Findings) {
+    let now = SystemTime::now().into();
+    let tls = match Tls::of(config, now) {
+        Ok(tls) => tls,
+        Err(problem) => return findings.faults.push(problem.to_string()),
+    };
+    for pair in tls
+        .iter()
+        .flat_map(|tls| tls.certificates.set().pairs.clone())
+    {
+        findings.notes.push(format!(
+            "{}: {}, {}, until {}",
+            pair.files.cert.display(),
+            pair.leaf.key_type,
+            pair.leaf.names.join(" "),
+            words::date(pair.not_after())
+        ));
+        let problem = pair.out_of_time(now);
+        findings.faults.extend(problem.map(|it| it.to_string()));
+    }
 }
 
 /// What the configuration asks for and this release does not do yet: said, so that nobody relies on it.

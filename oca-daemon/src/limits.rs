@@ -244,6 +244,22 @@ pub const WORKER_STUCK: Duration = Duration::from_secs(1);
 /// The longest that the state disk may take to keep an operator's intent; the operator is told otherwise.
 pub const STATE_DISK_WAIT: Duration = Duration::from_secs(5);
 
+/// Bytes that are read of a file with certificates or a key: a chain of three has about 6 KiB.
+pub const PEM_BYTES: u64 = 1 << 20;
+
+/// How often the files of certificates are read to see whether they have changed. Cost: two small reads for each, beside the workers.
+pub const CERTIFICATES_EVERY: Duration = Duration::from_secs(2);
+
+/// Files of certificates that do not fit together are no news until they have lain so for this long: a certificate and its key are
+/// replaced one after the other.
+pub const CERTIFICATES_SETTLE: Duration = Duration::from_secs(10);
+
+/// A certificate that ends sooner is a cause: renewals are due a month before, so one has failed for two weeks.
+pub const CERTIFICATE_ENDS: Duration = Duration::from_secs(14 * 86_400);
+
+/// A certificate that ends sooner is called urgent.
+pub const CERTIFICATE_ENDS_SOON: Duration = Duration::from_secs(3 * 86_400);
+
 /// The longest that one listening address may take to answer the self-test.
 pub const SELF_TEST_WAIT: Duration = Duration::from_secs(2);
 
@@ -304,5 +320,6 @@ pub const TOKEN_BYTES: u64 = 4096;
 /// Characters of another program's words that are told to people.
 pub const PROBLEM_TEXT_CHARS: usize = 300;
 
+const _: () = assert!(CERTIFICATE_ENDS_SOON.as_secs() < CERTIFICATE_ENDS.as_secs());
 const _: () = assert!(REPORT_SERVED <= SERVED_KEPT && REPORT_MISSES <= MISSED_KEPT);
 const _: () = assert!(REPORT_PAUSE_MIN.as_secs() < REPORT_PAUSE_MAX.as_secs());

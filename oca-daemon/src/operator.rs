@@ -5,21 +5,24 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
+use protocol::config::Certificate;
 use protocol::operator::{self, BadLine, Fault, Generation, Refusal, Request, Response};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout};
 
 use crate::admin::Admin;
 use crate::catalog_watch::CatalogStatus;
 use crate::limits::{
     ADMIN_ACCEPT_PAUSE, CATALOG_POLL, OPERATOR_CONNECTIONS, OPERATOR_IDLE, OPERATOR_LINE_BYTES,
-    RELOAD_WAIT,
+    RELOAD_WAIT, STATE_DISK_WAIT,
 };
 use crate::shared::Shared;
+use crate::tls;
 
 /// Something that the control loop is to do.
 #[derive(Debug)]
@@ -114,6 +117,7 @@ async fn answer(line: &[u8], admin: &Admin, commands: &mpsc::Sender<Command>) ->
         Ok(Request::Status) => Response::Status(Box::new(admin.status())),
         Ok(Request::Generation) => Response::Generation(generation(&admin.shared.catalog.load())),
         Ok(Request::Reload) => reload(&admin.shared).await,
+        Ok(Request::TlsCheck { certificates }) => check_certificates(certificates).await,
         // The lease at the control endpoint that `force` overrides is asked for by the control endpoint's client.
         Ok(Request::Drain {
             by,
@@ -182,6 +186,25 @@ async fn next_look(shared: &Shared, seen: &Arc<CatalogStatus>) -> Arc<CatalogSta
             return now;
         }
         sleep(CATALOG_POLL / 4).await;
+    }
+}
+
+/// Reads the files where it may block.
+async fn check_certificates(certificates: Vec<Certificate>) -> Response {
+    let look = spawn_blocking(move || tls::check(certificates, SystemTime::now().into()));
+    match timeout(STATE_DISK_WAIT, look).await {
+        Ok(Ok(certificates)) => Response::TlsChecked { certificates },
+        Ok(Err(panicked)) => refused(Refusal {
+            fault: Fault::Internal,
+            message: panicked.to_string(),
+        }),
+        Err(_) => refused(Refusal {
+            fault: Fault::Disk,
+            message: format!(
+                "the files were not read within {} s: the disk does not answer",
+                STATE_DISK_WAIT.as_secs()
+            ),
+        }),
     }
 }
 

@@ -84,6 +84,7 @@ fn status(state: State) -> Status {
             paths: 5,
             ..Catalog::default()
         },
+        tls: None,
         report: Some(Reporting {
             url: "https://control.example/".into(),
             answered: Some(1_789_999_940),

@@ -9,12 +9,15 @@
 //! < {"protocol":1,"response":"refused","fault":"state","message":".."}
 //! ```
 
+use std::path::PathBuf;
+
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::config;
 use crate::fill::Facts;
 use crate::limits::LINE_MAX_BYTES;
-use crate::status::{Drain, State, Status};
+use crate::status::{Certificate, Drain, State, Status};
 
 /// The version of the lines. A new request or a new field leaves it; a changed meaning raises it.
 pub const VERSION: u32 = 1;
@@ -46,6 +49,11 @@ pub enum Request {
     Generation,
     /// [`Response::Reload`]: look at the catalog now; answers when the newest state is served.
     Reload,
+    /// [`Response::TlsChecked`]: read these files as for viewers, and show nobody.
+    TlsCheck {
+        /// Not necessarily those of the daemon's configuration.
+        certificates: Vec<config::Certificate>,
+    },
     /// [`Response::Noted`]: what the fill agent tells of itself, every 5 s.
     Fill(Box<Facts>),
 }
@@ -67,6 +75,11 @@ pub enum Response {
     Generation(Generation),
     /// To [`Request::Reload`].
     Reload(Generation),
+    /// To [`Request::TlsCheck`].
+    TlsChecked {
+        /// In the order of the question.
+        certificates: Vec<CheckedCertificate>,
+    },
     /// To [`Request::Fill`].
     Noted,
     /// It was not done.
@@ -80,6 +93,17 @@ pub struct Generation {
     pub current: u64,
     /// The oldest one that a worker may still use. What was replaced before it may be unlinked.
     pub oldest_in_use: u64,
+}
+
+/// What the daemon found in the files of a certificate.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckedCertificate {
+    /// The file that was asked for.
+    pub cert: PathBuf,
+    /// `None`: it cannot be used.
+    pub found: Option<Certificate>,
+    /// What is wrong, and what to do.
+    pub problem: Option<String>,
 }
 
 /// Why something was not done.

@@ -4,6 +4,7 @@
 //! Times are seconds since 1970-01-01 UTC, amounts are bytes, rates are bits per second.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
@@ -48,6 +49,9 @@ pub struct Status {
     pub memory: Memory,
     /// What is served.
     pub catalog: Catalog,
+    /// What viewers are shown over TLS; `None` if nobody is served so.
+    #[serde(default)]
+    pub tls: Option<Tls>,
     /// The reports to the control endpoint; `None` if there is none.
     #[serde(default)]
     pub report: Option<Reporting>,
@@ -318,6 +322,36 @@ pub struct Memory {
     pub in_flight_budget: u64,
     /// Bytes of them in use.
     pub in_flight: u64,
+}
+
+/// The certificates, and how following their files goes.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tls {
+    /// What viewers are shown: by name, the first one for all others.
+    pub certificates: Vec<Certificate>,
+    /// When the files were last found changed, or read at SIGHUP; `None`: not since the start.
+    pub reloaded: Option<u64>,
+    /// What was wrong with them then; what was loaded before is shown on. Empty: all was taken over.
+    pub problems: Vec<String>,
+    /// How often something was, since the start.
+    pub failures: u64,
+}
+
+/// A certificate.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Certificate {
+    /// `cert`, as configured.
+    pub cert: PathBuf,
+    /// `key`, as configured.
+    pub key: PathBuf,
+    /// The host names that it is for, in lower case; may begin with `*.`.
+    pub names: Vec<String>,
+    /// As in `ECDSA P-256`.
+    pub key_type: String,
+    /// When the first part of the chain ends.
+    pub not_after: u64,
+    /// When it was loaded.
+    pub loaded: u64,
 }
 
 /// The reports to the control endpoint.

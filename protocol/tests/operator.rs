@@ -1,7 +1,10 @@
 //! Lines of the operator sockets, as a table used both ways, and what is said about wrong ones.
 
 use proptest::prelude::*;
-use protocol::operator::{self, BadLine, Fault, Generation, Refusal, Request, Response};
+use protocol::config::Certificate;
+use protocol::operator::{
+    self, BadLine, CheckedCertificate, Fault, Generation, Refusal, Request, Response,
+};
 use protocol::status::{Backend, Catalog, Drain, Memory, STATUS_FORMAT, SelfTest, State, Status};
 
 #[test]
@@ -20,6 +23,15 @@ fn requests_have_these_lines() {
                 force: false,
             },
             r#"{"protocol":1,"request":"drain","by":"ada","reason":"new fans","force":false}"#,
+        ),
+        (
+            Request::TlsCheck {
+                certificates: vec![Certificate {
+                    cert: "/c".into(),
+                    key: "/k".into(),
+                }],
+            },
+            r#"{"protocol":1,"request":"tls-check","certificates":[{"cert":"/c","key":"/k"}]}"#,
         ),
         (
             Request::Undrain { by: "ada".into() },
@@ -62,6 +74,16 @@ fn responses_have_these_lines() {
                 oldest_in_use: 8,
             }),
             r#"{"protocol":1,"response":"reload","current":9,"oldest_in_use":8}"#,
+        ),
+        (
+            Response::TlsChecked {
+                certificates: vec![CheckedCertificate {
+                    cert: "/c".into(),
+                    found: None,
+                    problem: Some("/k: is empty".into()),
+                }],
+            },
+            r#"{"protocol":1,"response":"tls-checked","certificates":[{"cert":"/c","found":null,"problem":"/k: is empty"}]}"#,
         ),
         (
             Response::Refused(Refusal {
@@ -109,6 +131,7 @@ fn a_status_goes_through_a_line() {
             bytes: u64::MAX,
             ..Catalog::default()
         },
+        tls: None,
         report: None,
         fill: None,
     };

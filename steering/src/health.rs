@@ -45,6 +45,8 @@ pub enum Component {
     Interface,
     /// The catalog on the state disk.
     Catalog,
+    /// A certificate that viewers are shown.
+    Certificate,
     /// The test at start.
     SelfTest,
     /// The control endpoint.
@@ -78,6 +80,7 @@ impl Component {
             | Self::Memory
             | Self::Interface
             | Self::Catalog
+            | Self::Certificate
             | Self::SelfTest => Scope::Local,
             Self::Control | Self::Manifest | Self::RouteFeed | Self::Agent => Scope::Shared,
         }
@@ -93,6 +96,7 @@ impl Component {
             Self::Memory => "memory",
             Self::Interface => "interface",
             Self::Catalog => "catalog",
+            Self::Certificate => "certificate",
             Self::SelfTest => "self-test",
             Self::Control => "control",
             Self::Manifest => "manifest",

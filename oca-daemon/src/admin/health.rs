@@ -9,6 +9,9 @@
 //! | worker, no subject | - | no loop turns |
 //! | egress | more than the soft limit is sent | - |
 //! | catalog | it cannot be followed | - |
+//! | certificate | it ends within two weeks, or has ended | - |
+//! | certificate, `reload` | a changed file cannot be used | - |
+//! | certificate, no subject | - | none is valid, and nobody is served in clear |
 //! | self-test | - | it failed |
 //! | control | no report was answered for some intervals | - |
 //! | agent | it is to fill, and has not told of itself for a while | - |
@@ -17,6 +20,8 @@
 //!
 //! A memory tier that is smaller than wanted is a remark in `/status`, and no cause: the box serves all that it has, and a
 //! machine that lets nobody lock memory would otherwise never be well.
+
+mod certificate;
 
 use std::time::Duration;
 
@@ -41,6 +46,7 @@ pub fn samples(
     samples.extend(worker_samples(observed));
     samples.push(egress_sample(capacity));
     samples.push(catalog_sample(observed));
+    samples.extend(certificate::samples(observed));
     samples.push(self_test_sample(self_test));
     samples.extend(control_sample(observed));
     samples.extend(agent_sample(observed));

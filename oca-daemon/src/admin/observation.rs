@@ -19,6 +19,7 @@ use crate::limits::WORKER_STUCK;
 use crate::memory_tier::MemoryStatus;
 use crate::report::ReportStatus;
 use crate::shared::Shared;
+use crate::tls::Tls;
 
 /// What was seen.
 pub struct Observation {
@@ -52,6 +53,8 @@ pub struct Observation {
     pub memory_problem: Option<String>,
     /// The catalog.
     pub catalog: Arc<CatalogStatus>,
+    /// What connections over TLS need, if there are any.
+    pub tls: Option<Arc<Tls>>,
     /// The process; `None` if the system does not tell.
     pub process: Option<Usage>,
 }
@@ -121,6 +124,7 @@ impl Observation {
             memory: Arc::clone(&shared.memory),
             memory_problem: shared.memory.problem(),
             catalog: shared.catalog.load_full(),
+            tls: shared.tls.clone(),
             process: platform::process::usage().ok(),
             config,
         }

@@ -9,7 +9,7 @@ use platform::device::Verdict;
 use platform::file::{Directness as FoundDirectness, Space as FoundSpace};
 use protocol::status::{
     Backend, Catalog, Device, DeviceState, Directness, Filling, Memory, Reporting, STATUS_FORMAT,
-    Space, Status, Worker,
+    Space, Status, Tls, Worker,
 };
 
 use super::About;
@@ -17,6 +17,7 @@ use super::observation::{Observation, ObservedDevice};
 use super::words;
 use crate::control::Standing;
 use crate::limits::FULL_BYTES;
+use crate::tls::{Certificates, Problem};
 
 /// The document.
 #[must_use]
@@ -62,6 +63,10 @@ pub fn document(observed: &Observation, standing: &Standing, about: &About) -> S
             .collect(),
         memory: memory(observed),
         catalog: catalog(observed, standing),
+        tls: observed
+            .tls
+            .as_deref()
+            .map(|tls| certificates(&tls.certificates)),
         report: observed.report.as_ref().map(|report| Reporting {
             url: report.url.clone(),
             answered: report.answered.map(|at| observed.unix_at(at).seconds()),
@@ -140,6 +145,17 @@ pub fn state(verdict: Verdict) -> DeviceState {
         Verdict::Ok => DeviceState::Ok,
         Verdict::Suspect => DeviceState::Suspect,
         Verdict::Failed => DeviceState::Failed,
+    }
+}
+
+fn certificates(of: &Certificates) -> Tls {
+    let reload = of.last_reload();
+    let told = |problem: &Problem| problem.to_string();
+    Tls {
+        certificates: of.set().pairs.iter().map(|pair| pair.told()).collect(),
+        reloaded: reload.at.map(steering::UnixTime::seconds),
+        problems: reload.problems.iter().map(told).collect(),
+        failures: of.failures(),
     }
 }
 

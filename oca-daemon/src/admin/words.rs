@@ -6,13 +6,14 @@ use protocol::status::{Cause, Scope, State};
 use steering::health::{Component, Severity};
 
 /// Every kind of thing that can be wrong, for metrics.
-pub const COMPONENTS: [Component; 11] = [
+pub const COMPONENTS: [Component; 12] = [
     Component::Device,
     Component::Worker,
     Component::Egress,
     Component::Memory,
     Component::Interface,
     Component::Catalog,
+    Component::Certificate,
     Component::SelfTest,
     Component::Control,
     Component::Manifest,

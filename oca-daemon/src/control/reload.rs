@@ -1,6 +1,6 @@
 //! SIGHUP: the configuration is read again. What can change without a restart is taken over; what cannot is said by name.
 
-use protocol::config::{self, Config, Listen, Log};
+use protocol::config::{self, Certificate, Config, Listen, Log, Tls};
 use steering::drain::Drain;
 
 use super::{Control, bounds, hint_book, notify};
@@ -22,6 +22,7 @@ impl Control {
                 Err(why)
             }
         };
+        self.reload_certificates().await;
         notify::ready();
     }
 
@@ -69,7 +70,10 @@ fn needing_restart(old: &Config, read: &Config) -> Vec<&'static str> {
             "[listen] metrics",
             old.listen.metrics != read.listen.metrics,
         ),
-        ("[tls]", old.tls != read.tls),
+        ("[tls], other than certificates", {
+            let certificates = old.tls.as_ref().map(|tls| tls.certificates.clone());
+            old.tls != showing(read.tls.clone(), certificates)
+        }),
         ("[workers]", old.workers != read.workers),
         (
             "[log], other than the access log's sample",
@@ -104,10 +108,20 @@ fn merged(old: &Config, read: Config) -> Config {
             ..old.serve.clone()
         },
         log: sampled_as(&old.log, &read.log),
+        tls: showing(old.tls.clone(), read.tls.map(|tls| tls.certificates)),
         steering: read.steering,
         fill: read.fill,
         ..old.clone()
     }
+}
+
+/// `tls` with other certificates.
+fn showing(tls: Option<Tls>, certificates: Option<Vec<Certificate>>) -> Option<Tls> {
+    let tls = tls?;
+    Some(Tls {
+        certificates: certificates.unwrap_or_else(|| tls.certificates.clone()),
+        ..tls
+    })
 }
 
 /// The log of `old` with the sample of `read`.
@@ -160,6 +174,22 @@ mod tests {
         let said = ["[log], other than the access log's sample"];
         assert_eq!(needing_restart(&old, &moved), said);
         assert_eq!(needing_restart(&old, &parsed(FILE)), said);
+    }
+
+    #[test]
+    fn of_tls_the_certificates_change() {
+        let with = |more: &str| parsed(&format!("{FILE}[tls]\n{more}\n"));
+        let old = with("certificates = [{ cert = \"/a\", key = \"/k\" }]");
+        let renewed = with("certificates = [{ cert = \"/b\", key = \"/k\" }]");
+        let newer = with("certificates = [{ cert = \"/b\", key = \"/k\" }]\nkernel = \"off\"");
+        assert!(needing_restart(&old, &renewed).is_empty());
+        for read in [renewed.clone(), newer.clone()] {
+            assert_eq!(merged(&old, read).tls, renewed.tls);
+        }
+        let said = ["[tls], other than certificates"];
+        assert_eq!(needing_restart(&old, &newer), said);
+        assert_eq!(needing_restart(&old, &parsed(FILE)), said);
+        assert_eq!(needing_restart(&parsed(FILE), &old), said);
     }
 
     #[test]

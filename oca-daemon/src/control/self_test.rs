@@ -1,12 +1,14 @@
 //! The self-test: each address for viewers is asked a question from outside, through the kernel. Until it has been passed, no
 //! viewer is sent here; `undrain` passes it first.
 
+mod over_tls;
+
 use std::fmt::Display;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Instant;
 
 use protocol::status::{Listener, ListenerPurpose, SelfTest};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
@@ -19,33 +21,41 @@ const QUESTION: &[u8] = b"OPTIONS * HTTP/1.1\r\nHost: self-test\r\nConnection: c
 /// What every answer begins with.
 const ANSWER: &[u8] = b"HTTP/1.1 2";
 
-/// Tests each of the addresses in clear.
+/// Tests each of the addresses.
 pub(super) async fn run(listening: &[Listener]) -> SelfTest {
-    let http = |listener: &&Listener| listener.purpose == ListenerPurpose::Http;
-    for Listener { address, .. } in listening.iter().filter(http) {
-        if let Err(why) = ask(reachable(*address)).await {
+    for Listener { address, purpose } in listening {
+        if let Err(why) = ask(reachable(*address), *purpose).await {
             return SelfTest::Failed(format!("{address} does not answer: {why}"));
         }
     }
     SelfTest::Passed
 }
 
-async fn ask(address: SocketAddr) -> Result<(), String> {
+async fn ask(address: SocketAddr, purpose: ListenerPurpose) -> Result<(), String> {
     let conversation = async {
-        let mut stream = TcpStream::connect(address).await.map_err(said)?;
-        stream.write_all(QUESTION).await.map_err(said)?;
-        let mut answer = [0; ANSWER.len()];
-        stream.read_exact(&mut answer).await.map_err(said)?;
-        if answer == ANSWER {
-            Ok(())
+        let stream = TcpStream::connect(address).await.map_err(said)?;
+        if purpose == ListenerPurpose::Https {
+            let stream = over_tls::connect(stream, address).await;
+            converse(stream.map_err(|error| format!("handshake: {error}"))?).await
         } else {
-            Err(format!("{:?}", String::from_utf8_lossy(&answer)))
+            converse(stream).await
         }
     };
     let late = |_| Err(format!("nothing within {} s", SELF_TEST_WAIT.as_secs()));
     timeout(SELF_TEST_WAIT, conversation)
         .await
         .unwrap_or_else(late)
+}
+
+async fn converse(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> Result<(), String> {
+    stream.write_all(QUESTION).await.map_err(said)?;
+    let mut answer = [0; ANSWER.len()];
+    stream.read_exact(&mut answer).await.map_err(said)?;
+    if answer == ANSWER {
+        Ok(())
+    } else {
+        Err(format!("{:?}", String::from_utf8_lossy(&answer)))
+    }
 }
 
 fn said(error: impl Display) -> String {
