@@ -89,6 +89,10 @@ Examples:
     #[command(subcommand)]
     Catalog(CatalogCommand),
 
+    /// Certificates that viewers are shown: list them, check their files
+    #[command(subcommand)]
+    Tls(TlsCommand),
+
     /// Man pages and shell completions, for packagers
     #[command(subcommand, hide = true)]
     Generate(GenerateCommand),
@@ -344,6 +348,29 @@ catalog.broken-<time>. Mount all devices first: objects that miss a part are lis
     Rebuild,
 
     /// Read the whole catalog and check it
+    Check,
+}
+
+/// `tls ..`
+#[derive(Debug, Subcommand)]
+pub(crate) enum TlsCommand {
+    /// List the certificates in force: names, end, key, files, since when, and how the last reload ended
+    #[command(
+        visible_alias = "list",
+        after_help = "\
+Example:
+  ocactl tls ls --json | jq '.certificates[] | select(.days_left < 14) | .cert'"
+    )]
+    Ls,
+
+    /// Read the files that the configuration names, as the daemon would, and say what is wrong with them
+    #[command(after_help = "\
+The running daemon reads them, as its own user, and shows nobody what it found. Exit code 1 if anything is
+wrong. Before the first start: oca-daemon check.
+
+Examples:
+  ocactl tls check && systemctl reload oca-daemon
+  ocactl --config /tmp/new.toml tls check")]
     Check,
 }
 

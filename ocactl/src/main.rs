@@ -24,6 +24,7 @@ mod progress;
 mod socket;
 mod status;
 mod store;
+mod tls;
 
 use std::process::ExitCode;
 
@@ -92,6 +93,7 @@ fn obey(command: Command, config: &Config, format: Format) -> Result<Outcome, Fa
             },
         ),
         Command::Device(DeviceCommand::Ls) => device::list(config, format),
+        Command::Tls(command) => tls::run(config, format, command),
         Command::Fill(command) => fill::run(config, format, command),
         Command::FillWindow(command) => fill_window::run(config, format, command),
         Command::Content(command) => content::run(config, format, command),

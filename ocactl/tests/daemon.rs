@@ -8,10 +8,11 @@ use std::sync::{Arc, Mutex};
 
 use appliance::{Appliance, text};
 use protocol::fill::Activity;
-use protocol::operator::{self, Fault, Generation, Refusal, Request, Response};
+use protocol::operator::{self, CheckedCertificate, Fault, Generation, Refusal, Request, Response};
 use protocol::status::{
-    Backend, Catalog, Cause, Device, DeviceState, Directness, Drain, Filling, Listener,
-    ListenerPurpose, Memory, Reporting, Scope, SelfTest, Space, State, Status, Worker,
+    Backend, Catalog, Cause, Certificate, Device, DeviceState, Directness, Drain, Filling,
+    Listener, ListenerPurpose, Memory, Reporting, Scope, SelfTest, Space, State, Status, Tls,
+    Worker,
 };
 
 /// Answers each request with what `answer` says; notes what was asked.
@@ -84,7 +85,7 @@ fn status(state: State) -> Status {
             paths: 5,
             ..Catalog::default()
         },
-        tls: None,
+        tls: Some(tls()),
         report: Some(Reporting {
             url: "https://control.example/".into(),
             answered: Some(1_789_999_940),
@@ -96,6 +97,22 @@ fn status(state: State) -> Status {
             activity: Activity::Closed,
             why: "the window opens at 02:00".into(),
         }),
+    }
+}
+
+fn tls() -> Tls {
+    Tls {
+        certificates: vec![Certificate {
+            cert: "/etc/oca/tls/chain.pem".into(),
+            key: "/etc/oca/tls/key.pem".into(),
+            names: vec!["media.example".into(), "*.media.example".into()],
+            key_type: "ECDSA P-256".into(),
+            not_after: 1_790_864_000,
+            loaded: 1_789_900_000,
+        }],
+        reloaded: Some(1_789_999_940),
+        problems: vec!["/etc/oca/tls/key.pem: is empty".into()],
+        failures: 1,
     }
 }
 
@@ -267,6 +284,85 @@ fn nonsense_and_silence_are_said() {
     });
     appliance.run(&["status"]).failed(1, "speaks version 9");
     newer.join().unwrap();
+}
+
+#[test]
+fn certificates_are_listed_with_how_the_last_reload_ended() {
+    let appliance = Appliance::bare();
+    daemon(&appliance, |_| {
+        Response::Status(Box::new(status(State::Ok)))
+    });
+    let said = appliance.run(&["tls", "ls"]).done().out;
+    for words in [
+        "media.example *.media.example",
+        "2026-10-01 14:13:20 UTC",
+        "  10 ",
+        "ECDSA P-256",
+        "/etc/oca/tls/chain.pem",
+        "/etc/oca/tls/key.pem",
+        "Not reloaded 1 min ago; what was loaded before is shown on:\n! /etc/oca/tls/key.pem: is empty",
+    ] {
+        assert!(said.contains(words), "{words:?} is not in\n{said}");
+    }
+    let (code, json) = appliance.json(&["tls", "ls"]);
+    assert_eq!(
+        (code, &json["certificates"][0]["days_left"]),
+        (0, &10.into())
+    );
+    assert_eq!(json["reload"]["failures"], 1);
+}
+
+#[test]
+fn a_daemon_without_tls_lists_no_certificates() {
+    let appliance = Appliance::bare();
+    daemon(&appliance, |_| {
+        Response::Status(Box::new(Status {
+            tls: None,
+            ..status(State::Ok)
+        }))
+    });
+    appliance
+        .run(&["tls", "ls"])
+        .failed(1, "it was started without [listen] https");
+    appliance
+        .run(&["tls", "check"])
+        .failed(2, "there is no [tls] in the configuration");
+}
+
+#[test]
+fn the_daemon_reads_the_files_that_the_configuration_names() {
+    let appliance = Appliance::bare();
+    let of = |name: &str| protocol::config::Certificate {
+        cert: format!("/{name}.pem").into(),
+        key: format!("/{name}.key").into(),
+    };
+    let named = [of("good"), of("bad")];
+    appliance.configure(|plain| {
+        plain
+            + "[tls]\ncertificates = [{ cert = \"/good.pem\", key = \"/good.key\" }, \
+               { cert = \"/bad.pem\", key = \"/bad.key\" }]\n"
+    });
+    let asked = daemon(&appliance, |_| {
+        let good = tls().certificates.pop();
+        let of = |cert: &str, found, problem| CheckedCertificate {
+            cert: cert.into(),
+            found,
+            problem,
+        };
+        let problem = Some("/bad.key: is empty".to_owned());
+        Response::TlsChecked {
+            certificates: vec![of("/good.pem", good, None), of("/bad.pem", None, problem)],
+        }
+    });
+    let said = appliance.run(&["tls", "check"]);
+    assert_eq!(said.code, 1, "{said:?}");
+    let lines: Vec<&str> = said.out.lines().collect();
+    assert!(lines[1].starts_with("ok") && lines[1].contains("/good.pem"));
+    assert!(lines[2].starts_with("FAIL") && lines[2].ends_with("/bad.key: is empty"));
+    let (_, json) = appliance.json(&["tls", "check"]);
+    assert_eq!(json["certificates"][1]["problem"], "/bad.key: is empty");
+    let certificates = named.to_vec();
+    assert_eq!(asked.lock().unwrap()[0], Request::TlsCheck { certificates });
 }
 
 #[test]
