@@ -260,6 +260,10 @@ pub const CERTIFICATE_ENDS: Duration = Duration::from_secs(14 * 86_400);
 /// A certificate that ends sooner is called urgent.
 pub const CERTIFICATE_ENDS_SOON: Duration = Duration::from_secs(3 * 86_400);
 
+/// Of certificates that live for weeks or days, no more than one part of so many of their life counts as the end of it: they are
+/// renewed when a third is left.
+pub const CERTIFICATE_ENDS_SHARE: u32 = 6;
+
 /// The longest that one listening address may take to answer the self-test.
 pub const SELF_TEST_WAIT: Duration = Duration::from_secs(2);
 

@@ -7,7 +7,7 @@ use protocol::status;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::CertificateDer;
 use rustls::sign::{CertifiedKey, SigningKey};
-use rustls::{Error, InconsistentKeys};
+use rustls::{Error, InconsistentKeys, SupportedCipherSuite};
 use steering::UnixTime;
 
 use super::files::{self, Bytes};
@@ -49,6 +49,9 @@ impl Pair {
         let key = key.map_err(|error| of_key(Fault::BadKey(error.to_string())))?;
         if !fits(&chain[..1], &key) {
             return Err(of_key(misfit(&chain, &key, files)));
+        }
+        if !is_served(&key, provider) {
+            return Err(of_key(Fault::NoSuite));
         }
         let numbered = |of: fn(&Leaf) -> UnixTime| facts.iter().map(of).zip(1..);
         let begin = numbered(|leaf| leaf.not_before).max_by_key(|(at, _)| *at);
@@ -121,6 +124,19 @@ fn fits(leaf: &[CertificateDer<'static>], key: &Arc<dyn SigningKey>) -> bool {
         pair.keys_match(),
         Ok(()) | Err(Error::InconsistentKeys(InconsistentKeys::Unknown))
     )
+}
+
+/// Whether TLS 1.2 has a suite for the key, if it is spoken: its suites say how the server signs (RFC 5246, section 7.4.3).
+fn is_served(key: &Arc<dyn SigningKey>, provider: &CryptoProvider) -> bool {
+    let old = provider
+        .cipher_suites
+        .iter()
+        .filter_map(|suite| match suite {
+            SupportedCipherSuite::Tls12(suite) => Some(suite.sign),
+            SupportedCipherSuite::Tls13(_) => None,
+        });
+    let mut old = old.peekable();
+    old.peek().is_none() || old.any(|sign| key.choose_scheme(sign).is_some())
 }
 
 fn misfit(

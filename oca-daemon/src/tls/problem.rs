@@ -67,6 +67,11 @@ pub enum Fault {
         "the key in it cannot be used: {0}. Allowed: ECDSA P-256, P-384 or P-521, RSA of 2048 to 8192 bits, Ed25519"
     )]
     BadKey(String),
+    /// Viewers who speak TLS 1.2 could not be served.
+    #[error(
+        "no suite of TLS 1.2 in [tls] suites goes with the key in it; add one for it, or set min_version = \"1.3\""
+    )]
+    NoSuite,
     /// Of another certificate.
     #[error("is not the key of the certificate in {cert}; the two must be renewed together", cert = .0.display())]
     WrongKey(PathBuf),

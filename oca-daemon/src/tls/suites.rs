@@ -14,8 +14,9 @@ use rustls::{SupportedCipherSuite, SupportedProtocolVersion};
 
 /// What keys are agreed on with. rustls takes the first group *of the viewer* that is among these, so their order does not count,
 /// and what is among them is used: current browsers name the post-quantum hybrid X25519MLKEM768 first. It is left out, since what
-/// travels here is the same film for everybody, not a secret to be kept for decades; it would cost each full handshake a second
-/// key agreement and 1120 bytes of answer instead of 32. Browsers send a share for X25519 beside it, so nobody is asked twice.
+/// travels here is the same film for everybody, not a secret to be kept for decades; it would make the key agreement two and a half
+/// times as long (measured: 204 us instead of 75 us on a busy core), and the answer 1120 bytes instead of 32. Browsers send a share
+/// for X25519 beside it, so nobody is asked twice.
 const KEY_EXCHANGE: [&dyn SupportedKxGroup; 3] =
     [kx_group::X25519, kx_group::SECP256R1, kx_group::SECP384R1];
 

@@ -217,6 +217,23 @@ fn the_start_says_all_that_is_wrong_and_takes_what_has_expired() {
     );
 }
 
+#[test]
+fn a_key_that_no_suite_goes_with_is_refused() {
+    let folder = Folder::new();
+    let files = [folder.put("a", &folder.issue(&["a.example"], GOOD))];
+    let rsa = "\"TLS_AES_128_GCM_SHA256\", \"TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256\"";
+    let error = folder
+        .tls(&files, &format!("suites = [{rsa}]"))
+        .unwrap_err();
+    let said = error.to_string();
+    assert!(
+        said.contains("a.key: no suite of TLS 1.2 in [tls] suites goes with the key in it"),
+        "{said}"
+    );
+    let both = format!("suites = [{rsa}, \"TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256\"]");
+    folder.tls(&files, &both).unwrap();
+}
+
 /// Keys and certificates as operators make them.
 #[test]
 fn keys_of_all_kinds_are_understood() {
