@@ -24,6 +24,7 @@ pub(crate) fn run(config: &Config, format: Format) -> Result<Outcome, Failure> {
     catalog(config, &devices, &mut checks);
     memory(config, &mut checks);
     daemon(config, &mut checks);
+    certificates(config, &mut checks);
     output::print(format, &checks)?;
     let failed = checks.checks.iter().any(|check| check.level == Level::Fail);
     Ok(if failed {
@@ -219,6 +220,35 @@ fn daemon(config: &Config, checks: &mut Checks) {
         Err(error) => checks.add("daemon", Level::Fail, error),
     }
     socket_folder(&config.appliance.run_dir, checks);
+}
+
+/// As the daemon reads them; while it does not run, `oca-daemon check` says what it would find.
+fn certificates(config: &Config, checks: &mut Checks) {
+    let Some(tls) = &config.tls else {
+        return;
+    };
+    let daemon = Daemon::at(config.daemon_socket());
+    match daemon.check_certificates(tls.certificates.clone()) {
+        Ok(checked) => {
+            for checked in checked {
+                let (level, detail) = match checked.problem {
+                    Some(problem) => (Level::Fail, problem),
+                    None => (Level::Ok, "fits its key".to_owned()),
+                };
+                checks.add(
+                    format!("certificate {}", checked.cert.display()),
+                    level,
+                    detail,
+                );
+            }
+        }
+        Err(error) if error.is_not_running() => checks.add(
+            "certificates",
+            Level::Warn,
+            "not looked at, since the daemon is not running; look with: oca-daemon check",
+        ),
+        Err(error) => checks.add("certificates", Level::Fail, error),
+    }
 }
 
 /// Whoever may write there can put a false socket in the place of the daemon's.

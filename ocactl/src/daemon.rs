@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use protocol::operator::{Generation, Request, Response};
+use protocol::config::Certificate;
+use protocol::operator::{CheckedCertificate, Generation, Request, Response};
 use protocol::status::Status;
 
 use crate::limits::{ANSWER_TIMEOUT, SLOW_ANSWER_TIMEOUT};
@@ -33,6 +34,17 @@ impl Daemon {
     pub(crate) fn status(&self) -> Result<Status, AskError> {
         match self.ask(Request::Status, ANSWER_TIMEOUT)? {
             Response::Status(status) => Ok(*status),
+            _ => Err(self.unexpected()),
+        }
+    }
+
+    /// What it finds in the files of these certificates.
+    pub(crate) fn check_certificates(
+        &self,
+        certificates: Vec<Certificate>,
+    ) -> Result<Vec<CheckedCertificate>, AskError> {
+        match self.ask(Request::TlsCheck { certificates }, ANSWER_TIMEOUT)? {
+            Response::TlsChecked { certificates } => Ok(certificates),
             _ => Err(self.unexpected()),
         }
     }

@@ -2,14 +2,13 @@
 
 use comfy_table::Cell;
 use protocol::config::Config;
-use protocol::operator::{CheckedCertificate, Request, Response};
+use protocol::operator::CheckedCertificate;
 use protocol::status::{Certificate, Tls};
 use serde::Serialize;
 
 use crate::arguments::TlsCommand;
 use crate::daemon::Daemon;
 use crate::error::{Failure, Outcome};
-use crate::limits::ANSWER_TIMEOUT;
 use crate::output::{self, Format, Report, number, seconds, utc};
 
 /// Runs the command.
@@ -133,11 +132,7 @@ fn check(daemon: &Daemon, config: &Config, format: Format) -> Result<Outcome, Fa
     let Some(tls) = &config.tls else {
         return Err(Failure::usage("there is no [tls] in the configuration"));
     };
-    let certificates = tls.certificates.clone();
-    let answer = daemon.ask(Request::TlsCheck { certificates }, ANSWER_TIMEOUT)?;
-    let Response::TlsChecked { certificates } = answer else {
-        return Err(daemon.unexpected().into());
-    };
+    let certificates = daemon.check_certificates(tls.certificates.clone())?;
     let wrong = certificates.iter().any(|it| it.problem.is_some());
     output::print(format, &AllChecked { certificates })?;
     Ok(if wrong {

@@ -361,6 +361,10 @@ fn the_daemon_reads_the_files_that_the_configuration_names() {
     assert!(lines[2].starts_with("FAIL") && lines[2].ends_with("/bad.key: is empty"));
     let (_, json) = appliance.json(&["tls", "check"]);
     assert_eq!(json["certificates"][1]["problem"], "/bad.key: is empty");
+    let said = appliance.run(&["check"]).out;
+    let line = |subject: &str| said.lines().find(|line| line.contains(subject)).unwrap();
+    assert!(line("certificate /good.pem").ends_with("fits its key"));
+    assert!(line("certificate /bad.pem").ends_with("/bad.key: is empty"));
     let certificates = named.to_vec();
     assert_eq!(asked.lock().unwrap()[0], Request::TlsCheck { certificates });
 }
