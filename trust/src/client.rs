@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use rustls::ClientConfig;
 use rustls::sign::SingleCertAndKey;
+use rustls::{ClientConfig, RootCertStore};
 use rustls_platform_verifier::BuilderVerifierExt;
 
 use crate::pem::{self, BadFile};
@@ -92,6 +92,12 @@ impl Client {
         Ok(config)
     }
 
+    /// Whether it depends on files of the operator.
+    #[must_use]
+    pub fn names_files(&self) -> bool {
+        self.files().next().is_some()
+    }
+
     /// Reads the files for whoever wants to know now whether they are good, and still valid.
     ///
     /// # Errors
@@ -127,6 +133,16 @@ impl Client {
         config.alpn_protocols = vec![ALPN.to_vec()];
         Ok(config)
     }
+}
+
+/// For a client that only ever speaks in clear: some want to be told of TLS all the same, and would look for the system's store.
+#[must_use]
+pub fn believing_nobody() -> ClientConfig {
+    ClientConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .expect("aws-lc-rs knows the suites of both versions")
+        .with_root_certificates(RootCertStore::empty())
+        .with_no_client_auth()
 }
 
 fn system(error: rustls::Error) -> ClientError {

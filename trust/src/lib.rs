@@ -13,13 +13,15 @@ mod fault;
 pub mod limits;
 pub mod pem;
 mod stamp;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod validity;
 
 use std::sync::Arc;
 
 use rustls::crypto::CryptoProvider;
 
-pub use client::{Client, ClientError, Identity};
+pub use client::{Client, ClientError, Identity, believing_nobody};
 pub use fault::Fault;
 pub use pem::BadFile;
 pub use stamp::Stamp;
