@@ -49,6 +49,7 @@ use crate::signals::{Signal, Signals};
 use crate::source::{Sources, Timeouts, Transport};
 use crate::state::StateFolder;
 use crate::survey;
+use crate::tls::{Files, Tls};
 use book::Book;
 use contact::Contacts;
 use follow::{Event, Following};
@@ -114,7 +115,9 @@ impl Agent {
     /// # Errors
     /// What the operator has to put right before it can start.
     pub fn new(config: Config, config_path: PathBuf, mode: Mode) -> anyhow::Result<Self> {
-        let control = ControlEndpoint::of(&config).map_err(anyhow::Error::msg)?;
+        let counters = Arc::<Counters>::default();
+        let tls = Tls::new(&Files::of(&config), Arc::clone(&counters.tls_failures));
+        let control = ControlEndpoint::of(&config, &tls).map_err(anyhow::Error::msg)?;
         let folder = StateFolder::open(&config.appliance.state_dir)?;
         let book = Book::read(folder, control.as_ref());
         let settings = Settings::of(&config, &book.intent).context("the window")?;
@@ -132,10 +135,10 @@ impl Agent {
                 limiter: Arc::new(Limiter::new(0)),
                 lanes: Arc::new(Lanes::new(WRITE_DEADLINE)),
                 progress: Arc::default(),
-                transport: Arc::new(Transport::new(Timeouts::default())),
+                transport: Arc::new(Transport::new(Timeouts::default(), tls)),
                 sources: None,
             },
-            counters: Arc::default(),
+            counters,
             config: Arc::new(config),
             config_path,
             control,
@@ -221,13 +224,15 @@ impl Agent {
     async fn reload(&mut self) {
         notify::reloading();
         let path = self.config_path.clone();
+        let failures = Arc::clone(&self.counters.tls_failures);
         let read = tokio::task::spawn_blocking(move || {
             let config = protocol::config::load(&path).map_err(|error| error.to_string())?;
-            let control = ControlEndpoint::of(&config)?;
-            Ok::<_, String>((config, control))
+            let tls = Tls::new(&Files::of(&config), failures);
+            let control = ControlEndpoint::of(&config, &tls)?;
+            Ok::<_, String>((config, control, tls))
         });
         let taken = match read.await {
-            Ok(Ok((config, control))) => self.take_over(config, control).await,
+            Ok(Ok((config, control, tls))) => self.take_over(config, control, tls).await,
             Ok(Err(why)) => Err(why),
             Err(panicked) => Err(panicked.to_string()),
         };
@@ -244,6 +249,7 @@ impl Agent {
         &mut self,
         read: Config,
         control: Option<ControlEndpoint>,
+        tls: Tls,
     ) -> Result<(), String> {
         for section in needing_restart(&self.config, &read) {
             tracing::warn!(
@@ -261,6 +267,11 @@ impl Agent {
             let again = control.clone();
             let reading = tokio::task::spawn_blocking(move || Book::read(folder, again.as_ref()));
             self.book = reading.await.map_err(|panicked| panicked.to_string())?;
+        }
+        if Files::of(&merged) != Files::of(&self.config) {
+            self.means.transport = Arc::new(Transport::new(Timeouts::default(), tls));
+            // Those that are known would go on with the old one.
+            self.means.sources = None;
         }
         self.config = Arc::new(merged);
         self.control = control;

@@ -3,6 +3,7 @@
 //! What comes is bytes; whether they may be believed is decided in [`crate::manifest`] and [`crate::takedown`].
 
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
 
 use protocol::config::Config;
 use protocol::control::{MANIFEST_HEADER, Problem};
@@ -11,9 +12,13 @@ use protocol::manifest::Serial;
 use protocol::manifest::keys::PublicKey;
 use reqwest::header::IF_NONE_MATCH;
 use reqwest::{Response, StatusCode, redirect};
+use rustls::ClientConfig;
 use tokio::time::timeout;
+use trust::Fault;
+use url::Url;
 
 use crate::limits::{CONNECT_WAIT, CONTROL_SILENCE, DOCUMENT_WAIT, KEY_MAX_BYTES};
+use crate::tls::{Side, Tls};
 
 /// Why there is no document.
 #[derive(Debug, thiserror::Error)]
@@ -25,6 +30,14 @@ pub enum ContactError {
         url: String,
         /// What the network says.
         cause: String,
+    },
+    /// The two sides do not believe each other, or do not understand each other's TLS.
+    #[error("the control endpoint {url} cannot be asked over TLS: {what}")]
+    Tls {
+        /// What was asked.
+        url: String,
+        /// What happened, and what to do.
+        what: String,
     },
     /// It says no.
     #[error("the control endpoint {url} answers {status}: {said}")]
@@ -94,7 +107,8 @@ pub struct Fetched {
 /// The control endpoint of this appliance.
 #[derive(Debug, Clone)]
 pub struct ControlEndpoint {
-    client: reqwest::Client,
+    client: Arc<Mutex<Option<Made>>>,
+    tls: Tls,
     url: String,
     appliance: String,
     token_file: Option<PathBuf>,
@@ -102,24 +116,25 @@ pub struct ControlEndpoint {
     pub keys: Vec<PublicKey>,
 }
 
+/// A client, and the certificates that it was made with.
+#[derive(Debug)]
+struct Made {
+    config: Option<Arc<ClientConfig>>,
+    client: reqwest::Client,
+}
+
 impl ControlEndpoint {
     /// As configured; reads the keys. `None` without `[control]`.
     ///
     /// # Errors
-    /// A key that is none, or a system without certificates, in words for the operator.
-    pub fn of(config: &Config) -> Result<Option<Self>, String> {
+    /// A key that is none, in words for the operator.
+    pub fn of(config: &Config, tls: &Tls) -> Result<Option<Self>, String> {
         let Some(control) = &config.control else {
             return Ok(None);
         };
-        let client = reqwest::Client::builder()
-            .redirect(redirect::Policy::none())
-            .connect_timeout(CONNECT_WAIT)
-            .read_timeout(CONTROL_SILENCE)
-            .user_agent(concat!("oca-fill-agent/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .map_err(|error| format!("no HTTP client can be made: {}", chain(&error)))?;
         Ok(Some(Self {
-            client,
+            client: Arc::default(),
+            tls: tls.clone(),
             url: control.url.trim_end_matches('/').to_owned(),
             appliance: config.appliance.id.clone(),
             token_file: control.token_file.clone(),
@@ -160,7 +175,7 @@ impl ControlEndpoint {
     }
 
     async fn fetch_url(&self, url: &str, known: Option<Serial>) -> Result<Fetched, ContactError> {
-        let mut request = self.client.get(url);
+        let mut request = self.client(url).await?.get(url);
         let token = self.token().await?;
         if !token.is_empty() {
             request = request.bearer_auth(token);
@@ -168,10 +183,8 @@ impl ControlEndpoint {
         if let Some(serial) = known {
             request = request.header(IF_NONE_MATCH, format!("\"{serial}\""));
         }
-        let response = request
-            .send()
-            .await
-            .map_err(|error| unreachable(url, &error))?;
+        let sent = request.send().await;
+        let response = sent.map_err(|error| self.not_answered(url, &error))?;
         let newest_manifest = newest_manifest(&response);
         let answer = match response.status() {
             StatusCode::OK => {
@@ -186,6 +199,49 @@ impl ControlEndpoint {
             answer,
             newest_manifest,
         })
+    }
+
+    /// The one that was made last, as long as the files of its certificates are the same.
+    async fn client(&self, url: &str) -> Result<reqwest::Client, ContactError> {
+        let failed = |cause: String| ContactError::Unreachable {
+            url: url.to_owned(),
+            cause,
+        };
+        let config = match url.starts_with("https:") {
+            true => {
+                let config = self.tls.config(Side::Control).await;
+                Some(config.map_err(|error| failed(error.to_string()))?)
+            }
+            false => None,
+        };
+        let mut made = self
+            .client
+            .lock()
+            .expect("nothing panics while it holds this");
+        if let Some(made) = &*made
+            && made.config.as_ref().map(Arc::as_ptr) == config.as_ref().map(Arc::as_ptr)
+        {
+            return Ok(made.client.clone());
+        }
+        let client = client(config.as_deref())
+            .map_err(|error| failed(format!("no HTTP client can be made: {}", chain(&error))))?;
+        *made = Some(Made {
+            config,
+            client: client.clone(),
+        });
+        Ok(client)
+    }
+
+    fn not_answered(&self, url: &str, error: &reqwest::Error) -> ContactError {
+        let Some((fault, said)) = Fault::find(error) else {
+            return unreachable(url, error);
+        };
+        let name = Url::parse(url).ok();
+        let name = name.as_ref().and_then(Url::host_str).unwrap_or_default();
+        ContactError::Tls {
+            url: url.to_owned(),
+            what: self.tls.failed(Side::Control, name, fault, &said),
+        }
     }
 
     /// The appliance's token, empty if there is none. The file is read each time, so that a new token needs no word to the agent.
@@ -211,6 +267,16 @@ impl ControlEndpoint {
             false => Err(failed("is not one line of visible characters".to_owned())),
         }
     }
+}
+
+fn client(tls: Option<&ClientConfig>) -> reqwest::Result<reqwest::Client> {
+    let builder = reqwest::Client::builder()
+        .redirect(redirect::Policy::none())
+        .connect_timeout(CONNECT_WAIT)
+        .read_timeout(CONTROL_SILENCE)
+        .user_agent(concat!("oca-fill-agent/", env!("CARGO_PKG_VERSION")));
+    let tls = tls.cloned().unwrap_or_else(trust::believing_nobody);
+    builder.tls_backend_preconfigured(tls).build()
 }
 
 fn key(path: &PathBuf) -> Result<PublicKey, String> {

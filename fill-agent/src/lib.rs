@@ -26,5 +26,6 @@ pub mod source;
 pub mod state;
 pub mod survey;
 pub mod takedown;
+pub mod tls;
 pub mod tree;
 pub mod window;

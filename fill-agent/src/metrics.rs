@@ -21,6 +21,7 @@ use protocol::manifest::Serial;
 use crate::control::Document;
 use crate::manifest::Refusal;
 use crate::operator::Agent;
+use crate::tls::Failures;
 
 /// What is counted since the start, beside what the status says.
 #[derive(Debug, Default)]
@@ -40,6 +41,8 @@ pub struct Counters {
     pub evicted_bytes: AtomicU64,
     /// Paths that were taken down.
     pub taken_down_paths: AtomicU64,
+    /// Handshakes that failed.
+    pub tls_failures: Arc<Failures>,
     applied: Mutex<Option<Serial>>,
 }
 

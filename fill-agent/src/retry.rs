@@ -25,9 +25,9 @@ pub enum Fault {
     Missing,
     /// It asks to come later: 429, 503. Obeyed for the whole source.
     Busy(Duration),
-    /// It refuses us: 401, 403 and other 4xx. Asking again soon changes nothing.
+    /// It refuses us, or we it: 401, 403 and other 4xx, certificates. Asking again soon changes nothing.
     Refused,
-    /// No connection, TLS, a time-out, a cut, other 5xx.
+    /// No connection, a time-out, a cut, other 5xx.
     Unreachable,
     /// What it sends is not what it must be: wrong bytes, a 200 for a range, a wrong length, a loop of redirects.
     Lie,

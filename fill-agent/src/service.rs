@@ -2,6 +2,7 @@
 
 use std::io::IsTerminal;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use platform::door::Door;
 use protocol::config::Config;
@@ -16,6 +17,7 @@ use crate::daemon::Daemon;
 use crate::limits::OPERATOR_QUEUE;
 use crate::operator;
 use crate::state::StateFolder;
+use crate::tls::{Files, Tls};
 use crate::{facts, metrics, survey};
 
 /// Works until SIGTERM, or until `once` is done.
@@ -24,7 +26,6 @@ use crate::{facts, metrics, survey};
 /// What keeps it from starting, with the way out; and why `once` is not complete.
 pub fn work(config: Config, path: PathBuf, mode: Mode) -> anyhow::Result<()> {
     start_logging();
-    use_ring();
     leave_workers_their_cores(&config);
     let door = Door::open(
         &config.appliance.run_dir.join(FILL_SOCKET),
@@ -86,7 +87,6 @@ fn leave_workers_their_cores(config: &Config) {
 /// # Errors
 /// All that is wrong, a line each.
 pub fn check(config: &Config) -> anyhow::Result<()> {
-    use_ring();
     let mut found = Found::default();
     found.see(config);
     found.notes.iter().for_each(|note| println!("{note}"));
@@ -103,7 +103,9 @@ struct Found {
 
 impl Found {
     fn see(&mut self, config: &Config) {
-        let control = match ControlEndpoint::of(config) {
+        let tls = Tls::new(&Files::of(config), Arc::default());
+        self.faults.extend(tls.problems());
+        let control = match ControlEndpoint::of(config, &tls) {
             Ok(Some(control)) => Some(control),
             Ok(None) => {
                 self.faults
@@ -182,9 +184,4 @@ fn start_logging() {
     } else {
         log.json().try_init()
     };
-}
-
-/// TLS by `ring`; whoever was first has chosen the same.
-fn use_ring() {
-    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
 }

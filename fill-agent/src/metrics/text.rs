@@ -96,6 +96,15 @@ fn manifests(page: &mut Page, status: &Status, counters: &Counters) {
         let help = "When the control endpoint answered last; 0 if never.";
         page.gauge(&format!("oca_fill_{name}_contact_time_seconds"), help, at);
     }
+    let failures = counters.tls_failures.counts().map(|(side, fault, count)| {
+        let labels = [("asked", side.as_str()), ("reason", fault.word())];
+        counted(&labels, count as f64)
+    });
+    page.counters(
+        "oca_fill_tls_failures_total",
+        "Handshakes and requests that ended because one side did not believe the other, or did not understand it.",
+        failures,
+    );
     if let Some(manifest) = &status.manifest {
         in_force(page, manifest);
     }

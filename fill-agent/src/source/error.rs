@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use trust::Fault as TlsFault;
+
 use crate::retry::Fault;
 
 /// A source did not give what was asked for.
@@ -21,6 +23,14 @@ pub enum SourceError {
     /// No connection, or none that answers.
     #[error("it cannot be reached: {0}")]
     Unreachable(String),
+    /// The two sides do not believe each other, or do not understand each other's TLS.
+    #[error("no TLS with it: {what}")]
+    Tls {
+        /// In a word.
+        fault: TlsFault,
+        /// What happened, and what to do.
+        what: String,
+    },
     /// It answers, and too slowly.
     #[error("it is too slow: {0}")]
     Slow(String),
@@ -98,7 +108,7 @@ pub enum Lie {
 
 impl SourceError {
     /// All labels of [`reason`](Self::reason), for metrics.
-    pub const REASONS: [&'static str; 10] = [
+    pub const REASONS: [&'static str; 11] = [
         "miss",
         "busy",
         "unreachable",
@@ -109,6 +119,7 @@ impl SourceError {
         "redirect",
         "lied",
         "setup",
+        "tls",
     ];
 
     /// Its label in metrics.
@@ -124,7 +135,7 @@ impl SourceError {
             Self::Busy { pause, .. } => Fault::Busy(*pause),
             Self::Unreachable(_) | Self::Slow(_) | Self::Cut { .. } => Fault::Unreachable,
             Self::Refused(500..) => Fault::Unreachable,
-            Self::Refused(_) | Self::Setup(_) => Fault::Refused,
+            Self::Refused(_) | Self::Setup(_) | Self::Tls { .. } => Fault::Refused,
             Self::Redirects(_) | Self::Lied(_) => Fault::Lie,
         }
     }
@@ -142,6 +153,7 @@ impl SourceError {
             Self::Redirects(_) => 7,
             Self::Lied(_) => 8,
             Self::Setup(_) => 9,
+            Self::Tls { .. } => 10,
         }
     }
 }

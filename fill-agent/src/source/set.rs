@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicUsize;
 use http::HeaderValue;
 use object_store::aws::AmazonS3Builder;
 use protocol::manifest::{Source as Listed, SourceKind};
+use rustls::pki_types::ServerName;
 use url::Url;
 
 use super::Source;
@@ -139,12 +140,17 @@ impl Source {
 }
 
 fn targets(listed: &Listed, settings: &Settings) -> Result<Vec<Target>, SourceError> {
-    let path = |url: &String, follow| parse(url).map(|base| Target::Path { base, follow });
     match listed {
-        Listed::Peer { urls, .. } | Listed::Upstream { urls, .. } => {
-            urls.iter().map(|url| path(url, false)).collect()
+        Listed::Peer { appliance, urls } | Listed::Upstream { appliance, urls } => {
+            let name = ServerName::try_from(appliance.clone())
+                .map_err(|error| SourceError::Setup(format!("{appliance:?}: {error}")))?;
+            let of = |base| Target::Appliance {
+                base,
+                name: name.clone(),
+            };
+            urls.iter().map(|url| parse(url).map(of)).collect()
         }
-        Listed::Http { url, .. } => Ok(vec![path(url, true)?]),
+        Listed::Http { url, .. } => Ok(vec![Target::Origin { base: parse(url)? }]),
         Listed::Control => Ok(vec![Target::Control {
             base: parse(&settings.control_url)?,
             token: header(&format!("Bearer {}", settings.token))?,

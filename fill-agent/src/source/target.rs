@@ -8,11 +8,13 @@ use object_store::aws::AmazonS3;
 use object_store::path::Path;
 use object_store::signer::Signer;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use rustls::pki_types::ServerName;
 use url::Url;
 
 use super::Wanted;
 use super::error::SourceError;
 use super::transport::Request;
+use crate::tls::Side;
 
 /// What is not encoded in a path: RFC 3986's unreserved characters and the slash.
 const PATH: &AsciiSet = &NON_ALPHANUMERIC
@@ -27,12 +29,14 @@ const SIGNED_FOR: Duration = Duration::from_secs(15 * 60);
 
 /// One address of a source.
 pub(super) enum Target {
-    /// `GET <base><path>`.
-    Path {
+    /// `GET <base><path>` of an appliance. Its redirect means that it has not got the object.
+    Appliance {
         base: Url,
-        /// Whether a redirect is followed. That of an appliance means that it has not got the object.
-        follow: bool,
+        /// Its id, which its certificate must be for: reports tell addresses, and those may change.
+        name: ServerName<'static>,
     },
+    /// `GET <base><path>` of an origin.
+    Origin { base: Url },
     /// `GET <base>/v1/bytes/<root>` with a token.
     Control { base: Url, token: HeaderValue },
     /// `GET <endpoint>/<bucket>/<prefix><path>`, signed in the query: so it goes through the same transport as all others.
@@ -49,10 +53,17 @@ impl Target {
         wanted: &Wanted,
     ) -> Result<Request, SourceError> {
         match self {
-            Self::Path { base, follow } => {
-                let mut request = Request::new(method, below(base, &wanted.path)?);
-                request.follow = *follow;
-                Ok(request)
+            Self::Appliance { base, name } => {
+                let url = below(base, &wanted.path)?;
+                Ok(Request {
+                    follow: false,
+                    name: Some(name.clone()),
+                    ..Request::new(method, url, Side::Appliance)
+                })
+            }
+            Self::Origin { base } => {
+                let url = below(base, &wanted.path)?;
+                Ok(Request::new(method, url, Side::Origin))
             }
             Self::Control { base, token } => {
                 control(method, base, token, &format!("/v1/bytes/{}", wanted.root))
@@ -64,7 +75,7 @@ impl Target {
                 let url = bucket.signed_url(method.clone(), &key, SIGNED_FOR).await;
                 let url =
                     url.map_err(|error| SourceError::Setup(format!("not signed: {error}")))?;
-                Ok(Request::new(method, url))
+                Ok(Request::new(method, url, Side::Origin))
             }
         }
     }
@@ -89,7 +100,7 @@ fn control(
     token: &HeaderValue,
     path: &str,
 ) -> Result<Request, SourceError> {
-    let mut request = Request::new(method, below(base, path)?);
+    let mut request = Request::new(method, below(base, path)?, Side::Control);
     request.headers.insert(AUTHORIZATION, token.clone());
     Ok(request)
 }

@@ -14,14 +14,17 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response};
 use http_body_util::Empty;
 use hyper::client::conn::http1::SendRequest;
+use rustls::pki_types::ServerName;
 use tokio::time::timeout;
+use trust::Fault;
 use url::Url;
 
 use super::error::{Lie, SourceError};
 use crate::limits;
+use crate::tls::{Side, Tls};
 
 pub(super) use incoming::Incoming;
-use pool::{Origin, Pool};
+use pool::{Place, Pool};
 
 /// The head of an answer, with the body to come.
 pub(super) type Answer = Response<Incoming>;
@@ -59,7 +62,7 @@ impl Default for Timeouts {
 pub struct Transport {
     timeouts: Timeouts,
     pool: Pool,
-    tls: connect::Tls,
+    tls: Tls,
 }
 
 /// What is asked.
@@ -69,15 +72,21 @@ pub(super) struct Request {
     pub(super) headers: HeaderMap,
     /// Whether redirects are followed.
     pub(super) follow: bool,
+    /// Who is asked: says who is believed over https.
+    pub(super) side: Side,
+    /// What the certificate must be for; `None`: the host of the URL.
+    pub(super) name: Option<ServerName<'static>>,
 }
 
 impl Request {
-    pub(super) fn new(method: Method, url: Url) -> Self {
+    pub(super) fn new(method: Method, url: Url, side: Side) -> Self {
         Self {
             method,
             url,
             headers: HeaderMap::new(),
             follow: true,
+            side,
+            name: None,
         }
     }
 
@@ -90,12 +99,12 @@ impl Request {
 }
 
 impl Transport {
-    /// With the system's certificate authorities.
-    pub fn new(timeouts: Timeouts) -> Self {
+    /// Without connections yet.
+    pub fn new(timeouts: Timeouts, tls: Tls) -> Self {
         Self {
             timeouts,
             pool: Pool::default(),
-            tls: connect::Tls::default(),
+            tls,
         }
     }
 
@@ -111,9 +120,10 @@ impl Transport {
             let Some(next) = redirect::next(&request, &answer, &seen)? else {
                 return Ok(answer);
             };
-            if Origin::of(&next) != Origin::of(&request.url) {
-                // What the first one is told in confidence is not the other's to know.
+            if next.origin() != request.url.origin() {
+                // What the first one is told in confidence is not the other's to know, nor is who asks.
                 request.headers.remove(http::header::AUTHORIZATION);
+                request.side = Side::Origin;
             }
             seen.push(next.clone());
             request.url = next;
@@ -122,13 +132,12 @@ impl Transport {
 
     /// One request, on a kept connection if there is one. That one may have been closed in the meantime, so it is not the last word.
     async fn exchange(&self, request: &Request) -> Result<Answer, SourceError> {
-        let origin = Origin::of(&request.url);
-        if let Some(kept) = self.pool.take(&origin)
+        if let Some(kept) = self.pool.take(&request.place())
             && let Ok(answer) = self.exchange_on(kept, request).await
         {
             return Ok(answer);
         }
-        let fresh = connect::connect(&request.url, &self.tls, self.timeouts.connect).await?;
+        let fresh = connect::connect(request, &self.tls, self.timeouts.connect).await?;
         self.exchange_on(fresh, request).await
     }
 
@@ -147,13 +156,33 @@ impl Transport {
                 let seconds = self.timeouts.head.as_secs_f32();
                 SourceError::Slow(format!("no answer within {seconds} s"))
             })?
-            .map_err(|error| bad_head(&error))?;
-        let lease = self.pool.lease(Origin::of(&request.url), sender);
+            .map_err(|error| self.bad_head(request, &error))?;
+        let lease = self.pool.lease(request.place(), sender);
         Ok(answer.map(|body| Incoming::new(body, lease)))
+    }
+
+    /// A server of TLS 1.3 says only after the handshake, in place of an answer, that it does not like the client's certificate.
+    fn bad_head(&self, request: &Request, error: &hyper::Error) -> SourceError {
+        let text = chain(error);
+        match Fault::find(error) {
+            Some((fault, said)) => connect::no_tls(request, &self.tls, fault, &said),
+            None if error.is_parse() || error.is_parse_too_large() => {
+                SourceError::Lied(Lie::Head(text))
+            }
+            None => SourceError::Unreachable(text),
+        }
     }
 }
 
 impl Request {
+    fn place(&self) -> Place {
+        let is_tls = self.url.scheme() == "https";
+        Place {
+            origin: self.url.origin(),
+            believed: is_tls.then(|| (self.side, self.name.clone())),
+        }
+    }
+
     fn head(&self) -> http::Request<Empty<Bytes>> {
         let mut request = http::Request::new(Empty::new());
         *request.method_mut() = self.method.clone();
@@ -166,15 +195,6 @@ impl Request {
             request.headers_mut().insert(http::header::HOST, host);
         }
         request
-    }
-}
-
-fn bad_head(error: &hyper::Error) -> SourceError {
-    let text = chain(error);
-    if error.is_parse() || error.is_parse_too_large() {
-        SourceError::Lied(Lie::Head(text))
-    } else {
-        SourceError::Unreachable(text)
     }
 }
 

@@ -10,6 +10,7 @@ use fill_agent::fetch::{Fill, Job, Outcome, Progress};
 use fill_agent::lanes::Lanes;
 use fill_agent::rate::Limiter;
 use fill_agent::source::{Credentials, Settings, Sources, Timeouts, Transport, Wanted};
+use fill_agent::tls::{Files, Tls};
 use protocol::manifest::Source as Listed;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -110,6 +111,7 @@ pub const SHORT: Timeouts = Timeouts {
 pub struct Setup {
     pub settings: Settings,
     pub timeouts: Timeouts,
+    pub tls: Tls,
     pub limiter: Arc<Limiter>,
 }
 
@@ -126,6 +128,7 @@ impl Setup {
                 }),
             },
             timeouts: Timeouts::default(),
+            tls: Tls::new(&Files::default(), Arc::default()),
             limiter: Arc::new(Limiter::new(100_000_000_000)),
         }
     }
@@ -138,7 +141,7 @@ impl Setup {
     }
 
     pub fn sources(&self, listed: &[Listed]) -> Sources {
-        let transport = Arc::new(Transport::new(self.timeouts));
+        let transport = Arc::new(Transport::new(self.timeouts, self.tls.clone()));
         Sources::new(listed, &self.settings, &transport, &self.limiter, None)
     }
 }

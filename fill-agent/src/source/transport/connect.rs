@@ -1,55 +1,32 @@
 //! A new connection: names, addresses, TLS.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
-use rustls_platform_verifier::BuilderVerifierExt;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
+use trust::Fault;
 use url::{Host, Url};
 
-use super::{Sender, chain};
+use super::{Request, Sender, chain};
 use crate::limits::{ADDRESSES_MAX, HEADERS_MAX, READ_BYTES};
 use crate::source::SourceError;
-
-/// The client's side of TLS, made when the first `https` address is asked: a box without any needs no authorities.
-#[derive(Default)]
-pub(super) struct Tls(OnceLock<Result<Arc<rustls::ClientConfig>, String>>);
-
-impl Tls {
-    fn connector(&self) -> Result<TlsConnector, SourceError> {
-        let made = self.0.get_or_init(|| {
-            let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-            rustls::ClientConfig::builder_with_provider(provider)
-                .with_safe_default_protocol_versions()
-                .and_then(BuilderVerifierExt::with_platform_verifier)
-                .map(|config| Arc::new(config.with_no_client_auth()))
-                .map_err(|error| error.to_string())
-        });
-        match made {
-            Ok(config) => Ok(TlsConnector::from(config.clone())),
-            Err(error) => Err(SourceError::Setup(format!(
-                "no certificate authorities to check https with: {error}"
-            ))),
-        }
-    }
-}
+use crate::tls::Tls;
 
 /// Connects to the first address that answers.
 pub(super) async fn connect(
-    url: &Url,
+    request: &Request,
     tls: &Tls,
     deadline: Duration,
 ) -> Result<Sender, SourceError> {
     let mut problem = SourceError::Unreachable("its name has no address".into());
-    for address in addresses(url, deadline).await? {
-        match timeout(deadline, connect_to(address, url, tls)).await {
+    for address in addresses(&request.url, deadline).await? {
+        match timeout(deadline, connect_to(address, request, tls)).await {
             Ok(Ok(sender)) => return Ok(sender),
             Ok(Err(error)) => problem = error,
             Err(_) => {
@@ -79,20 +56,47 @@ async fn addresses(url: &Url, deadline: Duration) -> Result<Vec<SocketAddr>, Sou
     }
 }
 
-async fn connect_to(address: SocketAddr, url: &Url, tls: &Tls) -> Result<Sender, SourceError> {
+async fn connect_to(
+    address: SocketAddr,
+    request: &Request,
+    tls: &Tls,
+) -> Result<Sender, SourceError> {
     let unreachable =
         |error: std::io::Error| SourceError::Unreachable(format!("{address}: {error}"));
     let stream = TcpStream::connect(address).await.map_err(unreachable)?;
     // A request is one small write, and waits for nothing.
     let _ = stream.set_nodelay(true);
-    if url.scheme() != "https" {
+    if request.url.scheme() != "https" {
         return handshake(stream).await;
     }
-    let name = url.host_str().unwrap_or_default();
-    let name = ServerName::try_from(name.trim_matches(['[', ']']).to_owned())
-        .map_err(|error| SourceError::Setup(format!("{name}: {error}")))?;
-    let stream = tls.connector()?.connect(name, stream).await;
-    handshake(stream.map_err(unreachable)?).await
+    let config = tls.config(request.side).await;
+    let config = config.map_err(|error| SourceError::Setup(error.to_string()))?;
+    let connecting = TlsConnector::from(config).connect(server_name(request)?, stream);
+    let stream = connecting
+        .await
+        .map_err(|error| match Fault::find(&error) {
+            Some((fault, said)) => no_tls(request, tls, fault, &said),
+            None => unreachable(error),
+        })?;
+    handshake(stream).await
+}
+
+/// What the certificate must be for.
+fn server_name(request: &Request) -> Result<ServerName<'static>, SourceError> {
+    if let Some(name) = &request.name {
+        return Ok(name.clone());
+    }
+    let host = request.url.host_str().unwrap_or_default();
+    ServerName::try_from(host.trim_matches(['[', ']']).to_owned())
+        .map_err(|error| SourceError::Setup(format!("{host}: {error}")))
+}
+
+/// The handshake failed, and is counted.
+pub(super) fn no_tls(request: &Request, tls: &Tls, fault: Fault, said: &str) -> SourceError {
+    let name =
+        server_name(request).map_or_else(|_| String::new(), |name| name.to_str().into_owned());
+    let what = tls.failed(request.side, &name, fault, said);
+    SourceError::Tls { fault, what }
 }
 
 /// Speaks HTTP/1.1 over a stream. The connection runs until its sender is dropped.

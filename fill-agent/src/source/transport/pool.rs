@@ -4,23 +4,23 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use url::Url;
+use rustls::pki_types::ServerName;
 
 use super::Sender;
 use crate::limits::{IDLE_CONNECTION_AGE, IDLE_CONNECTIONS_MAX};
+use crate::tls::Side;
 
-/// Scheme, host and port.
+/// Where a connection leads, and why its other end is believed.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) struct Origin(Box<str>);
-
-impl Origin {
-    pub(super) fn of(url: &Url) -> Self {
-        Self(url.origin().ascii_serialization().into())
-    }
+pub(super) struct Place {
+    /// Scheme, host and port.
+    pub(super) origin: url::Origin,
+    /// Over https: who was asked, and what the certificate had to be for.
+    pub(super) believed: Option<(Side, Option<ServerName<'static>>)>,
 }
 
 #[derive(Default, Clone)]
-pub(super) struct Pool(Arc<Mutex<HashMap<Origin, Vec<Idle>>>>);
+pub(super) struct Pool(Arc<Mutex<HashMap<Place, Vec<Idle>>>>);
 
 struct Idle {
     since: Instant,
@@ -30,14 +30,14 @@ struct Idle {
 /// A connection in use. It is kept for the next request if its answer was read to the end, and closed otherwise.
 pub(super) struct Lease {
     pool: Pool,
-    origin: Origin,
+    place: Place,
     sender: Sender,
 }
 
 impl Pool {
-    pub(super) fn take(&self, origin: &Origin) -> Option<Sender> {
+    pub(super) fn take(&self, place: &Place) -> Option<Sender> {
         let mut pool = self.0.lock().expect("nothing panics while it holds this");
-        let idle = pool.get_mut(origin)?;
+        let idle = pool.get_mut(place)?;
         let fresh = |idle: &Idle| idle.since.elapsed() < IDLE_CONNECTION_AGE;
         while let Some(last) = idle.pop() {
             if fresh(&last) && !last.sender.is_closed() {
@@ -47,10 +47,10 @@ impl Pool {
         None
     }
 
-    pub(super) fn lease(&self, origin: Origin, sender: Sender) -> Lease {
+    pub(super) fn lease(&self, place: Place, sender: Sender) -> Lease {
         Lease {
             pool: self.clone(),
-            origin,
+            place,
             sender,
         }
     }
@@ -69,7 +69,7 @@ impl Lease {
         });
         let held: usize = pool.values().map(Vec::len).sum();
         if held < IDLE_CONNECTIONS_MAX {
-            pool.entry(self.origin).or_default().push(Idle {
+            pool.entry(self.place).or_default().push(Idle {
                 since: Instant::now(),
                 sender: self.sender,
             });
