@@ -25,6 +25,8 @@ pub fn default_file() -> PathBuf {
 pub struct Config {
     /// Where HTTP is answered.
     pub listen: Vec<SocketAddr>,
+    /// With TLS, if this is there, and only so.
+    pub tls: Option<Tls>,
     /// Database, sealed manifests, copied objects.
     pub state_dir: PathBuf,
     /// Private keys (PEM); all sign.
@@ -45,6 +47,19 @@ pub struct Config {
     pub sites: Vec<SiteTerms>,
     /// Copies of what is asked for most; `None`: one of each object.
     pub copies: Option<FurtherCopies>,
+}
+
+/// `[tls]`: https on all addresses of `listen`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tls {
+    /// PEM file, the chain from the leaf on.
+    pub cert: PathBuf,
+    /// PEM file of its private key.
+    pub key: PathBuf,
+    /// PEM file with authorities: only clients with a certificate of theirs are let in. `None`: everybody.
+    #[serde(default)]
+    pub client_ca: Option<PathBuf>,
 }
 
 /// `[[site]]`: what holds for the fills of a site.
@@ -78,6 +93,8 @@ struct Written {
     listen: Vec<SocketAddr>,
     #[serde(default = "state_dir")]
     state_dir: PathBuf,
+    #[serde(default)]
+    tls: Option<Tls>,
     signing_keys: Vec<PathBuf>,
     #[serde(default = "build_at")]
     build_at: String,
@@ -146,6 +163,7 @@ pub fn load(file: &Path) -> Result<Config, ConfigError> {
     let written = protocol::config::load_as(file, findings)?;
     Ok(Config {
         listen: written.listen,
+        tls: written.tls,
         state_dir: written.state_dir,
         signing_keys: written.signing_keys,
         build_at: time(&written.build_at).expect("`findings` has parsed it"),

@@ -23,6 +23,21 @@ pub const READ_BYTES: usize = 64 * 1024;
 /// A client that takes none of its bytes for this long is cut, so that it does not keep others out.
 pub const STALL_TIME: Duration = Duration::from_secs(60);
 
+/// Handshakes of TLS under way: each may hold some 64 KiB, and keeps a core busy for about a millisecond.
+pub const HANDSHAKES_AT_ONCE: usize = 256;
+
+/// A client that has not done its handshake by then is let go.
+pub const HANDSHAKE_TIME: Duration = Duration::from_secs(10);
+
+/// How long a client that was refused may take to read why.
+pub const PARTING_TIME: Duration = Duration::from_secs(1);
+
+/// What it has sent meanwhile is thrown away up to this much.
+pub const PARTING_BYTES: u64 = 64 << 10;
+
+/// How often the files of `[tls]` are looked at. A change is taken over when it has been the same twice.
+pub const LOOK_AT_CERTIFICATES: Duration = Duration::from_secs(2);
+
 /// The whole body of a report must have come by then.
 pub const REPORT_TIME: Duration = Duration::from_secs(120);
 

@@ -18,6 +18,8 @@ pub struct Metrics {
     manifests: IntCounterVec,
     build_seconds: Gauge,
     epochs_raised: IntCounterVec,
+    handshakes: IntCounterVec,
+    certificates: IntCounterVec,
     stock: Stock,
 }
 
@@ -28,11 +30,29 @@ struct Stock {
     appliances: IntGaugeVec,
     first_end: IntGaugeVec,
     tombstones: IntGaugeVec,
+    not_after: IntGaugeVec,
+}
+
+/// What the server says at the time of the scrape.
+#[derive(Clone, Copy)]
+pub(crate) struct Facts {
+    pub(crate) free_fills: usize,
+    /// Of the certificate; 0 without one.
+    pub(crate) not_after: i64,
 }
 
 const SENT: [&str; 4] = ["manifest", "tombstones", "tree", "bytes"];
 const REFUSALS: [&str; 4] = ["unauthorized", "forbidden", "busy", "changed"];
 const OUTCOMES: [&str; 5] = ["new", "same", "refused", "overtaken", "failed"];
+const HANDSHAKES: [&str; 6] = [
+    "done",
+    "failed",
+    "client_refused",
+    "timed_out",
+    "plain",
+    "gone",
+];
+const CERTIFICATES: [&str; 2] = ["read", "refused"];
 const REGISTERED: [&str; 4] = ["paths", "objects", "bytes", "broken"];
 const LIVENESS: [&str; 2] = ["alive", "silent"];
 
@@ -48,6 +68,8 @@ impl Default for Metrics {
             manifests: counters(&registry, "oca_control_manifests_total", "Manifests that were to be built, by what became of them.", ("outcome", &OUTCOMES)),
             build_seconds: register(&registry, seconds.expect("the name is a constant")),
             epochs_raised: counters(&registry, "oca_control_epochs_raised_total", "Times an appliance knew a newer serial than this database.", NO_LABEL),
+            handshakes: counters(&registry, "oca_control_tls_handshakes_total", "Handshakes of TLS, by how they ended.", ("outcome", &HANDSHAKES)),
+            certificates: counters(&registry, "oca_control_tls_reloads_total", "Times the files of [tls] were read again, by what became of them.", ("outcome", &CERTIFICATES)),
             stock: Stock::new(&registry),
             registry,
         }
@@ -62,11 +84,12 @@ impl Stock {
             registered: gauges(registry, "oca_control_registered", "What is registered; broken: objects whose file has changed.", ("what", &REGISTERED)),
             appliances: gauges(registry, "oca_control_appliances", "Registered appliances, by whether they report and are well.", ("liveness", &LIVENESS)),
             first_end: gauges(registry, "oca_control_first_manifest_end_seconds", "When the first manifest ends, since 1970-01-01 UTC; 0: there is none.", NO_LABEL),
+            not_after: gauges(registry, "oca_control_tls_cert_not_after_seconds", "When the certificate ends, since 1970-01-01 UTC; 0: there is none.", NO_LABEL),
             tombstones: gauges(registry, "oca_control_tombstones_number", "Number of the list of tombstones.", NO_LABEL),
         }
     }
 
-    async fn take(&self, database: &Database, free_fills: usize) -> Result<()> {
+    async fn take(&self, database: &Database, facts: Facts) -> Result<()> {
         let set = |gauges: &IntGaugeVec, label: &[&str], value: u64| {
             gauges.with_label_values(label).set(i64::try_from(value).unwrap_or(i64::MAX));
         };
@@ -81,7 +104,8 @@ impl Stock {
         set(&self.appliances, &["silent"], (registered.len() - alive) as u64);
         set(&self.first_end, &[], database.first_end().await?.unwrap_or(0));
         set(&self.tombstones, &[], uint(database.endpoint().await?.tombstones));
-        set(&self.free_fills, &[], free_fills as u64);
+        set(&self.free_fills, &[], facts.free_fills as u64);
+        self.not_after.with_label_values::<&str>(&[]).set(facts.not_after);
         Ok(())
     }
 }
@@ -153,12 +177,20 @@ impl Metrics {
         self.epochs_raised.with_label_values::<&str>(&[]).inc();
     }
 
+    pub(crate) fn handshake(&self, outcome: &'static str) {
+        self.handshakes.with_label_values(&[outcome]).inc();
+    }
+
+    pub(crate) fn certificates(&self, outcome: &'static str) {
+        self.certificates.with_label_values(&[outcome]).inc();
+    }
+
     /// The text of a scrape.
     ///
     /// # Errors
     /// Of the database.
-    pub(crate) async fn text(&self, database: &Database, free_fills: usize) -> Result<String> {
-        self.stock.take(database, free_fills).await?;
+    pub(crate) async fn text(&self, database: &Database, facts: Facts) -> Result<String> {
+        self.stock.take(database, facts).await?;
         let mut text = Vec::new();
         TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
         Ok(String::from_utf8(text)?)

@@ -7,13 +7,13 @@
 
 mod appliances;
 mod authority;
-
 mod objects;
 mod origin;
 mod refusal;
 mod report;
 mod schedule;
 mod sealed;
+mod tls;
 
 use std::fs::{self, File};
 use std::net::SocketAddr;
@@ -27,6 +27,7 @@ use axum::extract::{DefaultBodyLimit, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 use axum::routing::{get, post, put};
+use axum::serve::Listener;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 
@@ -35,9 +36,10 @@ use crate::config::Config;
 use crate::database::Database;
 use crate::database::manifests::write_durably;
 use crate::limits::{LARGE_REPORTS_AT_ONCE, STOP_TIME};
-use crate::metrics::Metrics;
+use crate::metrics::{Facts, Metrics};
 
 use refusal::Refusal;
+use tls::{Keys, TlsListener};
 
 /// Name of the file in `state_dir` that has the addresses listened on, one a line, while `serve` runs.
 pub const ADDRESS_FILE: &str = "address";
@@ -53,6 +55,8 @@ pub(crate) struct App {
     /// Places for reports of many bytes.
     large_reports: Semaphore,
     tombstones: sealed::Cache,
+    /// `None`: plain HTTP.
+    keys: Option<Arc<Keys>>,
 }
 
 type Shared = State<Arc<App>>;
@@ -73,9 +77,10 @@ pub async fn run(config: Config) -> Result<()> {
         fills: Arc::new(Semaphore::new(config.max_fills)),
         large_reports: Semaphore::new(LARGE_REPORTS_AT_ONCE),
         tombstones: sealed::Cache::default(),
+        keys: config.tls.map(Keys::load).transpose()?.map(Arc::new),
     });
     let listeners = listen(&config.listen).await?;
-    announce(&config.state_dir, &listeners)?;
+    announce(&config.state_dir, &listeners, app.keys.is_some())?;
     let (stop, stopped) = watch::channel(false);
     let schedule = tokio::spawn(schedule::run(
         app.clone(),
@@ -85,16 +90,16 @@ pub async fn run(config: Config) -> Result<()> {
     ));
     let mut servers = tokio::task::JoinSet::new();
     for listener in listeners {
-        let mut stopped = stopped.clone();
-        let service = router(app.clone()).into_make_service();
-        servers.spawn(async move {
-            axum::serve(listener, service)
-                .with_graceful_shutdown(
-                    async move { _ = stopped.wait_for(|stopped| *stopped).await },
-                )
-                .await
-        });
+        let (app, stopped) = (app.clone(), stopped.clone());
+        match app.keys.clone() {
+            None => servers.spawn(answer(listener, app, stopped)),
+            Some(keys) => {
+                let listener = TlsListener::new(listener, app.clone(), keys)?;
+                servers.spawn(answer(listener, app, stopped))
+            }
+        };
     }
+    let certificates = tokio::spawn(tls::watch(app.clone()));
     _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     tokio::select! {
         signal = signal() => tracing::info!("{signal}: stopping; running answers have {} s", STOP_TIME.as_secs()),
@@ -107,9 +112,26 @@ pub async fn run(config: Config) -> Result<()> {
     }
     // A build that runs goes on in the next process: nothing of it is in force before it is on the disk.
     schedule.abort();
+    certificates.abort();
     _ = fs::remove_file(config.state_dir.join(ADDRESS_FILE));
     _ = tokio::time::timeout(Duration::from_secs(5), app.database.clone().close()).await;
     Ok(())
+}
+
+/// Answers on one address until the program stops.
+async fn answer<L>(
+    listener: L,
+    app: Arc<App>,
+    mut stopped: watch::Receiver<bool>,
+) -> std::io::Result<()>
+where
+    L: Listener,
+    L::Addr: std::fmt::Debug,
+{
+    let stop = async move { _ = stopped.wait_for(|stopped| *stopped).await };
+    axum::serve(listener, router(app).into_make_service())
+        .with_graceful_shutdown(stop)
+        .await
 }
 
 /// Reads what the configuration names.
@@ -119,7 +141,7 @@ pub async fn run(config: Config) -> Result<()> {
 pub fn check(config: &Config) -> Result<()> {
     Terms::of(config)?;
     authority::operator(config.operator_token_file.as_deref())?;
-    Ok(())
+    config.tls.as_ref().map_or(Ok(()), tls::check)
 }
 
 /// Held as long as `serve` runs; the kernel lets go of it when the process ends, however it ends.
@@ -150,13 +172,14 @@ async fn listen(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>> {
 }
 
 /// Tells other programs where and that it listens; port 0 in the configuration is the real port here.
-fn announce(state_dir: &Path, listeners: &[TcpListener]) -> Result<()> {
+fn announce(state_dir: &Path, listeners: &[TcpListener], is_tls: bool) -> Result<()> {
+    let scheme = if is_tls { "https" } else { "http" };
     let mut text = String::new();
     for listener in listeners {
         let address = listener
             .local_addr()
             .context("a listener without an address")?;
-        tracing::info!("listening on {address}");
+        tracing::info!("listening on {scheme}://{address}");
         text.push_str(&format!("{address}\n"));
     }
     write_durably(&state_dir.join(ADDRESS_FILE), text.as_bytes())
@@ -207,9 +230,10 @@ async fn healthz(State(app): Shared) -> Result<&'static str, Refusal> {
 }
 
 async fn metrics(State(app): Shared) -> Result<impl IntoResponse, Refusal> {
-    let text = app
-        .metrics
-        .text(&app.database, app.fills.available_permits())
-        .await?;
+    let facts = Facts {
+        free_fills: app.fills.available_permits(),
+        not_after: app.keys.as_ref().map_or(0, |keys| keys.not_after()),
+    };
+    let text = app.metrics.text(&app.database, facts).await?;
     Ok(([(CONTENT_TYPE, "text/plain; version=0.0.4")], text))
 }
