@@ -24,6 +24,7 @@ use crate::process::Place;
 use crate::server::appliance::{Appliance, Import, Tier};
 use crate::server::{self, Server, Setting};
 use crate::setup::{self, Folder, Setup};
+use crate::tls::{KeyKind, Security, Suite};
 use group::MemoryGroup;
 use report::{Report, Sample, Who};
 
@@ -66,6 +67,9 @@ pub(crate) struct Arguments {
     /// Length of one sample
     #[arg(long, default_value_t = 3.0, value_parser = setup::seconds)]
     seconds: f64,
+    /// TLS 1.3 with this suite
+    #[arg(long)]
+    tls: Option<Suite>,
     #[command(flatten)]
     setup: Setup,
     /// Folder for contents and configurations on the disk to be measured, emptied afterwards; it takes three times the content
@@ -85,9 +89,19 @@ pub(crate) fn main(arguments: &Arguments) -> Result<()> {
     let hot = Corpus::make(&folder.0.join("hot"), HOT)?;
     let place = Place::from(server_core);
     let programs = arguments.setup.programs()?;
+    let security = arguments
+        .tls
+        .map(|suite| Security::make(&folder.0.join("tls"), suite, KeyKind::Ecdsa));
+    let security = security.transpose()?;
     let start = |who: Who| {
         let corpus = if who.is_hot() { &hot } else { &cold };
-        Standing::start(arguments, who, corpus, &folder.0, &place, &programs)
+        let ground = Ground {
+            folder: &folder.0,
+            place: &place,
+            programs: &programs,
+            security: security.as_ref(),
+        };
+        Standing::start(arguments, who, corpus, &ground)
     };
     let mut standing = Who::ALL
         .iter()
@@ -98,7 +112,7 @@ pub(crate) fn main(arguments: &Arguments) -> Result<()> {
     for one in &standing {
         one.prepare().with_context(|| one.who.name())?;
     }
-    let mut report = Report::default();
+    let mut report = Report::new(arguments.tls);
     for round in 0..arguments.rounds {
         report.fio.push(fio(arguments, &cold)?);
         // Another one begins each round: nobody is always the first after a pause.
@@ -136,6 +150,14 @@ impl Corpus {
     }
 }
 
+/// What all servers share.
+struct Ground<'a> {
+    folder: &'a Path,
+    place: &'a Place,
+    programs: &'a Path,
+    security: Option<&'a Security>,
+}
+
 /// A server that runs in its group.
 struct Standing<'a> {
     who: Who,
@@ -149,11 +171,9 @@ impl<'a> Standing<'a> {
         arguments: &Arguments,
         who: Who,
         corpus: &'a Corpus,
-        folder: &Path,
-        place: &Place,
-        programs: &Path,
+        ground: &Ground<'_>,
     ) -> Result<Self> {
-        let folder = folder.join(who.folder());
+        let folder = ground.folder.join(who.folder());
         // Beside what is locked, the same room for everything else.
         let hot_mib = if who.is_hot() {
             2 * (HOT.bytes >> 20) * u64::from(HOT.files)
@@ -166,9 +186,10 @@ impl<'a> Standing<'a> {
             folder: &folder,
             content: &corpus.folder,
             objects: &corpus.objects,
-            place,
+            place: ground.place,
             host: Ipv4Addr::LOCALHOST.into(),
-            programs,
+            programs: ground.programs,
+            tls: ground.security,
             appliance: Some(&appliance),
         };
         let server = group.inside(|| server::start(who.kind(), &setting))?;
@@ -188,9 +209,9 @@ impl<'a> Standing<'a> {
         Ok(())
     }
 
-    fn load(&self, connections: usize, until: Until, check: Check) -> Load<'a> {
+    fn load(&self, connections: usize, until: Until, check: Check) -> Load<'_> {
         Load {
-            address: self.server.address,
+            target: &self.server.target,
             objects: self.objects,
             connections,
             range_bytes: 1 << 20,

@@ -116,7 +116,7 @@ fn sample(arguments: &Arguments, site: &Site, hot: &[Object], filling: bool) -> 
     let before = site.fetched_bytes()?;
     let begun = Instant::now();
     let outcome = load::run(&Load {
-        address: site.address,
+        target: &site.target,
         objects: hot,
         connections: VIEWERS,
         range_bytes: RANGE_BYTES,

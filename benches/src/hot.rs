@@ -21,7 +21,8 @@ use crate::namespace::Namespace;
 use crate::process::{Place, own_cpu_seconds};
 use crate::server::{self, Kind, Server, Setting};
 use crate::setup::{self, Folder, Setup};
-use report::Sample;
+use crate::tls::{KeyKind, Security, Suite};
+use report::{Report, Sample};
 use shape::Shape;
 
 /// Requests whose bodies are compared with the files, before anything is measured.
@@ -33,12 +34,15 @@ const SETTLE: Duration = Duration::from_millis(200);
 /// `oca-bench hot`
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// Which servers
-    #[arg(long, value_delimiter = ',', default_values = ["nginx", "lighttpd", "oca-uring", "oca-epoll", "floor"])]
+    /// Which servers; default: nginx, lighttpd, both of ours, and without TLS the floor
+    #[arg(long, value_delimiter = ',')]
     servers: Vec<Kind>,
-    /// Range and connections, as in 64KiBx64
-    #[arg(long, value_delimiter = ',', default_values = ["16KiBx64", "64KiBx64", "256KiBx256", "1MiBx16"])]
+    /// Range and connections, as in 64KiBx64; default: 64KiBx64, 256KiBx256, 1MiBx16, and without TLS 16KiBx64
+    #[arg(long, value_delimiter = ',')]
     shapes: Vec<Shape>,
+    /// TLS 1.3 with this suite; an error if ours pays more than 0.95 of nginx's CPU per GB
+    #[arg(long)]
+    tls: Option<Suite>,
     /// Rounds; medians over them are compared
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
@@ -85,8 +89,12 @@ pub(crate) fn main(arguments: &Arguments) -> Result<()> {
         bytes: arguments.file_mib << 20,
     };
     let objects = content::make(&contents, shape)?;
+    let security = arguments
+        .tls
+        .map(|suite| Security::make(&folder.0.join("tls"), suite, KeyKind::Ecdsa));
+    let security = security.transpose()?;
     let mut servers = Vec::new();
-    for &kind in &arguments.servers {
+    for kind in arguments.servers() {
         let setting = Setting {
             folder: &folder.0.join(kind.short()),
             content: &contents,
@@ -94,6 +102,7 @@ pub(crate) fn main(arguments: &Arguments) -> Result<()> {
             place: &place,
             host,
             programs: &arguments.setup.programs()?,
+            tls: security.as_ref(),
             appliance: None,
         };
         servers.push(server::start(kind, &setting)?);
@@ -106,8 +115,31 @@ pub(crate) fn main(arguments: &Arguments) -> Result<()> {
         prepare(server, &objects).with_context(|| server.kind.name())?;
     }
     let samples = measure(arguments, &servers, &objects)?;
-    report::print(&samples);
-    arguments.setup.write(&report::document(&samples))
+    let report = Report::of(samples, arguments.tls);
+    report.print();
+    arguments.setup.write(&report)?;
+    let missed = report.missed();
+    ensure!(missed.is_empty(), "missed: {}", missed.join("; "));
+    Ok(())
+}
+
+impl Arguments {
+    fn servers(&self) -> Vec<Kind> {
+        if !self.servers.is_empty() {
+            return self.servers.clone();
+        }
+        let mut servers = vec![Kind::Nginx, Kind::Lighttpd, Kind::OcaUring, Kind::OcaEpoll];
+        servers.extend(self.tls.is_none().then_some(Kind::Floor));
+        servers
+    }
+
+    fn shapes(&self) -> Vec<Shape> {
+        if !self.shapes.is_empty() {
+            return self.shapes.clone();
+        }
+        let first = if self.tls.is_some() { 1 } else { 0 };
+        Shape::USUAL[first..].to_vec()
+    }
 }
 
 /// The cores of the servers, and the client's if it has one to itself.
@@ -129,7 +161,7 @@ fn placement(arguments: &Arguments) -> Result<(Vec<usize>, Option<usize>)> {
 fn prepare(server: &Server, objects: &[Object]) -> Result<()> {
     server.warm(objects)?;
     load::run(&Load {
-        address: server.address,
+        target: &server.target,
         objects,
         connections: 8,
         range_bytes: 256 * 1024,
@@ -142,7 +174,7 @@ fn prepare(server: &Server, objects: &[Object]) -> Result<()> {
 
 fn measure(arguments: &Arguments, servers: &[Server], objects: &[Object]) -> Result<Vec<Sample>> {
     let mut samples = Vec::new();
-    for &shape in &arguments.shapes {
+    for shape in arguments.shapes() {
         for round in 0..arguments.rounds {
             for turn in 0..servers.len() {
                 // Another one begins each round: nobody is always the first after a pause.
@@ -164,7 +196,7 @@ fn sample(
     shape: Shape,
 ) -> Result<Sample> {
     let load = |elapsed| Load {
-        address: server.address,
+        target: &server.target,
         objects,
         connections: shape.connections,
         range_bytes: shape.range_bytes,

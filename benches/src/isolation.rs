@@ -5,7 +5,7 @@
 //! Two cores: the server's, and that of clients and fill. What is hot lies on a healthy device and in memory; what is cold on the ill
 //! one. In a pair, the hot load runs alone, then again while the device is ill, cold clients ask for what is on it, and perhaps a fill
 //! writes to it. A sample is void if the device was not as ill as it was to be ([`place::Proof`]), or the load generator too late for some
-//! of its requests: it is taken again a few times ([`void`]), and if it stays void, that is an error at the end.
+//! of its requests: it is taken again a few times ([`crate::void`]), and if it stays void, that is an error at the end.
 //!
 //! Linux and root only: loop devices, control groups, FUSE, mount namespaces.
 
@@ -19,7 +19,6 @@ mod probe;
 mod report;
 mod throttle;
 mod trace;
-mod void;
 
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
@@ -32,13 +31,14 @@ use crate::load::crowd::{Choice, Crowd, Plan, Tally};
 use crate::load::{self, Check, Load, MOST_MISSED, Rate, Until, Window};
 use crate::server::{self, Kind, Server, Setting};
 use crate::setup::{self, Setup};
+use crate::tls::{KeyKind, Security, Suite};
+use crate::void::{Void, take_again};
 use case::{Case, What};
 use fill::Fill;
 use layout::{Eight, Mishap};
 use place::{Ground, Place};
 use report::{Pair, Row, Trial};
 use trace::{Longest, Trace};
-use void::{Void, take_again};
 
 /// The hot load.
 const HOT_BYTES: u64 = 64 << 10;
@@ -97,6 +97,9 @@ pub(crate) struct Arguments {
     /// Length of one sample; twice as long where the device hangs
     #[arg(long, default_value_t = 0.6, value_parser = setup::seconds)]
     seconds: f64,
+    /// TLS 1.3 with this suite, in all of it
+    #[arg(long)]
+    tls: Option<Suite>,
     #[command(flatten)]
     setup: Setup,
     /// A new folder for devices, contents and configurations (8 GiB of memory at most are mounted there); default: one among the temporary files
@@ -106,12 +109,14 @@ pub(crate) struct Arguments {
 
 pub(crate) fn main(arguments: &Arguments) -> Result<()> {
     place::enter_namespace()?;
+    let ground = Ground::make(arguments.folder.clone())?;
+    let make = |suite| Security::make(&ground.keys(), suite, KeyKind::Ecdsa);
     let run = Run {
+        security: arguments.tls.map(make).transpose()?,
         arguments,
         programs: arguments.setup.programs()?,
         cores: arguments.setup.cores()?,
     };
-    let ground = Ground::make(arguments.folder.clone())?;
     // All that is not a server stays on the clients' core.
     platform::cpu::pin_to_core(run.cores.1)?;
     let mut rows = Vec::new();
@@ -128,7 +133,7 @@ pub(crate) fn main(arguments: &Arguments) -> Result<()> {
         for &kind in ours {
             let about = || format!("{}, one of eight {mishap:?}", kind.name());
             let eight = Eight::make(&ground, mishap)?;
-            let row = eight.run(kind, &run.programs, run.cores.0);
+            let row = eight.run(kind, &run);
             eights.push(row.with_context(about)?);
             eprintln!("{}", about());
         }
@@ -136,7 +141,10 @@ pub(crate) fn main(arguments: &Arguments) -> Result<()> {
     drop(ground);
     report::print(&rows);
     layout::print(&eights);
-    let all = serde_json::json!({ "two": rows, "eight": eights });
+    if let Some(suite) = arguments.tls {
+        println!("TLS 1.3, {}, certificate ECDSA P-256", suite.name());
+    }
+    let all = serde_json::json!({ "suite": arguments.tls, "two": rows, "eight": eights });
     arguments.setup.write(&all)?;
     let mut misses = report::misses(&rows);
     misses.extend(layout::misses(&eights));
@@ -147,6 +155,7 @@ pub(crate) fn main(arguments: &Arguments) -> Result<()> {
 struct Run<'a> {
     arguments: &'a Arguments,
     programs: PathBuf,
+    security: Option<Security>,
     /// Of the servers, and of the clients.
     cores: (usize, usize),
 }
@@ -168,6 +177,7 @@ impl Run<'_> {
                     place: &self.cores.0.into(),
                     host: Ipv4Addr::LOCALHOST.into(),
                     programs: &self.programs,
+                    tls: self.security.as_ref(),
                     appliance: Some(&appliance),
                 },
             )?;
@@ -362,7 +372,7 @@ impl Trying<'_> {
     /// Connected, and silent.
     fn crowd(&self) -> Result<Crowd> {
         Crowd::gather(Plan {
-            address: self.server.address,
+            target: self.server.target.clone(),
             viewers: self.trial.cold_clients,
             objects: self.place.cold.clone(),
             choice: Choice::Any,
@@ -377,7 +387,7 @@ impl Trying<'_> {
 
     fn look_for(&self, length: Duration) -> Result<Window> {
         let load = Load {
-            address: self.server.address,
+            target: &self.server.target,
             objects: &self.place.hot,
             connections: HOT_CONNECTIONS,
             range_bytes: HOT_BYTES,

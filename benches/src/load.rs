@@ -13,6 +13,7 @@ pub(crate) mod crowd;
 mod head;
 mod random;
 pub(crate) mod replay;
+pub(crate) mod tls;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -25,6 +26,7 @@ use platform::watch::Watch;
 
 use crate::latency::{Latencies, Summary};
 use crate::setup;
+use crate::tls::{Client, Suite, Version};
 pub(crate) use connection::{Answer, Connection, Range};
 pub(crate) use random::Random;
 
@@ -48,10 +50,18 @@ pub(crate) struct Object {
     pub(crate) size: u64,
 }
 
+/// Where a server listens, and how it is spoken to.
+#[derive(Debug, Clone)]
+pub(crate) struct Target {
+    pub(crate) address: SocketAddr,
+    /// None: without TLS.
+    pub(crate) tls: Option<Client>,
+}
+
 /// What is asked of the server.
 #[derive(Debug, Clone)]
 pub(crate) struct Load<'a> {
-    pub(crate) address: SocketAddr,
+    pub(crate) target: &'a Target,
     pub(crate) objects: &'a [Object],
     pub(crate) connections: usize,
     /// Length of each range; offsets are multiples of it.
@@ -138,6 +148,15 @@ pub(crate) struct Arguments {
     /// Compare bodies with files of the same paths in this folder
     #[arg(long, value_name = "FOLDER")]
     verify: Option<PathBuf>,
+    /// Speak TLS, with this suite
+    #[arg(long, requires = "certificate")]
+    tls: Option<Suite>,
+    /// Version of TLS
+    #[arg(long, default_value = "1.3")]
+    tls_version: Version,
+    /// Certificate of the server, in PEM: exactly this one is trusted
+    #[arg(long, value_name = "FILE")]
+    certificate: Option<PathBuf>,
     /// Stay on this core
     #[arg(long)]
     core: Option<usize>,
@@ -147,13 +166,17 @@ pub(crate) fn main(arguments: &Arguments) -> Result<()> {
     if let Some(core) = arguments.core {
         platform::cpu::pin_to_core(core).with_context(|| format!("core {core}"))?;
     }
+    let target = Target {
+        address: arguments.address,
+        tls: client(arguments)?,
+    };
     let objects = arguments
         .paths
         .iter()
-        .map(|path| object(arguments, path))
+        .map(|path| object(arguments, &target, path))
         .collect::<Result<Vec<_>>>()?;
     let outcome = run(&Load {
-        address: arguments.address,
+        target: &target,
         objects: &objects,
         connections: arguments.connections,
         range_bytes: arguments.range,
@@ -178,8 +201,16 @@ pub(crate) fn main(arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
+fn client(arguments: &Arguments) -> Result<Option<Client>> {
+    let make = |(suite, certificate): (Suite, &PathBuf)| {
+        Client::new(certificate, suite, arguments.tls_version)
+    };
+    let wanted = arguments.tls.zip(arguments.certificate.as_ref());
+    wanted.map(make).transpose()
+}
+
 /// The size of an object that is not here as a file is asked of the server.
-fn object(arguments: &Arguments, path: &str) -> Result<Object> {
+fn object(arguments: &Arguments, target: &Target, path: &str) -> Result<Object> {
     let file = arguments
         .verify
         .as_ref()
@@ -189,7 +220,7 @@ fn object(arguments: &Arguments, path: &str) -> Result<Object> {
             .metadata()
             .with_context(|| file.display().to_string())?
             .len(),
-        None => connection::ask_size(arguments.address, path)?,
+        None => connection::ask_size(target, path)?,
     };
     Ok(Object {
         path: path.to_owned(),
@@ -257,6 +288,39 @@ pub(crate) fn look(load: &Load<'_>, length: Duration) -> Result<Window> {
     })
 }
 
+/// Connections with their places as keys; all handshakes are over.
+///
+/// Errors: one fails, or the server says nothing for [`SILENCE`].
+pub(crate) fn open_all<'a>(
+    target: &Target,
+    count: usize,
+    check: Check,
+) -> Result<(Watch, Vec<Connection<'a>>)> {
+    let mut watch = Watch::new()?;
+    let mut connections = Vec::with_capacity(count);
+    for key in 0..count {
+        let connection = Connection::open(target, check)?;
+        watch.add(connection.socket().as_fd(), key as u64)?;
+        connections.push(connection);
+    }
+    let mut shaking = connections.iter().filter(|it| !it.is_open()).count();
+    while shaking > 0 {
+        let ready = watch.wait(SILENCE)?;
+        ensure!(
+            ready > 0,
+            "{shaking} handshakes are not over, and nothing comes for {SILENCE:?}"
+        );
+        for place in 0..ready {
+            let connection = &mut connections[watch.key(place) as usize];
+            if !connection.is_open() {
+                connection.advance()?;
+                shaking -= usize::from(connection.is_open());
+            }
+        }
+    }
+    Ok((watch, connections))
+}
+
 struct Running<'a> {
     load: &'a Load<'a>,
     watch: Watch,
@@ -273,13 +337,7 @@ struct Running<'a> {
 
 impl<'a> Running<'a> {
     fn open(load: &'a Load<'a>) -> Result<Self> {
-        let watch = Watch::new()?;
-        let mut connections = Vec::with_capacity(load.connections);
-        for key in 0..load.connections {
-            let connection = Connection::open(load.address, load.check)?;
-            watch.add(connection.socket().as_fd(), key as u64)?;
-            connections.push(connection);
-        }
+        let (watch, connections) = open_all(load.target, load.connections, load.check)?;
         let opened = Instant::now();
         Ok(Self {
             load,
@@ -344,7 +402,7 @@ impl<'a> Running<'a> {
         let units = object.size / self.load.range_bytes;
         let offset = self.random.below(units) * self.load.range_bytes;
         if self.connections[number].must_reopen() {
-            self.connections[number] = Connection::open(self.load.address, self.load.check)?;
+            self.connections[number] = Connection::open(self.load.target, self.load.check)?;
             let socket = self.connections[number].socket().as_fd();
             self.watch.add(socket, number as u64)?;
         }

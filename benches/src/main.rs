@@ -2,7 +2,7 @@
 //!
 //! [`load`] makes N keep-alive connections ask for byte ranges, and believes nothing: every response must be a
 //! 206 of exactly the range that was asked for. [`server`] starts a server on a core of its own and reads its CPU
-//! time. [`hot`] puts them together: interleaved rounds, medians, ratios. [`fill`] looks at viewers beside a running fill,
+//! time. [`hot`] puts them together: interleaved rounds, medians, ratios. [`handshakes`] does so for TLS handshakes. [`fill`] looks at viewers beside a running fill,
 //! `isolation` (Linux) at viewers beside an ill device, `cold` (Linux) at content that memory has no room for; [`viewers`] are an audience that notices pauses.
 //!
 //! Figures of different runs or machines cannot be compared; only the ratios of one run mean something.
@@ -12,6 +12,7 @@ mod cold;
 mod content;
 mod fill;
 mod floor;
+mod handshakes;
 mod hot;
 #[cfg(target_os = "linux")]
 mod isolation;
@@ -34,7 +35,9 @@ mod namespace;
 mod process;
 mod server;
 mod setup;
+mod tls;
 mod viewers;
+mod void;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -55,6 +58,10 @@ enum Command {
     Hot(hot::Arguments),
     /// Serve files with a bare loop, as the least that any server pays (`hot` starts it)
     Floor(floor::Arguments),
+    /// Compare servers on handshakes: how many in a second of their CPU time, and what a flood of them does to viewers
+    Handshakes(handshakes::Arguments),
+    /// Shake hands at a steady rate, and nothing else (`handshakes --flood` starts it)
+    Flood(handshakes::flood::Arguments),
     /// What a fill at its full rate does to the latency of content that is in memory
     Fill(fill::Arguments),
     /// What a slow, frozen or failing device does to viewers of another one
@@ -75,6 +82,8 @@ fn main() -> Result<()> {
         Command::Load(arguments) => load::main(&arguments),
         Command::Hot(arguments) => hot::main(&arguments),
         Command::Floor(arguments) => floor::main(&arguments),
+        Command::Handshakes(arguments) => handshakes::main(&arguments),
+        Command::Flood(arguments) => handshakes::flood::main(&arguments),
         Command::Fill(arguments) => fill::main(&arguments),
         #[cfg(target_os = "linux")]
         Command::Isolation(arguments) => isolation::main(&arguments),

@@ -13,8 +13,9 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use clap::ValueEnum;
 
-use crate::load::Object;
+use crate::load::{Object, Target};
 use crate::process::{Place, Process};
+use crate::tls::Security;
 use appliance::Appliance;
 use oca::{Admin, SentBytes};
 
@@ -75,6 +76,8 @@ pub(crate) struct Setting<'a> {
     pub(crate) host: IpAddr,
     /// Folder of our release binaries.
     pub(crate) programs: &'a Path,
+    /// None: without TLS.
+    pub(crate) tls: Option<&'a Security>,
     /// Ours only: which devices there are and what lies where; none: all content on two devices.
     pub(crate) appliance: Option<&'a Appliance>,
 }
@@ -82,7 +85,7 @@ pub(crate) struct Setting<'a> {
 /// Ends with this value.
 pub(crate) struct Server {
     pub(crate) kind: Kind,
-    pub(crate) address: SocketAddr,
+    pub(crate) target: Target,
     pub(crate) process: Process,
     /// Ours only.
     pub(crate) admin: Option<Admin>,
@@ -93,8 +96,8 @@ pub(crate) struct Server {
 /// Errors: it is not installed, or does not start; with its own words.
 pub(crate) fn start(kind: Kind, setting: &Setting<'_>) -> Result<Server> {
     std::fs::create_dir_all(setting.folder)?;
-    let peer = |(process, address)| (process, address, None);
-    let ours = |(process, address, admin)| (process, address, Some(admin));
+    let peer = |(process, address)| (process, setting.target(address), None);
+    let ours = |(process, target, admin)| (process, target, Some(admin));
     let started = match kind {
         Kind::Nginx => nginx::start(setting, nginx::Reading::Sendfile).map(peer),
         Kind::NginxThreads => nginx::start(setting, nginx::Reading::Threads).map(peer),
@@ -103,10 +106,10 @@ pub(crate) fn start(kind: Kind, setting: &Setting<'_>) -> Result<Server> {
         Kind::OcaEpoll => oca::start(setting, "epoll").map(ours),
         Kind::Floor => floor::start(setting).map(peer),
     };
-    let (process, address, admin) = started.with_context(|| format!("starting {}", kind.name()))?;
+    let (process, target, admin) = started.with_context(|| format!("starting {}", kind.name()))?;
     Ok(Server {
         kind,
-        address,
+        target,
         process,
         admin,
     })
@@ -115,6 +118,13 @@ pub(crate) fn start(kind: Kind, setting: &Setting<'_>) -> Result<Server> {
 impl Setting<'_> {
     fn workers(&self) -> usize {
         self.place.cores.len()
+    }
+
+    fn target(&self, address: SocketAddr) -> Target {
+        Target {
+            address,
+            tls: self.tls.map(|security| security.client.clone()),
+        }
     }
 
     fn free_address(&self) -> Result<SocketAddr> {
@@ -126,7 +136,7 @@ impl Server {
     /// Brings all of `objects` into memory. Peers have them in the page cache, where they were written.
     pub(crate) fn warm(&self, objects: &[Object]) -> Result<()> {
         match &self.admin {
-            Some(admin) => admin.warm(self.address, objects),
+            Some(admin) => admin.warm(&self.target, objects),
             None => Ok(()),
         }
     }

@@ -121,6 +121,7 @@ fn serve(
         place: &Place::from(core),
         host: Ipv4Addr::LOCALHOST.into(),
         programs: &arguments.setup.programs()?,
+        tls: None,
         appliance: None,
     };
     let server = server::start(kind, &setting)?;
@@ -146,10 +147,15 @@ fn run_all(arguments: &Arguments, server: &Server, titles: &Titles) -> Result<Ve
         .collect()
 }
 
-fn plan<'a>(arguments: &Arguments, server: &Server, titles: &'a Titles, shape: Shape) -> Plan<'a> {
+fn plan<'a>(
+    arguments: &Arguments,
+    server: &'a Server,
+    titles: &'a Titles,
+    shape: Shape,
+) -> Plan<'a> {
     let length = Duration::from_secs(arguments.seconds);
     Plan {
-        address: server.address,
+        server: &server.target,
         titles,
         rules: &Rule::ALL,
         viewers: shape.viewers,

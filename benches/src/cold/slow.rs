@@ -1,12 +1,10 @@
 //! Viewers who ask for whole files and read nothing, beside some who read: what the server then holds for all of them.
 
-use std::io::Write as _;
-use std::net::TcpStream;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use crate::load::{self, Check, Load, Object, Rate, Until};
+use crate::load::{self, Check, Load, Object, Range, Rate, Until};
 use crate::server::Server;
 use crate::server::oca::{metrics, sum_of};
 
@@ -28,21 +26,19 @@ pub(super) struct Held {
 }
 
 pub(super) fn hold(slow: usize, server: &Server, objects: &[Object]) -> Result<Held> {
-    let ask = |number: usize| {
+    let (_, mut waiting) = load::open_all(&server.target, slow, Check::Length)?;
+    for (number, viewer) in waiting.iter_mut().enumerate() {
         let object = &objects[number % objects.len()];
         // Each begins elsewhere, so that they share no read.
-        let first = number as u64 * (object.size / 2 / slow.max(1) as u64);
-        let mut socket = TcpStream::connect(server.address)?;
-        let path = &object.path;
-        write!(
-            socket,
-            "GET {path} HTTP/1.1\r\nHost: bench\r\nRange: bytes={first}-\r\n\r\n"
-        )?;
-        Ok(socket)
-    };
-    let waiting = (0..slow).map(ask).collect::<Result<Vec<_>>>()?;
+        let offset = number as u64 * (object.size / 2 / slow.max(1) as u64);
+        viewer.request(Range {
+            object,
+            offset,
+            length: object.size - offset,
+        })?;
+    }
     let outcome = load::run(&Load {
-        address: server.address,
+        target: &server.target,
         objects,
         connections: QUICK,
         range_bytes: 1 << 20,

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::load::Object;
+use crate::load::{Object, Target};
 use crate::process::Process;
 use crate::server::oca::{Admin, metrics, ocactl_json, sum_of};
 
@@ -28,7 +28,7 @@ pub(super) struct Setting<'a> {
 
 pub(super) struct Site {
     /// Where viewers are served.
-    pub(super) address: SocketAddr,
+    pub(super) target: Target,
     ocactl: PathBuf,
     configuration: PathBuf,
     device: PathBuf,
@@ -65,7 +65,7 @@ impl Site {
             setting.server_core,
             &folder.join("daemon.log"),
         )?;
-        let (address, admin) = Admin::of(&mut daemon, ocactl.clone(), configuration.clone())?;
+        let (target, admin) = Admin::of(&mut daemon, ocactl.clone(), configuration.clone(), None)?;
         let arguments = ["--config", &text(&configuration), "run"];
         let mut agent_process = Process::start_idle(
             &program("oca-fill-agent"),
@@ -75,7 +75,7 @@ impl Site {
         )?;
         agent_process.wait_until(START_BOUND, || metrics(agent).ok())?;
         Ok(Self {
-            address,
+            target,
             ocactl,
             configuration,
             device,
@@ -88,7 +88,7 @@ impl Site {
     }
 
     pub(super) fn warm(&self, hot: &[Object]) -> Result<()> {
-        self.admin.warm(self.address, hot)
+        self.admin.warm(&self.target, hot)
     }
 
     pub(super) fn pause(&self) -> Result<()> {

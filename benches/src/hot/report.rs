@@ -6,6 +6,10 @@ use super::shape::Shape;
 use crate::latency::median;
 use crate::load::Outcome;
 use crate::server::Kind;
+use crate::tls::Suite;
+
+/// With TLS, CPU per GB of ours against nginx's in its own process.
+const TLS_TO_NGINX: f64 = 0.95;
 
 /// One server, one shape, one round.
 #[derive(Debug, Clone, serde::Serialize)]
@@ -76,6 +80,46 @@ struct Row {
     to_floor: Option<f64>,
 }
 
+/// Everything of a run.
+#[derive(Debug, serde::Serialize)]
+pub(super) struct Report {
+    suite: Option<Suite>,
+    samples: Vec<Sample>,
+    medians: Vec<Row>,
+    missed: Vec<String>,
+}
+
+impl Report {
+    pub(super) fn of(samples: Vec<Sample>, suite: Option<Suite>) -> Self {
+        let medians = rows(&samples);
+        let asked = medians.iter().filter(|_| suite.is_some());
+        Self {
+            suite,
+            missed: asked.filter_map(Row::miss).collect(),
+            medians,
+            samples,
+        }
+    }
+
+    /// Where ours was dearer than it may be.
+    pub(super) fn missed(&self) -> &[String] {
+        &self.missed
+    }
+}
+
+impl Row {
+    fn miss(&self) -> Option<String> {
+        let ratio = self.to_nginx.filter(|&ratio| ratio > TLS_TO_NGINX)?;
+        let (shape, server) = (self.shape, self.server);
+        server.is_ours().then(|| {
+            format!(
+                "{shape}, {}: {ratio:.3} of nginx's CPU, at most {TLS_TO_NGINX}",
+                server.name()
+            )
+        })
+    }
+}
+
 /// In the order of the samples.
 fn rows(samples: &[Sample]) -> Vec<Row> {
     let mut rows: Vec<Row> = Vec::new();
@@ -127,50 +171,55 @@ fn medians(samples: &[Sample], shape: Shape, server: Kind) -> Option<Figures> {
     })
 }
 
-/// The table, to standard output.
-pub(super) fn print(samples: &[Sample]) {
-    let mut table = Table::new();
-    table.load_style(presets::UTF8_HORIZONTAL_ONLY).set_header([
-        "shape",
-        "server",
-        "CPU s/GB",
-        "CPU us/request",
-        "requests/s",
-        "p99 us",
-        "max us",
-        "server busy",
-        "client busy",
-        "CPU / nginx",
-        "CPU / lighttpd",
-        "CPU / floor",
-    ]);
-    for row in rows(samples) {
-        let ratio = |ratio: Option<f64>| ratio.map_or("-".into(), |ratio| format!("{ratio:.2}"));
-        let figures = row.median;
-        table.add_row([
-            row.shape.to_string(),
-            row.server.name().to_owned(),
-            format!("{:.3}", figures.cpu_s_per_gb),
-            format!("{:.1}", figures.cpu_us_per_request),
-            format!("{:.0}", figures.requests_per_second),
-            format!("{:.0}", figures.p99_us),
-            format!("{:.0}", figures.max_us),
-            format!("{:.0} %", figures.server_busy * 100.0),
-            format!("{:.0} %", figures.client_busy * 100.0),
-            ratio(row.to_nginx),
-            ratio(row.to_lighttpd),
-            ratio(row.to_floor),
-        ]);
+impl Report {
+    /// The table, to standard output.
+    pub(super) fn print(&self) {
+        println!("{}", self.table());
+        if let Some(suite) = self.suite {
+            println!("TLS 1.3, {}, certificate ECDSA P-256", suite.name());
+        }
     }
-    for column in table.column_iter_mut().skip(2) {
-        column.set_cell_alignment(CellAlignment::Right);
-    }
-    println!("{table}");
-}
 
-/// Samples and medians as JSON.
-pub(super) fn document(samples: &[Sample]) -> serde_json::Value {
-    serde_json::json!({ "samples": samples, "medians": rows(samples) })
+    fn table(&self) -> Table {
+        let mut table = Table::new();
+        table.load_style(presets::UTF8_HORIZONTAL_ONLY).set_header([
+            "shape",
+            "server",
+            "CPU s/GB",
+            "CPU us/request",
+            "requests/s",
+            "p99 us",
+            "max us",
+            "server busy",
+            "client busy",
+            "CPU / nginx",
+            "CPU / lighttpd",
+            "CPU / floor",
+        ]);
+        for row in &self.medians {
+            let ratio =
+                |ratio: Option<f64>| ratio.map_or("-".into(), |ratio| format!("{ratio:.2}"));
+            let figures = row.median;
+            table.add_row([
+                row.shape.to_string(),
+                row.server.name().to_owned(),
+                format!("{:.3}", figures.cpu_s_per_gb),
+                format!("{:.1}", figures.cpu_us_per_request),
+                format!("{:.0}", figures.requests_per_second),
+                format!("{:.0}", figures.p99_us),
+                format!("{:.0}", figures.max_us),
+                format!("{:.0} %", figures.server_busy * 100.0),
+                format!("{:.0} %", figures.client_busy * 100.0),
+                ratio(row.to_nginx),
+                ratio(row.to_lighttpd),
+                ratio(row.to_floor),
+            ]);
+        }
+        for column in table.column_iter_mut().skip(2) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+        table
+    }
 }
 
 #[cfg(test)]
@@ -213,5 +262,14 @@ mod tests {
         assert_eq!(rows[1].to_lighttpd, None);
         assert_eq!(rows[1].median.cpu_us_per_request, 1.0);
         assert_eq!(rows[1].median.client_busy, 0.25);
+    }
+
+    #[test]
+    fn only_with_tls_there_is_an_aim() {
+        let samples = || vec![sample(Kind::Nginx, 1.0), sample(Kind::OcaEpoll, 0.96)];
+        assert!(Report::of(samples(), None).missed().is_empty());
+        let with = Report::of(samples(), Some(Suite::Aes128));
+        let expected = "16KiBx64, oca (epoll): 0.960 of nginx's CPU, at most 0.95";
+        assert_eq!(with.missed(), [expected]);
     }
 }

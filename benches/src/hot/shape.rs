@@ -10,6 +10,23 @@ pub(super) struct Shape {
     pub(super) connections: usize,
 }
 
+impl Shape {
+    /// Those of the tables.
+    pub(super) const USUAL: [Self; 4] = [
+        Self::of(16 << 10, 64),
+        Self::of(64 << 10, 64),
+        Self::of(256 << 10, 256),
+        Self::of(1 << 20, 16),
+    ];
+
+    const fn of(range_bytes: u64, connections: usize) -> Self {
+        Self {
+            range_bytes,
+            connections,
+        }
+    }
+}
+
 impl FromStr for Shape {
     type Err = String;
 

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use clap::ValueEnum;
 
+use super::Run;
 use super::case::Illness;
 use super::disk::Disk;
 use super::mirror::{Mirror, Mood};
@@ -193,7 +194,7 @@ impl<'g> Eight<'g> {
         })
     }
 
-    fn start(&self, kind: Kind, programs: &std::path::Path, core: usize) -> Result<Server> {
+    fn start(&self, kind: Kind, run: &Run<'_>) -> Result<Server> {
         let folder = self.folder.join(kind.short());
         let appliance = Appliance {
             state: folder.join("state"),
@@ -217,9 +218,10 @@ impl<'g> Eight<'g> {
                 folder: &folder,
                 content: &self.folder.join("source"),
                 objects: &self.objects,
-                place: &core.into(),
+                place: &run.cores.0.into(),
                 host: std::net::Ipv4Addr::LOCALHOST.into(),
-                programs,
+                programs: &run.programs,
+                tls: run.security.as_ref(),
                 appliance: Some(&appliance),
             },
         )
@@ -251,11 +253,11 @@ impl<'g> Eight<'g> {
     }
 
     /// Before, beside, and until it is well again.
-    pub(super) fn run(&self, kind: Kind, programs: &std::path::Path, core: usize) -> Result<Row> {
-        let mut server = self.start(kind, programs, core)?;
+    pub(super) fn run(&self, kind: Kind, run: &Run<'_>) -> Result<Row> {
+        let mut server = self.start(kind, run)?;
         let touched = self.touched(&server)?;
         let crowd = Crowd::gather(Plan {
-            address: server.address,
+            target: server.target.clone(),
             viewers: VIEWERS,
             objects: self.objects.clone(),
             choice: Choice::Own,

@@ -18,12 +18,12 @@ use super::fill::Fill;
 use super::mirror::Mirror;
 use super::probe::Probe;
 use super::throttle::{Group, Rule};
-use super::void::Void;
 use crate::content::{self, Shape};
 use crate::load::Object;
 use crate::server::Kind;
 use crate::server::appliance::{Appliance, Import, Tier};
 use crate::setup::Folder;
+use crate::void::Void;
 
 const HOT: Shape = Shape {
     files: 16,
@@ -106,10 +106,18 @@ impl Ground {
         Ok(())
     }
 
+    /// For a certificate and its key, of the whole run.
+    pub(super) fn keys(&self) -> PathBuf {
+        self.folder.0.join("tls")
+    }
+
     /// An empty folder of this name; of earlier ones nothing is left.
     pub(super) fn folder(&self, name: &str) -> Result<PathBuf> {
         for entry in std::fs::read_dir(&self.folder.0)? {
             let path = entry?.path();
+            if path == self.keys() {
+                continue;
+            }
             std::fs::remove_dir_all(&path).with_context(|| path.display().to_string())?;
         }
         let path = self.folder.0.join(name);

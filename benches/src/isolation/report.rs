@@ -7,11 +7,11 @@ use comfy_table::{CellAlignment, Table, presets};
 use super::case::Case;
 use super::place::Proof;
 use super::trace::Longest;
-use super::void::Tried;
 use crate::latency::median;
 use crate::load::Window;
 use crate::load::crowd::Tally;
 use crate::server::Kind;
+use crate::void::Tried;
 
 /// Hot requests beside an ill device, per request alone.
 const LEAST_RATIO: f64 = 0.97;

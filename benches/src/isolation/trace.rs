@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 
-use super::void::Void;
 use crate::process::Process;
+use crate::void::Void;
 
 /// Until it has attached, and after the last call.
 const PATIENCE: Duration = Duration::from_secs(30);

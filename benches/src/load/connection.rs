@@ -1,13 +1,15 @@
 //! One connection: writes a request, reads head and body of its response.
 //!
+//! What is asked for before the handshake is over is sent after it.
+//!
 //! ```text
 //! Idle --request--> Head --206 of what was asked--> Body --last byte--> Idle
 //!                        --another status---------> Refusal --last byte--> Idle
 //! ```
 
 use std::fs::File;
-use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::TcpStream;
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 use std::time::{Duration, Instant};
@@ -16,7 +18,8 @@ use anyhow::{Context, Result, bail, ensure};
 use platform::socket::discard;
 
 use super::head::{self, HEAD_MAX_BYTES, Head};
-use super::{Check, Object, SILENCE};
+use super::tls::Session;
+use super::{Check, Object, SILENCE, Target};
 
 /// Bytes compared at a time.
 const COMPARE_BYTES: usize = 64 * 1024;
@@ -25,12 +28,12 @@ const COMPARE_BYTES: usize = 64 * 1024;
 const READ_BYTES: usize = 64 * 1024;
 
 pub(crate) struct Connection<'a> {
-    socket: TcpStream,
+    channel: Channel,
     check: Check,
     state: State<'a>,
     /// When the request under way was due.
     due: Instant,
-    /// Text of the request.
+    /// Text of the request; emptied when it is sent.
     text: Vec<u8>,
     /// Start of the response: the head and perhaps some of the body.
     start: Vec<u8>,
@@ -81,13 +84,10 @@ enum Step {
 }
 
 impl<'a> Connection<'a> {
-    pub(crate) fn open(address: SocketAddr, check: Check) -> Result<Self> {
-        let socket =
-            TcpStream::connect(address).with_context(|| format!("cannot connect to {address}"))?;
-        socket.set_nodelay(true)?;
-        socket.set_nonblocking(true)?;
+    /// Connects. A handshake is begun, and goes on with [`advance`](Self::advance).
+    pub(crate) fn open(target: &Target, check: Check) -> Result<Self> {
         Ok(Self {
-            socket,
+            channel: Channel::open(target)?,
             check,
             state: State::Idle,
             due: Instant::now(),
@@ -99,7 +99,12 @@ impl<'a> Connection<'a> {
     }
 
     pub(crate) fn socket(&self) -> &TcpStream {
-        &self.socket
+        &self.channel.socket
+    }
+
+    /// No handshake is under way.
+    pub(super) fn is_open(&self) -> bool {
+        self.channel.is_open()
     }
 
     /// The server has closed, or is about to, as it said.
@@ -123,12 +128,17 @@ impl<'a> Connection<'a> {
             range.offset + range.length - 1
         )?;
         self.due = due;
-        self.socket
-            .write_all(&self.text)
-            .context("writing a request")?;
         self.start.clear();
         self.state = State::Head(range);
-        Ok(())
+        if self.is_open() { self.send() } else { Ok(()) }
+    }
+
+    fn send(&mut self) -> Result<()> {
+        let text = std::mem::take(&mut self.text);
+        let sent = self.channel.write_all(&text);
+        self.text = text;
+        self.text.clear();
+        sent.context("writing a request")
     }
 
     /// How long ago the last request was due.
@@ -149,8 +159,23 @@ impl<'a> Connection<'a> {
 
     /// Takes what has arrived; what came of the request, if that was the end of its response.
     ///
-    /// Errors: a 206 that is not what was asked for; what is no HTTP.
+    /// Errors: a 206 that is not what was asked for; what is no HTTP, or no TLS; a handshake that fails.
     pub(crate) fn advance(&mut self) -> Result<Option<Answer>> {
+        if !self.is_open() {
+            let went_on = arrived(self.channel.shake_hands().map(|()| 1))?;
+            if matches!(went_on, Arrived::End) {
+                let asked = self.is_busy();
+                self.give_up();
+                ensure!(asked, "the server closes within the handshake");
+                return Ok(Some(Answer::Cut));
+            }
+            if !self.is_open() {
+                return Ok(None);
+            }
+            if !self.text.is_empty() {
+                self.send()?;
+            }
+        }
         loop {
             let step = match self.state {
                 State::Idle => return Ok(None),
@@ -173,7 +198,7 @@ impl<'a> Connection<'a> {
     fn read_head(&mut self, wanted: Range<'a>) -> Result<Step> {
         let room = HEAD_MAX_BYTES - self.start.len();
         let mut piece = [0; HEAD_MAX_BYTES];
-        let count = match arrived(self.socket.read(&mut piece[..room]))? {
+        let count = match arrived(self.channel.read(&mut piece[..room]))? {
             Arrived::Bytes(count) => count,
             Arrived::Nothing => return Ok(Step::Wait),
             Arrived::End => return Ok(Step::Over(Answer::Cut)),
@@ -207,14 +232,14 @@ impl<'a> Connection<'a> {
     fn read_body(&mut self, wanted: Range<'a>, received: u64) -> Result<Step> {
         let left = usize::try_from(wanted.length - received).unwrap_or(usize::MAX);
         let arrived = match self.check {
-            Check::Length => arrived(discard(self.socket.as_fd(), left))?,
+            Check::Length => arrived(self.channel.discard(left))?,
             Check::Read => {
                 let room = left.min(self.room.len());
-                arrived(self.socket.read(&mut self.room[..room]))?
+                arrived(self.channel.read(&mut self.room[..room]))?
             }
             Check::Content => {
                 let mut piece = [0; COMPARE_BYTES];
-                let arrived = arrived(self.socket.read(&mut piece[..left.min(COMPARE_BYTES)]))?;
+                let arrived = arrived(self.channel.read(&mut piece[..left.min(COMPARE_BYTES)]))?;
                 if let Arrived::Bytes(count) = arrived {
                     wanted.compare(received, &piece[..count])?;
                 }
@@ -241,7 +266,7 @@ impl<'a> Connection<'a> {
             return Ok(Step::Over(Answer::Refused(refusal)));
         }
         let room = usize::try_from(left).unwrap_or(usize::MAX);
-        Ok(match arrived(discard(self.socket.as_fd(), room))? {
+        Ok(match arrived(self.channel.discard(room))? {
             Arrived::Bytes(count) => {
                 let left = left - count as u64;
                 self.state = State::Refusal { refusal, left };
@@ -250,6 +275,58 @@ impl<'a> Connection<'a> {
             Arrived::Nothing => Step::Wait,
             Arrived::End => Step::Over(Answer::Cut),
         })
+    }
+}
+
+/// A socket, and perhaps TLS on it.
+struct Channel {
+    socket: TcpStream,
+    session: Option<Session>,
+}
+
+impl Channel {
+    fn open(target: &Target) -> Result<Self> {
+        let address = target.address;
+        let socket =
+            TcpStream::connect(address).with_context(|| format!("cannot connect to {address}"))?;
+        socket.set_nodelay(true)?;
+        socket.set_nonblocking(true)?;
+        let start = |client| Session::start(client, &socket);
+        let session = target.tls.as_ref().map(start).transpose()?;
+        Ok(Self { socket, session })
+    }
+
+    fn is_open(&self) -> bool {
+        self.session.as_ref().is_none_or(Session::is_open)
+    }
+
+    fn shake_hands(&mut self) -> io::Result<()> {
+        match &mut self.session {
+            Some(session) => session.advance(&self.socket),
+            None => Ok(()),
+        }
+    }
+
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        match &mut self.session {
+            Some(session) => session.write_all(&self.socket, bytes),
+            None => self.socket.write_all(bytes),
+        }
+    }
+
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        match &mut self.session {
+            Some(session) => session.read(&self.socket, into),
+            None => self.socket.read(into),
+        }
+    }
+
+    /// Bytes are thrown away, in the kernel where that can be.
+    fn discard(&mut self, most: usize) -> io::Result<usize> {
+        match &mut self.session {
+            Some(session) => session.discard(&self.socket, most),
+            None => discard(self.socket.as_fd(), most),
+        }
     }
 }
 
@@ -306,25 +383,28 @@ fn arrived(result: std::io::Result<usize>) -> Result<Arrived> {
         Err(error) => match error.kind() {
             ErrorKind::WouldBlock => Ok(Arrived::Nothing),
             ErrorKind::Interrupted => Ok(Arrived::Bytes(0)),
-            ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => Ok(Arrived::End),
+            ErrorKind::ConnectionReset | ErrorKind::BrokenPipe | ErrorKind::UnexpectedEof => {
+                Ok(Arrived::End)
+            }
             _ => Err(error).context("reading a response"),
         },
     }
 }
 
 /// The length of the object at `path`.
-pub(super) fn ask_size(address: SocketAddr, path: &str) -> Result<u64> {
-    let mut socket =
-        TcpStream::connect(address).with_context(|| format!("cannot connect to {address}"))?;
-    socket.set_read_timeout(Some(SILENCE))?;
-    write!(
-        socket,
-        "GET {path} HTTP/1.1\r\nHost: bench\r\nRange: bytes=0-0\r\n\r\n"
-    )?;
+pub(super) fn ask_size(target: &Target, path: &str) -> Result<u64> {
+    let mut channel = Channel::open(target)?;
+    channel.socket.set_nonblocking(false)?;
+    channel.socket.set_read_timeout(Some(SILENCE))?;
+    while !channel.is_open() {
+        channel.shake_hands()?;
+    }
+    let text = format!("GET {path} HTTP/1.1\r\nHost: bench\r\nRange: bytes=0-0\r\n\r\n");
+    channel.write_all(text.as_bytes())?;
     let mut bytes = Vec::new();
     loop {
         let mut piece = [0; HEAD_MAX_BYTES];
-        match arrived(socket.read(&mut piece))? {
+        match arrived(channel.read(&mut piece))? {
             Arrived::Bytes(count) => bytes.extend_from_slice(&piece[..count]),
             Arrived::Nothing => bail!("{path}: no answer in {SILENCE:?}"),
             Arrived::End => bail!("{path}: the server has closed the connection"),

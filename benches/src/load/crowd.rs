@@ -6,7 +6,6 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,7 +16,7 @@ use anyhow::{Context, Result, bail, ensure};
 use platform::watch::Watch;
 
 use super::connection::{Answer, Connection, Range};
-use super::{Check, Object, Random};
+use super::{Check, Object, Random, Target, open_all};
 
 /// A viewer that was refused without being told when to come again, or cut, comes again after this.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -28,7 +27,7 @@ const LOOK: Duration = Duration::from_millis(10);
 /// Who asks for what.
 #[derive(Debug, Clone)]
 pub(crate) struct Plan {
-    pub(crate) address: SocketAddr,
+    pub(crate) target: Target,
     pub(crate) viewers: usize,
     pub(crate) objects: Vec<Object>,
     pub(crate) choice: Choice,
@@ -194,13 +193,7 @@ struct Viewers<'a> {
 
 impl<'a> Viewers<'a> {
     fn connect(plan: &'a Plan, shared: &'a Shared) -> Result<Self> {
-        let watch = Watch::new()?;
-        let mut connections = Vec::with_capacity(plan.viewers);
-        for key in 0..plan.viewers {
-            let connection = Connection::open(plan.address, Check::Length)?;
-            watch.add(connection.socket().as_fd(), key as u64)?;
-            connections.push(connection);
-        }
+        let (watch, connections) = open_all(&plan.target, plan.viewers, Check::Length)?;
         let now = Instant::now();
         let spread =
             |viewer: usize| plan.pace.unwrap_or_default() * viewer as u32 / plan.viewers as u32;
@@ -261,7 +254,7 @@ impl<'a> Viewers<'a> {
         let object = &plan.objects[number];
         let offset = self.random.below(object.size / plan.range_bytes) * plan.range_bytes;
         if self.connections[viewer].must_reopen() {
-            self.connections[viewer] = Connection::open(plan.address, Check::Length)?;
+            self.connections[viewer] = Connection::open(&plan.target, Check::Length)?;
             let socket = self.connections[viewer].socket().as_fd();
             self.watch.add(socket, viewer as u64).context("watching")?;
         }

@@ -1,19 +1,18 @@
 //! The requests of a trace, in its order, on some connections.
 
-use std::net::SocketAddr;
 use std::os::fd::AsFd;
 
 use anyhow::{Result, bail, ensure};
 use platform::watch::Watch;
 
 use super::connection::{Answer, Connection, Range};
-use super::{Check, SILENCE};
+use super::{Check, SILENCE, Target};
 
 /// Asks for all of `ranges` on so many connections and returns when the last byte has come.
 ///
 /// Errors: a connection that fails, a wrong response, silence.
 pub(crate) fn replay<'a>(
-    address: SocketAddr,
+    target: &Target,
     connections: usize,
     mut ranges: impl Iterator<Item = Range<'a>>,
 ) -> Result<()> {
@@ -21,7 +20,7 @@ pub(crate) fn replay<'a>(
     let mut open = Vec::with_capacity(connections);
     let mut pending = 0;
     for range in ranges.by_ref().take(connections) {
-        let mut connection = Connection::open(address, Check::Length)?;
+        let mut connection = Connection::open(target, Check::Length)?;
         watch.add(connection.socket().as_fd(), open.len() as u64)?;
         connection.request(range)?;
         open.push(connection);

@@ -54,7 +54,10 @@ fn ask_at(rate: Rate, connections: usize, spoil: Spoil, check: Check) -> Result<
         size: SIZE,
     }];
     run(&Load {
-        address: serve(spoil),
+        target: &Target {
+            address: serve(spoil),
+            tls: None,
+        },
         objects: &objects,
         connections,
         range_bytes: RANGE,
@@ -131,7 +134,10 @@ fn crowd(spoil: Spoil) -> crowd::Crowd {
         size: SIZE,
     };
     crowd::Crowd::gather(crowd::Plan {
-        address: serve(spoil),
+        target: Target {
+            address: serve(spoil),
+            tls: None,
+        },
         viewers: 8,
         objects: vec![object("/a"), object("/b")],
         choice: crowd::Choice::Own,

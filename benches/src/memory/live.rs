@@ -95,6 +95,7 @@ impl<'a> Stage<'a> {
                 place: &place,
                 host: std::net::Ipv4Addr::LOCALHOST.into(),
                 programs: self.conditions.programs,
+                tls: None,
                 appliance: Some(&appliance),
             },
         )?;
@@ -104,7 +105,7 @@ impl<'a> Stage<'a> {
         for day in self.trace.chunks(shape.requests_per_day as usize) {
             for requests in day.chunks(part) {
                 replay(
-                    server.address,
+                    &server.target,
                     CONNECTIONS,
                     requests.iter().map(|it| self.range(*it)),
                 )?;

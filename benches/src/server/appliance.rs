@@ -7,6 +7,7 @@ use anyhow::Result;
 
 use super::Setting;
 use super::oca::ocactl_json;
+use crate::tls::Security;
 
 /// A stripe unit has to divide the files for their columns to fill memory exactly.
 const DEVICES: [&str; 2] = ["nvme0", "nvme1"];
@@ -68,13 +69,18 @@ impl Appliance {
     pub(super) fn text(&self, setting: &Setting<'_>, backend: &str) -> String {
         let (host, workers) = (setting.host, setting.workers());
         let run = setting.folder.join("run");
+        let purpose = if setting.tls.is_some() {
+            "https"
+        } else {
+            "http"
+        };
         let mut text = format!(
             "[appliance]
 id = \"bench.local.example\"
 state_dir = {:?}
 run_dir = {run:?}
 [listen]
-http = [\"{host}:0\"]
+{purpose} = [\"{host}:0\"]
 admin = \"{host}:0\"
 [workers]
 count = {workers}
@@ -86,6 +92,15 @@ memory = \"{} MiB\"
         if let Some(mib) = self.in_flight_mib {
             // Writing to a String cannot fail.
             let _ = writeln!(text, "in_flight = \"{mib} MiB\"");
+        }
+        if let Some(Security {
+            certificate, key, ..
+        }) = setting.tls
+        {
+            let _ = writeln!(
+                text,
+                "[tls]\ncertificates = [{{ cert = {certificate:?}, key = {key:?} }}]"
+            );
         }
         for tier in &self.tiers {
             let Tier {

@@ -1,5 +1,5 @@
 //! lighttpd as its documents advise for files: sendfile, epoll, cached `stat`, no access log; as many requests per
-//! connection as it can be told to allow (65535; the load reconnects then).
+//! connection as it can be told to allow (65535; the load reconnects then). TLS by mod_openssl, with tickets.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -8,6 +8,7 @@ use anyhow::Result;
 
 use super::{Setting, wait_for_listener};
 use crate::process::Process;
+use crate::tls::Security;
 
 pub(super) fn start(setting: &Setting<'_>) -> Result<(Process, SocketAddr)> {
     let address = setting.free_address()?;
@@ -27,6 +28,7 @@ fn text(setting: &Setting<'_>, address: SocketAddr) -> String {
     let workers = Some(setting.workers())
         .filter(|&workers| workers > 1)
         .unwrap_or(0);
+    let tls = setting.tls.map(tls_text).unwrap_or_default();
     format!(
         "server.document-root = \"{content}\"
 server.bind = \"{}\"
@@ -43,8 +45,29 @@ server.max-read-idle = 600
 server.max-write-idle = 600
 server.stat-cache-engine = \"simple\"
 mimetype.assign = ( \".mp4\" => \"video/mp4\" )
-",
+{tls}",
         address.ip(),
         address.port()
+    )
+}
+
+fn tls_text(security: &Security) -> String {
+    let (certificate, key) = (security.certificate.display(), security.key.display());
+    let suite = security.suite;
+    format!(
+        "server.modules = ( \"mod_openssl\" )
+ssl.engine = \"enable\"
+ssl.pemfile = \"{certificate}\"
+ssl.privkey = \"{key}\"
+ssl.openssl.ssl-conf-cmd = (
+    \"MinProtocol\" => \"TLSv1.2\",
+    \"CipherString\" => \"{}\",
+    \"Ciphersuites\" => \"{}\",
+    \"Curves\" => \"X25519\",
+    \"Options\" => \"SessionTicket\"
+)
+",
+        suite.openssl12(),
+        suite.openssl13()
     )
 }

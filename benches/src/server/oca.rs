@@ -10,8 +10,9 @@ use anyhow::{Context, Result, bail, ensure};
 
 use super::appliance::Appliance;
 use super::{START_BOUND, Setting};
-use crate::load::{self, Check, Load, Object, Rate, Until};
+use crate::load::{self, Check, Load, Object, Rate, Target, Until};
 use crate::process::Process;
+use crate::tls::Client;
 
 /// The tier takes in what is asked for often; if all of it has not come in by then, something is wrong.
 const WARM_BOUND: Duration = Duration::from_secs(120);
@@ -24,7 +25,7 @@ pub(crate) struct Admin {
     configuration: PathBuf,
 }
 
-pub(super) fn start(setting: &Setting<'_>, backend: &str) -> Result<(Process, SocketAddr, Admin)> {
+pub(super) fn start(setting: &Setting<'_>, backend: &str) -> Result<(Process, Target, Admin)> {
     let program = |name| {
         let path = setting.programs.join(name);
         ensure!(
@@ -45,13 +46,14 @@ pub(super) fn start(setting: &Setting<'_>, backend: &str) -> Result<(Process, So
     let log = setting.folder.join("log");
     let arguments = ["--config", &configuration.display().to_string()];
     let mut process = Process::start(&daemon, &arguments, setting.place.clone(), &log)?;
-    let (address, admin) = Admin::of(&mut process, ocactl, configuration)?;
+    let client = setting.tls.map(|security| security.client.clone());
+    let (target, admin) = Admin::of(&mut process, ocactl, configuration, client)?;
     let used = &admin.backend;
     ensure!(
         used == backend,
         "it runs on {used:?} instead of {backend:?}"
     );
-    Ok((process, address, admin))
+    Ok((process, target, admin))
 }
 
 pub(crate) fn ocactl_json(
@@ -89,15 +91,17 @@ fn listener(status: &serde_json::Value, purpose: &str) -> Result<SocketAddr> {
 }
 
 impl Admin {
-    /// Waits until a daemon listens; where, and what can be asked of it.
+    /// Waits until a daemon listens, for TLS if there is a client for it; where, and what can be asked of it.
     pub(crate) fn of(
         daemon: &mut Process,
         ocactl: PathBuf,
         configuration: PathBuf,
-    ) -> Result<(SocketAddr, Self)> {
+        tls: Option<Client>,
+    ) -> Result<(Target, Self)> {
+        let purpose = if tls.is_some() { "https" } else { "http" };
         let status = daemon.wait_until(START_BOUND, || {
             let status = ocactl_json(&ocactl, &configuration, &["status"]).ok()?;
-            listener(&status, "http").is_ok().then_some(status)
+            listener(&status, purpose).is_ok().then_some(status)
         })?;
         let admin = Self {
             address: listener(&status, "admin")?,
@@ -108,7 +112,8 @@ impl Admin {
             ocactl,
             configuration,
         };
-        Ok((listener(&status, "http")?, admin))
+        let address = listener(&status, purpose)?;
+        Ok((Target { address, tls }, admin))
     }
 
     /// Where `/metrics` is.
@@ -128,12 +133,12 @@ impl Admin {
     }
 
     /// Asks for everything until all of it is locked in memory.
-    pub(crate) fn warm(&self, address: SocketAddr, objects: &[Object]) -> Result<()> {
+    pub(crate) fn warm(&self, target: &Target, objects: &[Object]) -> Result<()> {
         let wanted: u64 = objects.iter().map(|object| object.size).sum();
         let begun = Instant::now();
         loop {
             load::run(&Load {
-                address,
+                target,
                 objects,
                 connections: 32,
                 range_bytes: 1 << 20,

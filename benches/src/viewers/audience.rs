@@ -6,7 +6,6 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
@@ -19,7 +18,7 @@ use super::rule::Rule;
 use super::seen::Seen;
 use super::titles::Titles;
 use crate::latency::Latencies;
-use crate::load::{Answer, Check, Connection, Random};
+use crate::load::{Answer, Check, Connection, Random, Target};
 
 /// A segment that failed is asked for again so much later.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -27,7 +26,7 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// What the viewers do.
 #[derive(Clone, Copy)]
 pub(super) struct Plan<'a> {
-    pub(super) address: SocketAddr,
+    pub(super) server: &'a Target,
     pub(super) titles: &'a Titles,
     /// The n-th viewer follows the rule number n, over and over.
     pub(super) rules: &'a [Rule],
@@ -211,7 +210,7 @@ impl<'a> Audience<'a> {
         let connection = match kept {
             Some(kept) => viewer.connection.insert(kept),
             None => {
-                let opened = Connection::open(plan.address, Check::Length)?;
+                let opened = Connection::open(plan.server, Check::Length)?;
                 let socket = opened.socket().as_fd();
                 self.watch.add(socket, number as u64).context("epoll")?;
                 viewer.connection.insert(opened)

@@ -1,7 +1,7 @@
 //! The audience against small servers that do right, and wrong in one way each.
 
 use std::io::Write;
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 
 use super::super::titles::RENDITIONS;
 use super::*;
@@ -44,7 +44,10 @@ fn look(answers: Answers) -> Seen {
     };
     let titles = Titles::of(vec![[0; RENDITIONS].map(|_| object.clone()); 3]);
     watch(&Plan {
-        address: serve(answers),
+        server: &Target {
+            address: serve(answers),
+            tls: None,
+        },
         titles: &titles,
         rules: &Rule::ALL,
         viewers: 8,

@@ -9,7 +9,7 @@ const TRIES: u32 = 4;
 
 /// Why a sample says nothing of the server.
 #[derive(Debug)]
-pub(super) struct Void(pub(super) String);
+pub(crate) struct Void(pub(crate) String);
 
 impl fmt::Display for Void {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -21,15 +21,15 @@ impl std::error::Error for Void {}
 
 /// What came of all tries.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Tried<T> {
+pub(crate) struct Tried<T> {
     /// None: it stayed void.
-    pub(super) taken: Option<T>,
+    pub(crate) taken: Option<T>,
     /// Why it was taken again.
-    pub(super) voids: Vec<String>,
+    pub(crate) voids: Vec<String>,
 }
 
 /// Errors: of `take`, all but [`Void`].
-pub(super) fn take_again<T>(mut take: impl FnMut() -> Result<T>) -> Result<Tried<T>> {
+pub(crate) fn take_again<T>(mut take: impl FnMut() -> Result<T>) -> Result<Tried<T>> {
     let mut voids = Vec::new();
     for _ in 0..TRIES {
         match take() {
