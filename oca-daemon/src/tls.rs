@@ -71,6 +71,7 @@ impl Tls {
         let provider = Arc::new(suites::provider(wanted));
         let looker = Looker::new(wanted.certificates.clone(), Arc::clone(&provider));
         let Look { found, print, .. } = looker.look(now);
+        let found = found.unwrap_or_default();
         let certificates = Arc::new(Certificates::new(found).map_err(all)?);
         let mut config = ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_protocol_versions(&suites::versions(wanted.min_version))

@@ -27,9 +27,9 @@ impl Following {
         }
     }
 
-    fn begin(&mut self) -> JoinHandle<Look> {
+    fn begin(&mut self, occasion: Occasion) -> JoinHandle<Look> {
         self.began = Instant::now();
-        let looker = self.watch.looker();
+        let looker = self.watch.looker(occasion);
         tokio::task::spawn_blocking(move || looker.look(SystemTime::now().into()))
     }
 
@@ -44,7 +44,7 @@ impl Following {
                     self.watch.no_answer(now());
                 }
             }
-            None if age >= CERTIFICATES_EVERY => self.look = Some(self.begin()),
+            None if age >= CERTIFICATES_EVERY => self.look = Some(self.begin(Occasion::Routine)),
             None => {}
         }
     }
@@ -58,7 +58,7 @@ impl Following {
             self.look = Some(before);
             return self.watch.no_answer(now());
         }
-        let mut look = self.begin();
+        let mut look = self.begin(Occasion::Asked);
         match timeout(STATE_DISK_WAIT, &mut look).await {
             Ok(look) => self.judge(look.ok(), Occasion::Asked),
             Err(_) => {

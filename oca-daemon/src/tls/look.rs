@@ -20,6 +20,8 @@ pub struct Looker {
     provider: Arc<CryptoProvider>,
     /// Of the content, whatever the times of the files say: a file may be written twice within one tick of their clock.
     prints: RandomState,
+    /// The print of files about which all is known: they need not be understood again.
+    pub(super) known: Option<u64>,
 }
 
 /// What was seen.
@@ -28,7 +30,8 @@ pub struct Look {
     pub(super) wanted: Vec<Certificate>,
     /// Equal for equal content of all files.
     pub(super) print: u64,
-    pub(super) found: Found,
+    /// `None`: these are the files that are known.
+    pub(super) found: Option<Found>,
 }
 
 impl Looker {
@@ -37,6 +40,7 @@ impl Looker {
             wanted,
             provider,
             prints: RandomState::new(),
+            known: None,
         }
     }
 
@@ -45,12 +49,15 @@ impl Looker {
     pub fn look(&self, now: UnixTime) -> Look {
         let bytes: Vec<_> = self.wanted.iter().map(Bytes::read).collect();
         let print = self.prints.hash_one(&bytes);
-        let found = self.wanted.iter().zip(bytes);
-        let found = found.map(|(files, bytes)| Pair::of(&bytes?, files, &self.provider, now));
+        let understood = || {
+            let found = self.wanted.iter().zip(bytes);
+            let found = found.map(|(files, bytes)| Pair::of(&bytes?, files, &self.provider, now));
+            found.collect()
+        };
         Look {
             wanted: self.wanted.clone(),
             print,
-            found: found.collect(),
+            found: (self.known != Some(print)).then(understood),
         }
     }
 }
@@ -59,7 +66,10 @@ impl Looker {
 #[must_use]
 pub fn check(certificates: Vec<Certificate>, now: UnixTime) -> Vec<CheckedCertificate> {
     let found = Looker::new(certificates, Arc::new(default_provider())).look(now);
-    let told = found.wanted.into_iter().zip(found.found);
+    let told = found
+        .wanted
+        .into_iter()
+        .zip(found.found.unwrap_or_default());
     let told = told.map(|(files, found)| {
         let (found, problem) = match found {
             Ok(pair) => (Some(pair.told()), pair.out_of_time(now)),

@@ -50,8 +50,12 @@ impl Watch {
 
     /// What to look with.
     #[must_use]
-    pub fn looker(&self) -> Looker {
-        self.looker.clone()
+    pub fn looker(&self, occasion: Occasion) -> Looker {
+        let is_known =
+            occasion == Occasion::Routine && !self.certificates.last_reload().is_silent();
+        let mut looker = self.looker.clone();
+        looker.known = is_known.then_some(self.judged);
+        looker
     }
 
     /// The configuration names other files.
@@ -62,16 +66,15 @@ impl Watch {
     /// Takes over what is good. What is not is told when it is certain.
     pub fn judge(&mut self, look: Look, occasion: Occasion, now: Instant, unix: UnixTime) {
         self.silent = false;
-        let is_news = look.print != self.judged || self.certificates.last_reload().is_silent();
         // A look that began before the configuration changed is of other files.
         if look.wanted != self.looker.wanted {
             return;
         }
-        if !is_news && occasion == Occasion::Routine {
+        let Some(found) = look.found else {
             self.unsettled = None;
             return;
-        }
-        let problems = self.certificates.take_over(look.found, &look.wanted, unix);
+        };
+        let problems = self.certificates.take_over(found, &look.wanted, unix);
         let is_certain = problems.is_empty() || occasion == Occasion::Asked;
         if !is_certain && !self.has_settled(look.print, now) {
             return;

@@ -26,7 +26,7 @@ impl Follower {
 
     fn look(&mut self, occasion: Occasion) {
         self.now += Duration::from_secs(2);
-        let look = self.watch.looker().look(NOW);
+        let look = self.watch.looker(occasion).look(NOW);
         self.watch.judge(look, occasion, self.now, NOW);
     }
 
@@ -167,7 +167,7 @@ fn a_list_that_changes_is_followed() {
     let a = folder.put("a", &folder.issue(&["a"], GOOD));
     let b = folder.put("b", &folder.issue(&["b"], GOOD));
     let mut follower = Follower::new(&folder, std::slice::from_ref(&a));
-    let before = follower.watch.looker().look(NOW);
+    let before = follower.watch.looker(Occasion::Asked).look(NOW);
     follower.watch.follow(vec![b.clone(), a.clone()]);
     follower
         .watch

@@ -110,7 +110,9 @@ fn a_new_connection_sees_what_is_new() {
     assert_ne!(shown(&tls, &config, "a.example"), der(&renewed));
     folder.put("a", &renewed);
     let mut watch = tls.watch();
-    let look = watch.looker().look(crate::folder::NOW);
+    let look = watch
+        .looker(oca_daemon::tls::Occasion::Routine)
+        .look(crate::folder::NOW);
     watch.judge(
         look,
         oca_daemon::tls::Occasion::Routine,
