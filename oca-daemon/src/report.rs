@@ -20,6 +20,7 @@ use std::time::{Duration, Instant};
 use protocol::config::Control;
 use protocol::control::{Answer, Report};
 use tokio::time::{sleep, timeout};
+use trust::Fault;
 
 use crate::admin::Admin;
 use crate::admin::observation::Observation;
@@ -40,6 +41,8 @@ pub enum Outcome {
     Answered,
     /// Nobody answered in time.
     Unreachable,
+    /// One side does not believe the other.
+    Tls(Fault),
     /// It was answered with an error.
     Refused,
     /// The answer was not one.
@@ -48,11 +51,17 @@ pub enum Outcome {
 
 impl Outcome {
     /// All, for metrics.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 10] = [
         Self::Answered,
         Self::Unreachable,
         Self::Refused,
         Self::Malformed,
+        Self::Tls(Fault::Authority),
+        Self::Tls(Fault::Name),
+        Self::Tls(Fault::Expired),
+        Self::Tls(Fault::ClientRefused),
+        Self::Tls(Fault::NotTls),
+        Self::Tls(Fault::Other),
     ];
 
     /// The word in metrics.
@@ -61,6 +70,7 @@ impl Outcome {
         match self {
             Self::Answered => "answered",
             Self::Unreachable => "unreachable",
+            Self::Tls(fault) => fault.word(),
             Self::Refused => "refused",
             Self::Malformed => "malformed",
         }

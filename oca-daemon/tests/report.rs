@@ -16,6 +16,7 @@ use support::control::{ControlEndpoint, answer, known, ok};
 use support::http::{Client, get};
 use support::publish::publish;
 use support::{Daemon, Plan, Site, content, eventually};
+use trust::testing::{Authority, front};
 
 const SIZE: usize = 300_000;
 
@@ -296,4 +297,42 @@ fn terminate(mut daemon: Daemon) {
     let sent = std::process::Command::new("kill").arg(&pid).status();
     assert!(sent.unwrap().success());
     assert!(daemon.child.wait().unwrap().success());
+}
+
+#[test]
+fn reports_go_over_https_to_whom_is_believed_and_say_why_to_nobody_else() {
+    let control = ControlEndpoint::start();
+    let (ours, other) = (Authority::new("ours"), Authority::new("another"));
+    let address = front(control.address(), &ours.issue("localhost"), Some(&ours));
+    let site = Site::new(&Plan {
+        control: &format!("https://localhost:{}", address.port()),
+        ..Plan::default()
+    });
+    std::fs::write(site.path("ca.pem"), other.pem()).unwrap();
+    let files = other
+        .issue("c001.test.example")
+        .write(&site.path(""), "client");
+    let keys = format!(
+        "[control]\nca = {:?}\nclient = {{ cert = {:?}, key = {:?} }}\n",
+        site.path("ca.pem"),
+        files.cert,
+        files.key
+    );
+    let text = std::fs::read_to_string(site.config()).unwrap();
+    std::fs::write(site.config(), text.replace("[control]\n", &keys)).unwrap();
+    let daemon = site.start();
+    let says = |outcome: &str, words: &str| {
+        eventually(words, || {
+            let count = daemon.metric("oca_report_posts_total", outcome);
+            let problem = daemon.status().report?.problem;
+            (count > 0.0 && problem.contains(words)).then_some(())
+        });
+    };
+    says("tls_authority", "into control.ca");
+    std::fs::write(site.path("ca.pem"), ours.pem()).unwrap();
+    says("tls_client_refused", "see control.client");
+    assert!(control.posted().is_empty());
+    ours.issue("c001.test.example")
+        .write(&site.path(""), "client");
+    control.await_report("a report", 0, |_| true);
 }

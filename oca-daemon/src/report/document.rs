@@ -64,11 +64,13 @@ impl Document {
 /// An address of a listener for viewers; where it listens on all addresses, those that viewers are sent to, else the one from
 /// which the endpoint is reached.
 fn serves_at(listeners: &[Listener], service: &[IpAddr], local: Option<IpAddr>) -> Vec<String> {
-    let http = listeners
-        .iter()
-        .filter(|listener| listener.purpose == ListenerPurpose::Http);
     let mut urls = Vec::new();
-    for listener in http {
+    for listener in listeners {
+        let scheme = match listener.purpose {
+            ListenerPurpose::Http => "http",
+            ListenerPurpose::Https => "https",
+            ListenerPurpose::Admin | ListenerPurpose::Metrics => continue,
+        };
         let (address, port) = (listener.address.ip(), listener.address.port());
         let of_family = |other: &&IpAddr| other.is_ipv4() == address.is_ipv4();
         let mut addresses: Vec<&IpAddr> = service.iter().filter(of_family).collect();
@@ -81,7 +83,7 @@ fn serves_at(listeners: &[Listener], service: &[IpAddr], local: Option<IpAddr>) 
         urls.extend(
             addresses
                 .into_iter()
-                .map(|address| format!("http://{}", SocketAddr::new(*address, port))),
+                .map(|address| format!("{scheme}://{}", SocketAddr::new(*address, port))),
         );
     }
     urls
@@ -105,8 +107,12 @@ mod tests {
             ["http://192.0.2.1:80", "http://[2001:db8::1]:8080"]
         );
         assert!(serves_at(&everywhere, &[], None).is_empty());
-        let mut one = [listener("127.0.0.1:4711"), listener("127.0.0.1:9580")];
-        one[1].purpose = ListenerPurpose::Admin;
-        assert_eq!(serves_at(&one, &service, local), ["http://127.0.0.1:4711"]);
+        let mut some = ["127.0.0.1:4711", "127.0.0.1:9580", "[::1]:443"].map(listener);
+        some[1].purpose = ListenerPurpose::Admin;
+        some[2].purpose = ListenerPurpose::Https;
+        assert_eq!(
+            serves_at(&some, &service, local),
+            ["http://127.0.0.1:4711", "https://[::1]:443"]
+        );
     }
 }

@@ -5,6 +5,7 @@ use std::error::Error;
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use protocol::config::Control;
@@ -13,8 +14,10 @@ use protocol::limits::ANSWER_MAX_BYTES;
 use reqwest::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, RETRY_AFTER};
 use reqwest::redirect::Policy;
 use reqwest::{Client, Response, Url};
+use rustls::ClientConfig;
 use tokio::net::{UdpSocket, lookup_host};
 use tokio::time::timeout;
+use trust::{Fault, Identity};
 
 use super::Outcome;
 use crate::limits::{
@@ -25,9 +28,17 @@ use crate::limits::{
 pub struct Endpoint {
     url: Result<Url, String>,
     token_file: Option<PathBuf>,
-    /// Made when it is first needed, so that what keeps it from being made is told like any other failure.
-    client: Option<Client>,
+    tls: trust::Client,
+    /// Made when it is first needed, so that what keeps it from being made is told like any other failure; and anew when the files of
+    /// its certificates have changed.
+    client: Option<Made>,
     local: Option<IpAddr>,
+}
+
+/// A client, and the certificates that it was made with.
+struct Made {
+    config: Option<Arc<ClientConfig>>,
+    client: Client,
 }
 
 /// Why a report was not answered.
@@ -36,6 +47,14 @@ pub enum Failure {
     /// Nobody answered in time.
     #[error("{0}")]
     Unreachable(String),
+    /// One side does not believe the other.
+    #[error("{what}")]
+    Tls {
+        /// In a word.
+        fault: Fault,
+        /// What happened, and what to do.
+        what: String,
+    },
     /// The answer is an error.
     #[error("answered {status}: {said}")]
     Refused {
@@ -57,6 +76,7 @@ impl Failure {
     pub fn outcome(&self) -> Outcome {
         match self {
             Self::Unreachable(_) => Outcome::Unreachable,
+            Self::Tls { fault, .. } => Outcome::Tls(*fault),
             Self::Refused { .. } => Outcome::Refused,
             Self::Malformed(_) => Outcome::Malformed,
         }
@@ -67,7 +87,7 @@ impl Failure {
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Refused { retry_after, .. } => *retry_after,
-            Self::Unreachable(_) | Self::Malformed(_) => None,
+            Self::Unreachable(_) | Self::Tls { .. } | Self::Malformed(_) => None,
         }
     }
 }
@@ -150,6 +170,7 @@ impl Endpoint {
         Self {
             url: report_url(&control.url, appliance),
             token_file: control.token_file.clone(),
+            tls: trust::Client::new(control.ca.clone(), identity(control)),
             client: None,
             local: None,
         }
@@ -172,7 +193,8 @@ impl Endpoint {
         if let Some(token) = token {
             request = request.header(AUTHORIZATION, format!("Bearer {token}"));
         }
-        let response = request.body(body.bytes).send().await.map_err(unreachable)?;
+        let sent = request.body(body.bytes).send().await;
+        let response = sent.map_err(|error| self.not_answered(error))?;
         let status = response.status();
         let retry_after = retry_after(response.headers());
         let text = bounded_text(response).await?;
@@ -186,23 +208,40 @@ impl Endpoint {
         })
     }
 
+    /// The one that was made last, as long as the files of its certificates are the same. This thread may wait for their disk.
     fn client(&mut self) -> Result<&Client, Failure> {
-        if self.client.is_none() {
-            // The first one wins; another one that is there is as good.
-            let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-            let client = Client::builder()
-                .user_agent(concat!("oca-daemon/", env!("CARGO_PKG_VERSION")))
-                .connect_timeout(REPORT_CONNECT_WAIT)
-                .timeout(REPORT_WAIT)
-                // The token is for this endpoint and for no other that it might name.
-                .redirect(Policy::none())
-                .build()
-                .map_err(unreachable)?;
-            self.client = Some(client);
+        let failed = |why: String| Failure::Unreachable(shortened(&why));
+        let config = match &self.url {
+            Ok(url) if url.scheme() == "https" => Some(
+                self.tls
+                    .config()
+                    .map_err(|error| failed(error.to_string()))?,
+            ),
+            _ => None,
+        };
+        let certificates = |config: &Option<Arc<ClientConfig>>| config.as_ref().map(Arc::as_ptr);
+        let is_good = |made: &Made| certificates(&made.config) == certificates(&config);
+        let made = match self.client.take().filter(is_good) {
+            Some(made) => made,
+            None => Made {
+                client: client(config.as_deref()).map_err(unreachable)?,
+                config,
+            },
+        };
+        Ok(&self.client.insert(made).client)
+    }
+
+    fn not_answered(&self, error: reqwest::Error) -> Failure {
+        let Some((fault, said)) = Fault::find(&error) else {
+            return unreachable(error);
+        };
+        let url = self.url.as_ref().ok();
+        let name = url.and_then(Url::host_str).unwrap_or_default();
+        let what = fault.way_out(name, "control.ca", "control.client");
+        Failure::Tls {
+            fault,
+            what: format!("{}; {what}", shortened(&said)),
         }
-        self.client
-            .as_ref()
-            .ok_or_else(|| Failure::Unreachable("no client".to_owned()))
     }
 
     /// Read at each report, so that a new token needs no restart.
@@ -235,6 +274,25 @@ impl Endpoint {
     pub fn forget_local_address(&mut self) {
         self.local = None;
     }
+}
+
+fn identity(control: &Control) -> Option<Identity> {
+    let files = control.client.clone()?;
+    Some(Identity {
+        cert: files.cert,
+        key: files.key,
+    })
+}
+
+fn client(tls: Option<&ClientConfig>) -> reqwest::Result<Client> {
+    Client::builder()
+        .user_agent(concat!("oca-daemon/", env!("CARGO_PKG_VERSION")))
+        .connect_timeout(REPORT_CONNECT_WAIT)
+        .timeout(REPORT_WAIT)
+        // The token is for this endpoint and for no other that it might name.
+        .redirect(Policy::none())
+        .tls_backend_preconfigured(tls.cloned().unwrap_or_else(trust::believing_nobody))
+        .build()
 }
 
 fn report_url(base: &str, appliance: &str) -> Result<Url, String> {
