@@ -240,7 +240,7 @@ pub(crate) fn run(load: &Load<'_>) -> Result<Outcome> {
         "an object is smaller than the range of {} bytes",
         load.range_bytes
     );
-    let mut running = Running::open(load)?;
+    let mut running = Running::open(load, SILENCE)?;
     let begun = Instant::now();
     running.start_due(begun)?;
     running.finish(begun)?;
@@ -259,7 +259,7 @@ pub(crate) fn run(load: &Load<'_>) -> Result<Outcome> {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Window {
     pub(crate) requests_per_second: f64,
-    /// The longest that a request took, or had been waiting at the end.
+    /// The longest that a request took, or had been waiting at the end; or all connections to be open.
     pub(crate) worst: Duration,
     /// Requests that this program was too late for, of those that were due.
     pub(crate) missed_share: f64,
@@ -267,9 +267,10 @@ pub(crate) struct Window {
 
 /// Runs the load for `length`. What is not answered by then is not waited for: a server may have stopped altogether.
 ///
-/// Errors: a connection that fails, a wrong response.
+/// Errors: a connection that fails, or is not open within `length`; a wrong response.
 pub(crate) fn look(load: &Load<'_>, length: Duration) -> Result<Window> {
-    let mut running = Running::open(load)?;
+    let opening = Instant::now();
+    let mut running = Running::open(load, length)?;
     let begun = Instant::now();
     running.start_due(begun)?;
     while begun.elapsed() < length {
@@ -283,18 +284,21 @@ pub(crate) fn look(load: &Load<'_>, length: Duration) -> Result<Window> {
     let slowest = running.latencies.summary().max_us;
     Ok(Window {
         requests_per_second: requests as f64 / seconds,
-        worst: oldest.max(Duration::from_micros(u64::from(slowest))),
+        worst: oldest
+            .max(Duration::from_micros(u64::from(slowest)))
+            .max(begun - opening),
         missed_share,
     })
 }
 
 /// Connections with their places as keys; all handshakes are over.
 ///
-/// Errors: one fails, or the server says nothing for [`SILENCE`].
+/// Errors: one fails, or the server says nothing for `patience`.
 pub(crate) fn open_all<'a>(
     target: &Target,
     count: usize,
     check: Check,
+    patience: Duration,
 ) -> Result<(Watch, Vec<Connection<'a>>)> {
     let mut watch = Watch::new()?;
     let mut connections = Vec::with_capacity(count);
@@ -305,10 +309,10 @@ pub(crate) fn open_all<'a>(
     }
     let mut shaking = connections.iter().filter(|it| !it.is_open()).count();
     while shaking > 0 {
-        let ready = watch.wait(SILENCE)?;
+        let ready = watch.wait(patience)?;
         ensure!(
             ready > 0,
-            "{shaking} handshakes are not over, and nothing comes for {SILENCE:?}"
+            "{shaking} handshakes are not over, and nothing comes for {patience:?}"
         );
         for place in 0..ready {
             let connection = &mut connections[watch.key(place) as usize];
@@ -336,8 +340,8 @@ struct Running<'a> {
 }
 
 impl<'a> Running<'a> {
-    fn open(load: &'a Load<'a>) -> Result<Self> {
-        let (watch, connections) = open_all(load.target, load.connections, load.check)?;
+    fn open(load: &'a Load<'a>, patience: Duration) -> Result<Self> {
+        let (watch, connections) = open_all(load.target, load.connections, load.check, patience)?;
         let opened = Instant::now();
         Ok(Self {
             load,

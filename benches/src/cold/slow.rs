@@ -26,7 +26,7 @@ pub(super) struct Held {
 }
 
 pub(super) fn hold(slow: usize, server: &Server, objects: &[Object]) -> Result<Held> {
-    let (_, mut waiting) = load::open_all(&server.target, slow, Check::Length)?;
+    let (_, mut waiting) = load::open_all(&server.target, slow, Check::Length, load::SILENCE)?;
     for (number, viewer) in waiting.iter_mut().enumerate() {
         let object = &objects[number % objects.len()];
         // Each begins elsewhere, so that they share no read.

@@ -16,7 +16,7 @@ use anyhow::{Context, Result, bail, ensure};
 use platform::watch::Watch;
 
 use super::connection::{Answer, Connection, Range};
-use super::{Check, Object, Random, Target, open_all};
+use super::{Check, Object, Random, SILENCE, Target, open_all};
 
 /// A viewer that was refused without being told when to come again, or cut, comes again after this.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -193,7 +193,7 @@ struct Viewers<'a> {
 
 impl<'a> Viewers<'a> {
     fn connect(plan: &'a Plan, shared: &'a Shared) -> Result<Self> {
-        let (watch, connections) = open_all(&plan.target, plan.viewers, Check::Length)?;
+        let (watch, connections) = open_all(&plan.target, plan.viewers, Check::Length, SILENCE)?;
         let now = Instant::now();
         let spread =
             |viewer: usize| plan.pace.unwrap_or_default() * viewer as u32 / plan.viewers as u32;

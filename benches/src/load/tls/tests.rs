@@ -11,7 +11,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 use super::*;
-use crate::load::{Check, Load, Object, Outcome, Rate, Target, Until, run};
+use crate::load::{Check, Load, Object, Outcome, Rate, SILENCE, Target, Until, run};
 use crate::tls::{KeyKind, Security, Suite, Version};
 
 type Stream = StreamOwned<ServerConnection, TcpStream>;
@@ -230,7 +230,7 @@ fn a_certificate_that_is_not_the_pinned_one_is_refused() {
         address: serve(config(folder.path()), right),
         tls: Some(other.client),
     };
-    let error = crate::load::open_all(&target, 1, Check::Length)
+    let error = crate::load::open_all(&target, 1, Check::Length, SILENCE)
         .err()
         .unwrap();
     assert!(format!("{error:#}").contains("UnknownIssuer"), "{error:#}");
@@ -246,7 +246,7 @@ fn who_speaks_no_tls_is_told_so() {
         }),
         tls: Some(make.unwrap().client),
     };
-    let error = crate::load::open_all(&target, 1, Check::Length)
+    let error = crate::load::open_all(&target, 1, Check::Length, SILENCE)
         .err()
         .unwrap();
     assert!(
