@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::pki_types::pem::PemObject as _;
@@ -22,8 +22,10 @@ type Answer = fn(&mut Stream, &[u8], &[u8]) -> Option<()>;
 const SIZE: usize = 1 << 20;
 const RANGE: u64 = 100_000;
 
-fn contents() -> Vec<u8> {
-    (0..SIZE).map(|number| (number / 7 % 251) as u8).collect()
+fn contents() -> &'static [u8] {
+    static CONTENTS: LazyLock<Vec<u8>> =
+        LazyLock::new(|| (0..SIZE).map(|number| (number / 7 % 251) as u8).collect());
+    &CONTENTS
 }
 
 fn config(folder: &Path) -> Arc<ServerConfig> {
@@ -112,15 +114,21 @@ const PLAIN: (Suite, Version, KeyKind) = (Suite::Aes128, Version::Tls13, KeyKind
 fn all_suites_of_both_versions_are_counted_and_compared() {
     for suite in [Suite::Aes128, Suite::Aes256, Suite::Chacha20] {
         for version in [Version::Tls13, Version::Tls12] {
-            for kind in [KeyKind::Ecdsa, KeyKind::Rsa] {
-                for check in [Check::Length, Check::Read, Check::Content] {
-                    let outcome = ask((suite, version, kind), check, right);
-                    let about = format!("{suite:?} {version:?} {kind:?} {check:?}");
-                    let outcome = outcome.expect(&about);
-                    assert_eq!((outcome.requests, outcome.bytes), (40, 40 * RANGE));
-                }
+            for check in [Check::Length, Check::Read, Check::Content] {
+                let outcome = ask((suite, version, KeyKind::Ecdsa), check, right);
+                let found = outcome.map(|it| (it.requests, it.bytes)).ok();
+                let about = format!("{suite:?} {version:?} {check:?}");
+                assert_eq!(found, Some((40, 40 * RANGE)), "{about}");
             }
         }
+    }
+}
+
+#[test]
+fn servers_may_sign_with_rsa() {
+    for version in [Version::Tls13, Version::Tls12] {
+        let of = (Suite::Aes128, version, KeyKind::Rsa);
+        assert_eq!(ask(of, Check::Length, right).unwrap().requests, 40);
     }
 }
 
