@@ -54,9 +54,11 @@ extern "C" fn handle(_: libc::c_int, info: *const libc::siginfo_t, _: *const lib
     let lost = matches!(info.si_code, libc::BUS_ADRERR | libc::BUS_OBJERR);
     // SAFETY: a SIGBUS of these codes carries an address; of others it is not used.
     let address = unsafe { info.si_addr() } as usize;
-    if lost && replace(address) {
+    // Counted before: another thread that reads the empty page finds the count changed.
+    if lost {
         COUNT.fetch_add(1, SeqCst);
-    } else {
+    }
+    if !lost || !replace(address) {
         // The next attempt ends the process; if this fails, so does the next one here.
         let _ = set(libc::SIG_DFL, 0);
     }

@@ -21,6 +21,7 @@ use memmap2::{Mmap, MmapOptions};
 use crate::file::{
     advise, lock_limit_advice, lockable_bytes, open_for_sending, read_in_large_folios,
 };
+use crate::lost_pages;
 use crate::stored_file::{BLOCK_BYTES, BadBlock, BlockCheck, StoredFile};
 
 /// Bytes of one read while a piece is brought into the page cache: what a viewer's read may have to wait behind.
@@ -76,6 +77,8 @@ pub struct LockedPiece {
     file: Arc<File>,
     range: Range<u64>,
     sent: Sent,
+    /// Pages that were lost before the piece was checked.
+    lost_before: u64,
     _share: Share,
 }
 
@@ -119,12 +122,23 @@ impl LockedPiece {
         self.range.clone()
     }
 
-    /// The bytes of [`range`](Self::range), where they must be copied (encrypted in user space, for one).
+    /// The bytes of `range` of the file, where they must be copied (encrypted in user space, for one); `None` if they are not all in this
+    /// piece.
     ///
-    /// As with every mapping: a file that someone cuts short behind our back ends the process (`SIGBUS`).
+    /// They are what was checked if [`is_intact`](Self::is_intact) holds *after* they were used.
     #[must_use]
-    pub fn bytes(&self) -> &[u8] {
-        &self.map
+    pub fn bytes(&self, range: Range<u64>) -> Option<&[u8]> {
+        let from = range.start.checked_sub(self.range.start)?;
+        let to = range.end.checked_sub(self.range.start)?;
+        self.map
+            .get(usize::try_from(from).ok()?..usize::try_from(to).ok()?)
+    }
+
+    /// Whether no page of any mapping was lost since before this piece was checked: someone may have cut its file short behind our back, and
+    /// what is read of it then is not what was checked ([`lost_pages`]).
+    #[must_use]
+    pub fn is_intact(&self) -> bool {
+        lost_pages::count() == self.lost_before
     }
 
     /// Notes that `bytes` of it were sent. No lock, no system call.
@@ -166,12 +180,14 @@ pub(crate) fn lock_piece(
         None => Arc::new(open_for_sending(file.path()).map_err(LoadError::Read)?),
     };
     read_into_cache(&descriptor, &range, &mut between)?;
+    let lost_before = lost_pages::count();
     let map = map_locked(&descriptor, &range, total)?;
     check.check(range.start, &map)?;
     Ok(LockedPiece {
         map,
         file: descriptor,
         sent: Sent::default(),
+        lost_before,
         _share: Share::new(range.end - range.start, total),
         range,
     })

@@ -158,12 +158,16 @@ impl StoredFile {
         start..(start + PIECE_BYTES).min(self.length)
     }
 
-    /// The locked piece that holds the byte at `offset`, if it is in memory.
+    /// The locked piece that holds the byte at `offset`, if it is in memory, and intact.
     ///
     /// Without a system call, a lock or (after a thread's first call) an allocation. The answer holds the piece in memory: keep it for one
     /// send, not for a viewer's patience. A thread should hold at most eight at a time; more cost more, see `arc_swap`.
     #[must_use]
     pub fn locked(&self, offset: u64) -> Option<Locked<'_>> {
+        self.published(offset).filter(|piece| piece.is_intact())
+    }
+
+    fn published(&self, offset: u64) -> Option<Locked<'_>> {
         let guard = self.locked.get()?.get(self.piece_at(offset)?)?.load();
         guard.is_some().then_some(Locked { guard, file: self })
     }
@@ -171,12 +175,12 @@ impl StoredFile {
     /// Whether a piece is locked in memory now.
     #[must_use]
     pub fn is_locked(&self, piece: u32) -> bool {
-        self.locked(u64::from(piece) * PIECE_BYTES).is_some()
+        self.published(u64::from(piece) * PIECE_BYTES).is_some()
     }
 
     /// Bytes that were sent of a locked piece since this was last asked ([`LockedPiece::count_sent`]); 0 if it is not locked.
     pub fn take_sent(&self, piece: u32) -> u64 {
-        self.locked(u64::from(piece) * PIECE_BYTES)
+        self.published(u64::from(piece) * PIECE_BYTES)
             .map_or(0, |piece| piece.take_sent())
     }
 

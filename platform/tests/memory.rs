@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use harness::{Disk, KIB, PATIENCE, Worker, content, until, until_true};
 use platform::device::limits::{LOAD_PATIENCE, MAX_LOADS};
 use platform::device::{DeviceOptions, DeviceService, Verdict};
-use platform::memory::LoadError;
+use platform::memory::{LoadError, LockedPiece};
 use platform::stored_file::{PIECE_BYTES, StoredFile};
 
 /// What is locked is counted for the whole process: one test at a time.
@@ -53,6 +53,13 @@ fn resident(path: &Path) -> Vec<bool> {
     };
     assert_eq!(result, 0);
     pages.iter().map(|page| page & 1 == 1).collect()
+}
+
+/// All bytes of a piece.
+fn whole(piece: &LockedPiece) -> &[u8] {
+    let bytes = piece.bytes(piece.range()).expect("its own range");
+    assert!(piece.is_intact());
+    bytes
 }
 
 /// Asks the kernel to drop every page of the file that it may.
@@ -100,7 +107,7 @@ fn a_loaded_piece_is_locked_and_stays_when_the_cache_is_dropped() {
     assert!(file.locked(PIECE_BYTES - 1).is_none() && file.locked(length).is_none());
     let piece = file.locked(PIECE_BYTES + 77).unwrap();
     assert_eq!(piece.range(), PIECE_BYTES..2 * PIECE_BYTES);
-    assert!(piece.bytes() == content(PIECE_BYTES, PIECE_BYTES as usize));
+    assert!(whole(&piece) == content(PIECE_BYTES, PIECE_BYTES as usize));
     assert_eq!(
         file.locked(length - 1).unwrap().range(),
         2 * PIECE_BYTES..length
@@ -139,7 +146,7 @@ fn a_withdrawn_piece_is_unlocked_when_its_last_user_lets_go() {
         PIECE_BYTES,
         "but whoever has it keeps it"
     );
-    assert!(used.bytes() == content(0, PIECE_BYTES as usize));
+    assert!(whole(&used) == content(0, PIECE_BYTES as usize));
     drop(used);
     until_true(|| locked_by_process() == before);
     until(&device, |now| now.locked_bytes == 0);
@@ -357,7 +364,7 @@ fn giving_up_a_piece_never_takes_it_from_who_reads_it() {
                     let piece = turn % 3;
                     if let Some(locked) = file.locked(piece as u64 * PIECE_BYTES) {
                         assert!(
-                            locked.bytes() == expected[piece],
+                            whole(&locked) == expected[piece],
                             "piece {piece} changed under its reader"
                         );
                         locked.count_sent(1);

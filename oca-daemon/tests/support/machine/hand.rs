@@ -156,8 +156,8 @@ fn take(
             length,
             ..
         }) => {
-            let start = (offset - piece.range().start) as usize;
-            &piece.bytes()[start..start + *length as usize]
+            let bytes = piece.bytes(*offset..offset + length);
+            bytes.expect("a stretch of the piece")
         }
         _ => &[],
     };
