@@ -24,6 +24,7 @@ use crate::multipart::Shelf;
 use crate::pacing::{Pacing, Rate};
 use crate::request::{self, Parsed};
 use crate::response::{After, DateText, Head, Plain, PlainBody};
+use crate::tls::Agreed;
 use crate::transfer::{ReadId, Source, Transfer, Wanted};
 
 mod answer;
@@ -131,6 +132,8 @@ pub struct Connection {
     deadline: Instant,
     /// What the peer took lately.
     window: Window,
+    /// Bytes that were sealed and that the kernel has not taken.
+    unsent: usize,
     peer_closed: bool,
     /// Whose requests are logged; `None`: they are not.
     viewer: Option<Viewer>,
@@ -169,6 +172,7 @@ impl Connection {
             pending: Vec::new(),
             deadline: now + patience.idle,
             window: Window::new(now, patience),
+            unsent: 0,
             peer_closed: false,
             viewer: None,
             pace: None,
@@ -188,6 +192,26 @@ impl Connection {
     /// Its requests are logged as those of `viewer`.
     pub fn log_as(&mut self, viewer: Viewer) {
         self.viewer = Some(viewer);
+    }
+
+    /// Its handshake is done: from now on it is awaited what it asks for.
+    pub fn secured(&mut self, agreed: Agreed, cx: &Context<'_>) {
+        self.deadline = cx.now
+            + if self.turned_away {
+                cx.patience.head
+            } else {
+                cx.patience.idle
+            };
+        if let Some(viewer) = &mut self.viewer {
+            viewer.tls = Some(agreed);
+        }
+    }
+
+    /// What comes from the peer cannot be understood any more: what was sealed for it is still sent, and nothing else.
+    pub fn hang_up(&mut self, cx: &Context<'_>) {
+        self.enter(lingering(), &cx.ending(End::Peer));
+        self.deadline = cx.now + LINGER;
+        self.pending = Vec::new();
     }
 
     /// Takes bytes that the peer sent. `spare` gives a buffer when bytes must be kept. Returns whether to go on receiving.
@@ -275,7 +299,7 @@ impl Connection {
         match (&mut self.phase, matches!(phase, Phase::Answering(_))) {
             (Phase::Answering(answer), false) => {
                 ending.counters.transfers.subtract(1);
-                answer.note(ending);
+                answer.note(ending, self.unsent == 0);
             }
             (Phase::Answering(_), true) | (_, false) => {}
             (_, true) => ending.counters.transfers.add(1),
@@ -328,11 +352,25 @@ impl Connection {
 
     /// The kernel took `head` bytes of the head and `body` bytes of the body of the last [`Step::Send`].
     pub fn sent(&mut self, head: usize, body: usize, cx: &Context<'_>) {
+        self.sealed(head, body, cx);
+        self.taken(head + body, 0, cx);
+    }
+
+    /// The same, but they were sealed, to be sent: [`Connection::taken`] tells when the kernel took them. Until it took all, no
+    /// [`Connection::step`] is to be asked for.
+    pub fn sealed(&mut self, head: usize, body: usize, cx: &Context<'_>) {
+        if let Phase::Answering(answer) = &mut self.phase {
+            answer.sent(head, body as u64, cx);
+        }
+    }
+
+    /// The kernel took `bytes`; `unsent` ones that were sealed are left.
+    pub fn taken(&mut self, bytes: usize, unsent: usize, cx: &Context<'_>) {
+        self.unsent = unsent;
         let Phase::Answering(answer) = &mut self.phase else {
             return;
         };
-        answer.sent(head, body as u64, cx);
-        self.window.taken += (head + body) as u64;
+        self.window.taken += bytes as u64;
         self.deadline = cx.now
             + if answer.holds_buffer() {
                 BUFFER_HOLD
@@ -428,7 +466,12 @@ impl Connection {
 
     /// Whether a body is cut if the connection ends now.
     pub fn is_cut_short(&self) -> bool {
-        matches!(&self.phase, Phase::Answering(answer) if !answer.is_done())
+        matches!(&self.phase, Phase::Answering(answer) if !answer.is_done() || self.unsent > 0)
+    }
+
+    /// Whether there is nothing left but to close it.
+    pub fn is_over(&self) -> bool {
+        matches!(self.phase, Phase::Closed)
     }
 }
 

@@ -4,6 +4,10 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
+use crate::tls::handshake::Reason;
+use crate::tls::records::Fault;
+use crate::tls::{Path, Suite};
+
 /// A number that one thread raises and others read.
 #[derive(Debug, Default)]
 pub struct Counter(AtomicU64);
@@ -82,6 +86,33 @@ pub struct DeviceCounters {
     pub failed_reads: Counter,
 }
 
+/// Connections over TLS.
+#[derive(Debug, Default)]
+pub struct TlsCounters {
+    /// Handshakes that are under way.
+    pub handshaking: Counter,
+    /// Handshakes that were done, in the order of [`Suite::number`]: full ones,
+    pub full: [Counter; Suite::COUNT],
+    /// and those that went on from an earlier connection.
+    pub resumed: [Counter; Suite::COUNT],
+    /// By who seals, in the order of [`Path::number`].
+    pub paths: [Counter; Path::ALL.len()],
+    /// Handshakes that failed, in the order of [`Reason::number`].
+    pub failures: [Counter; Reason::ALL.len()],
+    /// From accepting to the end of the handshake.
+    pub handshake: Latency,
+    /// Turns in which a handshake went on.
+    pub handshake_turns: Counter,
+    /// Times that a handshake went on: two or three for each.
+    pub handshake_steps: Counter,
+    /// Connections cut off after their handshake, in the order of [`Fault::number`].
+    pub faults: [Counter; Fault::ALL.len()],
+    /// Times that a worker went over to its next key.
+    pub key_updates: Counter,
+    /// Connections whose sealed bytes wait for room in their socket.
+    pub unsent: Counter,
+}
+
 /// Everything that one worker counts.
 #[derive(Debug, Default)]
 #[repr(align(128))]
@@ -128,6 +159,8 @@ pub struct WorkerCounters {
     pub waiting: Counter,
     /// Heap allocations made by this worker's thread since start.
     pub allocations: Counter,
+    /// Of connections over TLS.
+    pub tls: TlsCounters,
     /// By device, in the order of the configuration.
     pub devices: Box<[DeviceCounters]>,
 }

@@ -185,10 +185,6 @@ fn without_effect(config: &Config) -> Vec<String> {
     let on_miss = matches!(config.serve.on_miss, config::OnMiss::Redirect(_));
     let asked = [
         (
-            !config.listen.https.is_empty(),
-            "listen.https: nothing is served with TLS yet",
-        ),
-        (
             on_miss,
             "serve.on_miss: a path that is not here is answered 404, not redirected, yet",
         ),

@@ -70,6 +70,38 @@ pub const ADDRESS_ROWS: usize = 2;
 /// See [`ADDRESS_ROWS`].
 pub const ADDRESS_CELLS: usize = 64 * 1024;
 
+/// Bytes that a client may send before its handshake is done: a certificate of its own, and early data that is not wanted, are the most.
+/// Cost: at most this much while the handshake lasts, and what rustls makes of it.
+pub const HANDSHAKE_BYTES: usize = 64 * 1024;
+
+/// Handshakes go on in a turn of a worker until so much time has passed, and one at least does: a viewer never waits for more than this and
+/// one handshake.
+pub const HANDSHAKES_PER_TURN: Duration = Duration::from_micros(200);
+
+/// Bytes that a worker seals before it sends them: four records. More do not stay in the core's cache.
+pub const SEAL_BYTES: usize = 64 * 1024;
+
+/// Bytes that one connection over TLS may send before another has its turn: sealing costs about three times what sending does.
+pub const SEALED_QUANTUM_BYTES: u64 = 128 * 1024;
+
+/// Buffers of sealed bytes that sockets had no room for, of one worker. Cost: 66 KiB each, made when first needed and kept. When all are in
+/// use, one record is sealed at a time, and what its socket does not take is kept by the connection: so a viewer who never reads holds at
+/// most 17 KiB, beside twice [`SEND_BUFFER_BYTES`] in the kernel, however many there are.
+pub const SEALED_BUFFERS: usize = 512;
+/// As many are made at the start, if TLS is spoken.
+pub const SEALED_BUFFERS_READY: usize = 8;
+
+/// Records in sequence that carry no byte of a request, KeyUpdates and empty ones; a client that sends more is cut off.
+pub const RECORDS_WITHOUT_DATA: u32 = 32;
+
+/// So many records before a key may seal no more, it is replaced, or (TLS 1.2) the connection ends after its answer: 16 GiB.
+pub const WORN_RECORDS: u64 = 1 << 20;
+
+/// Ciphertext that is kept because its connection is busy with an answer. A peer is told to wait long before: only what had been received
+/// until then comes here, which is less than all buffers of the worker.
+pub const CIPHERTEXT_KEPT_BYTES: usize =
+    RECEIVE_BUFFERS as usize * RECEIVE_BUFFER_BYTES as usize + HANDSHAKE_BYTES;
+
 /// Device reads that one worker may have out at once. Cost: 32 bytes each, twice.
 pub const READS_PER_WORKER: u32 = 16 * 1024;
 
@@ -325,5 +357,6 @@ pub const TOKEN_BYTES: u64 = 4096;
 pub const PROBLEM_TEXT_CHARS: usize = 300;
 
 const _: () = assert!(CERTIFICATE_ENDS_SOON.as_secs() < CERTIFICATE_ENDS.as_secs());
+const _: () = assert!(SEALED_BUFFERS_READY <= SEALED_BUFFERS);
 const _: () = assert!(REPORT_SERVED <= SERVED_KEPT && REPORT_MISSES <= MISSED_KEPT);
 const _: () = assert!(REPORT_PAUSE_MIN.as_secs() < REPORT_PAUSE_MAX.as_secs());

@@ -7,13 +7,19 @@
 //!
 //! The way of certificates: `files` -> [`Pair`] -> [`Look`] -> [`Watch`] -> [`Certificates`].
 
+mod agreed;
 mod certificates;
 mod files;
+pub mod handshake;
 mod leaf;
 mod look;
 mod names;
+mod open;
 mod pair;
 mod problem;
+pub mod records;
+pub mod seal;
+pub mod session;
 mod suites;
 mod watch;
 
@@ -28,6 +34,7 @@ use rustls::server::{NoClientAuth, NoServerSessionStorage, WebPkiClientVerifier}
 use rustls::{RootCertStore, ServerConfig};
 use steering::UnixTime;
 
+pub use agreed::{Agreed, Path, Suite};
 pub use certificates::{Certificates, Reload, Set};
 pub use leaf::Leaf;
 pub use look::{Look, Looker, check};

@@ -12,6 +12,7 @@ use platform::allocation::allocations_on_this_thread;
 use platform::device::Mailbox;
 use platform::reactor::{Backend, Event, ListenerId, Reactor, ReactorLimits, ReceiveBuffer, Token};
 use platform::timer::TimerWheel;
+use protocol::config::Config;
 
 use crate::access_log::{AccessLog, End, Records};
 use crate::addresses::{Addresses, Stay};
@@ -26,12 +27,20 @@ use crate::multipart::Shelf;
 use crate::pacing::Pacing;
 use crate::response::{DateText, Head};
 use crate::shared::{Service, Shared};
+use crate::tls::handshake::Reason;
+use crate::tls::records::BODY_BYTES;
+use crate::tls::session::Plain;
 
 mod accept;
 mod drive;
 mod reads;
+mod sealing;
+mod secure;
+mod transmit;
 
 use reads::ReadTable;
+use sealing::Sealing;
+use secure::{Heard, Opening, Queue, Secure};
 
 /// What a worker is made of.
 pub struct Setup {
@@ -70,6 +79,12 @@ pub struct Worker {
     spares: Vec<Vec<u8>>,
     /// Of each listener, by its id, whether its connections speak TLS.
     listeners: Box<[bool]>,
+    has_stopped_accepting: bool,
+    handshakes: Queue,
+    /// How long a handshake may take.
+    handshake_patience: Duration,
+    sealing: Sealing,
+    plain: Box<Plain>,
     /// Listeners on which accepting failed.
     resting: Vec<ListenerId>,
     resume_at: Instant,
@@ -79,6 +94,8 @@ pub struct Worker {
 struct Slot {
     token: Token,
     connection: Connection,
+    /// Of a connection over TLS.
+    secure: Option<Box<Secure>>,
     /// What it counts for at its address; nothing if it has no place.
     stay: Option<Stay>,
     /// Whether it is among the holders.
@@ -156,7 +173,7 @@ impl Worker {
         let mut reactor = Reactor::new(backend, &limits)?;
         let waker = reactor.waker();
         shared.register_waker(waker.clone());
-        let is_tls = listeners.iter().map(|listener| listener.is_tls).collect();
+        let is_tls: Box<[bool]> = listeners.iter().map(|listener| listener.is_tls).collect();
         for (id, listener) in listeners.into_iter().enumerate() {
             reactor.listen(ListenerId(id as u16), listener.listening)?;
         }
@@ -174,7 +191,12 @@ impl Worker {
             timers: TimerWheel::new(now, sockets as usize),
             reads: ReadTable::default(),
             spares: Vec::with_capacity(SPARE_BUFFERS),
+            has_stopped_accepting: false,
+            handshakes: Queue::default(),
+            handshake_patience: handshake_patience(&shared.config.load()),
+            sealing: Sealing::new(&is_tls),
             listeners: is_tls,
+            plain: Box::new([0; BODY_BYTES]),
             resting: Vec::new(),
             resume_at: now,
             thought: Thought {
@@ -213,7 +235,7 @@ impl Worker {
 
     fn turn(&mut self) -> io::Result<()> {
         let timeout = match self.timers.next(self.thought.now) {
-            _ if !self.ready.is_empty() => Duration::ZERO,
+            _ if !self.ready.is_empty() || !self.handshakes.is_empty() => Duration::ZERO,
             next => next.unwrap_or(RECHECK).min(self.longest_wait()),
         };
         self.thought.counters.waiting.set(1);
@@ -231,6 +253,7 @@ impl Worker {
         self.handle_timers(&index);
         self.handle_holders(&index);
         self.run_ready(&index);
+        self.run_handshakes(&index);
         self.resume_listeners();
         self.thought.counters.turn.record(began.elapsed());
         Ok(())
@@ -243,6 +266,7 @@ impl Worker {
             now.saturating_duration_since(self.thought.shared.started)
                 .as_millis() as u64,
         );
+        counters.tls.unsent.set(self.sealing.waiting());
         counters.allocations.set(allocations_on_this_thread());
     }
 
@@ -266,15 +290,20 @@ impl Worker {
             return;
         };
         let was_answering = slot.connection.is_answering();
-        let spares = &mut self.spares;
-        let go_on = slot.connection.received(
-            self.reactor.bytes(&buffer),
-            &mut self.thought.context(index),
-            || spares.pop().unwrap_or_default(),
-        );
+        let (plain, spares, thought) = (&mut self.plain, &mut self.spares, &mut self.thought);
+        let mut opening = Opening {
+            plain,
+            spares,
+            thought,
+            index,
+        };
+        let heard = slot.hear(self.reactor.bytes(&buffer), &mut opening);
         self.reactor.release(buffer);
-        if !go_on {
-            self.reactor.stop_receive(token);
+        match heard {
+            Heard::GoOn => {}
+            Heard::Stop => self.reactor.stop_receive(token),
+            Heard::Handshake => return self.queue_handshake(token),
+            Heard::Fault(fault) => return self.fault(token, fault, index),
         }
         if !was_answering {
             self.drive(token, index);
@@ -282,6 +311,9 @@ impl Worker {
     }
 
     fn peer_closed(&mut self, token: Token, index: &Index) {
+        if !self.peer_closed_secure(token) {
+            return;
+        }
         let Some(slot) = slot(&mut self.connections, token) else {
             return;
         };
@@ -318,10 +350,11 @@ impl Worker {
         } = self;
         timers.expire_or_renew(thought.now, |token| {
             let slot = slot(connections, token)?;
-            if slot.connection.late(&thought.context(index)) == Late::Act {
+            let late = slot.late(thought, index);
+            if late == Late::Act {
                 ready.push_back(token);
             }
-            Some(slot.connection.deadline(thought.now))
+            Some(slot.deadline(thought.now))
         });
     }
 
@@ -379,7 +412,18 @@ impl Worker {
         };
         let counters = &self.thought.counters;
         if slot.connection.is_cut_short() {
-            counters.aborted_by_peer.add(1);
+            match why {
+                End::Device => counters.aborted_by_device.add(1),
+                _ => counters.aborted_by_peer.add(1),
+            }
+        }
+        if let Some(mut secure) = slot.secure.take() {
+            secure.give_up(Reason::PeerClosed, &counters.tls);
+            secure
+                .unsent
+                .take()
+                .into_iter()
+                .for_each(|unsent| self.sealing.give_back(unsent));
         }
         let shared = &self.thought.shared;
         slot.connection.end(&Ending {
@@ -411,6 +455,11 @@ impl Worker {
 
 fn records(log: Option<&AccessLog>, worker: usize) -> Option<&Records> {
     log?.records(worker)
+}
+
+fn handshake_patience(config: &Config) -> Duration {
+    let tls = config.tls.as_ref();
+    tls.map_or(RECHECK, |tls| tls.handshake_timeout.duration())
 }
 
 fn slot(connections: &mut [Option<Slot>], token: Token) -> Option<&mut Slot> {

@@ -113,6 +113,7 @@ fn tls() -> Tls {
         reloaded: Some(1_789_999_940),
         problems: vec!["/etc/oca/tls/key.pem: is empty".into()],
         failures: 1,
+        paths: Vec::new(),
     }
 }
 

@@ -335,6 +335,18 @@ pub struct Tls {
     pub problems: Vec<String>,
     /// How often something was, since the start.
     pub failures: u64,
+    /// Who seals what is sent.
+    #[serde(default)]
+    pub paths: Vec<TlsPath>,
+}
+
+/// Who seals what is sent over connections.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TlsPath {
+    /// `user`: this program.
+    pub path: String,
+    /// Connections since the start whose handshakes were done, and that took it.
+    pub connections: u64,
 }
 
 /// A certificate.

@@ -10,6 +10,7 @@ use super::record::{End, Record};
 use crate::cmcd::Cmcd;
 use crate::limits::{LOG_AGENT_BYTES, LOG_METHOD_BYTES, LOG_PATH_BYTES, LOG_RANGE_BYTES};
 use crate::text::Text;
+use crate::tls::Agreed;
 
 /// The two clocks at one moment.
 #[derive(Clone, Copy, Debug)]
@@ -54,8 +55,30 @@ struct Line<'a> {
     paced_bps: Option<u64>,
     #[serde(skip_serializing_if = "Text::is_empty")]
     user_agent: &'a Text<LOG_AGENT_BYTES>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tls: Option<Secured>,
     #[serde(skip_serializing_if = "Cmcd::is_empty")]
     cmcd: &'a Cmcd,
+}
+
+/// How the connection was secured.
+#[derive(Serialize)]
+struct Secured {
+    version: &'static str,
+    suite: &'static str,
+    resumed: bool,
+    path: &'static str,
+}
+
+impl Secured {
+    fn of(agreed: Agreed) -> Self {
+        Self {
+            version: agreed.suite.version(),
+            suite: agreed.suite.name(),
+            resumed: agreed.is_resumed,
+            path: agreed.path.label(),
+        }
+    }
 }
 
 /// Adds the line of `record` to `lines`.
@@ -77,6 +100,7 @@ pub(super) fn write(lines: &mut Vec<u8>, record: &Record, clocks: Clocks) {
         first_byte_s: record.first_byte.map(seconds),
         paced_bps: record.pace.map(|rate| rate.bits_per_second()),
         user_agent: &record.user_agent,
+        tls: record.viewer.tls.map(Secured::of),
         cmcd: &record.cmcd,
     };
     let length = lines.len();
@@ -109,6 +133,7 @@ mod tests {
             worker: 1,
             connection: 48_213,
             address: [203, 0, 113, 0].into(),
+            tls: None,
         }
     }
 

@@ -10,6 +10,7 @@ use crate::limits::{LOG_AGENT_BYTES, LOG_METHOD_BYTES, LOG_PATH_BYTES, LOG_RANGE
 use crate::pacing::Rate;
 use crate::request::{Method, Request};
 use crate::text::Text;
+use crate::tls::Agreed;
 
 /// Who asks, as the log names them.
 #[derive(Clone, Copy, Debug)]
@@ -20,6 +21,8 @@ pub struct Viewer {
     pub connection: u64,
     /// As much of the address as may be written.
     pub address: IpAddr,
+    /// What its handshake agreed on; `None`: it speaks HTTP in clear.
+    pub tls: Option<Agreed>,
 }
 
 /// How an answer ended.
@@ -66,7 +69,7 @@ pub struct Answered {
     pub duration: Duration,
     /// The status, even if the peer had gone before it was sent.
     pub status: u16,
-    /// Bytes of the object that the kernel took.
+    /// Bytes of the object that the kernel took; over TLS, the last ones of an answer that was cut may be sealed only.
     pub body_bytes: u64,
     /// How it ended.
     pub end: End,
@@ -79,6 +82,7 @@ impl Default for Record {
                 worker: 0,
                 connection: 0,
                 address: Ipv4Addr::UNSPECIFIED.into(),
+                tls: None,
             },
             method: Text::default(),
             path: Text::default(),

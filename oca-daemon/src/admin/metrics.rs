@@ -9,6 +9,7 @@ mod devices;
 mod page;
 mod process;
 mod report;
+mod secure;
 mod serving;
 mod standing;
 mod store;
@@ -28,6 +29,7 @@ pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 pub fn text(observed: &Observation, standing: &Standing) -> prometheus::Result<String> {
     let mut page = Page::default();
     serving::add(&mut page, observed);
+    secure::add(&mut page, observed);
     workers::add(&mut page, observed);
     devices::add(&mut page, observed);
     store::add(&mut page, observed);

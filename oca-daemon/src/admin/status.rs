@@ -9,7 +9,7 @@ use platform::device::Verdict;
 use platform::file::{Directness as FoundDirectness, Space as FoundSpace};
 use protocol::status::{
     Backend, Catalog, Device, DeviceState, Directness, Filling, Memory, Reporting, STATUS_FORMAT,
-    Space, Status, Tls, Worker,
+    Space, Status, Tls, TlsPath, Worker,
 };
 
 use super::About;
@@ -17,7 +17,7 @@ use super::observation::{Observation, ObservedDevice};
 use super::words;
 use crate::control::Standing;
 use crate::limits::FULL_BYTES;
-use crate::tls::{Certificates, Problem};
+use crate::tls::{Certificates, Path, Problem};
 
 /// The document.
 #[must_use]
@@ -66,7 +66,7 @@ pub fn document(observed: &Observation, standing: &Standing, about: &About) -> S
         tls: observed
             .tls
             .as_deref()
-            .map(|tls| certificates(&tls.certificates)),
+            .map(|tls| secured(observed, &tls.certificates)),
         report: observed.report.as_ref().map(|report| Reporting {
             url: report.url.clone(),
             answered: report.answered.map(|at| observed.unix_at(at).seconds()),
@@ -148,7 +148,7 @@ pub fn state(verdict: Verdict) -> DeviceState {
     }
 }
 
-fn certificates(of: &Certificates) -> Tls {
+fn secured(observed: &Observation, of: &Certificates) -> Tls {
     let reload = of.last_reload();
     let told = |problem: &Problem| problem.to_string();
     Tls {
@@ -156,6 +156,12 @@ fn certificates(of: &Certificates) -> Tls {
         reloaded: reload.at.map(steering::UnixTime::seconds),
         problems: reload.problems.iter().map(told).collect(),
         failures: of.failures(),
+        paths: Path::ALL
+            .map(|path| TlsPath {
+                path: path.label().to_owned(),
+                connections: observed.total(|worker| worker.tls.paths[path.number()].value()),
+            })
+            .to_vec(),
     }
 }
 

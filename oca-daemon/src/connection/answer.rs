@@ -112,8 +112,8 @@ impl Answer {
         }
     }
 
-    /// The answer has ended: notes what a viewer got.
-    pub(super) fn note(&mut self, ending: &Ending<'_>) {
+    /// The answer has ended: notes what a viewer got. `all_taken`: nothing of it is sealed and not sent.
+    pub(super) fn note(&mut self, ending: &Ending<'_>, all_taken: bool) {
         if let (Some(demand), None, What::Object(entry, _), 1..) =
             (ending.demand, &self.fill, &self.what, self.body_sent)
         {
@@ -124,7 +124,7 @@ impl Answer {
             duration: ending.now.saturating_duration_since(self.started),
             status: self.status(),
             body_bytes: self.body_sent,
-            end: match (self.is_cut, self.is_done()) {
+            end: match (self.is_cut, self.is_done() && all_taken) {
                 (true, _) => End::Device,
                 (false, true) => End::Complete,
                 (false, false) => ending.why,

@@ -114,7 +114,8 @@ impl Connection {
         taken < cx.patience.window_bytes
     }
 
-    fn time_out(&mut self, cx: &Context<'_>) {
+    /// It took too long, and is over.
+    pub fn time_out(&mut self, cx: &Context<'_>) {
         cx.counters.timed_out.add(1);
         self.end(&cx.ending(End::Slow));
     }

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use platform::reactor::{ListenerId, Token};
 
+use super::secure::Secure;
 use super::{Slot, Thought, Worker};
 use crate::access_log::Viewer;
 use crate::addresses::Stay;
@@ -20,15 +21,18 @@ enum Verdict {
     Closed,
 }
 
+/// There is nothing to make a handshake with.
+struct NoTls;
+
 impl Worker {
     pub(super) fn accepted(&mut self, listener: ListenerId, token: Token) {
         self.thought.counters.accepted.add(1);
-        if self.is_tls(listener) {
-            return self.reactor.close(token);
-        }
         // A connection that is gone already has no address, and no use for a place.
         let peer = self.reactor.peer_address(token);
         let (Ok(peer), true) = (peer, token.index() < self.connections.len()) else {
+            return self.reactor.close(token);
+        };
+        let Ok(secure) = self.secure(listener) else {
             return self.reactor.close(token);
         };
         let verdict = self.judge(peer.ip());
@@ -41,22 +45,31 @@ impl Worker {
         if let Some(viewer) = sampled(peer.ip(), &self.thought) {
             connection.log_as(viewer);
         }
-        self.timers.insert(token, connection.deadline(now));
+        let handshaking = &self.thought.counters.tls.handshaking;
+        handshaking.add(u64::from(secure.is_some()));
         self.turned_away += usize::from(stay.is_none());
-        self.connections[token.index()] = Some(Slot {
+        let slot = Slot {
             token,
             connection,
+            secure,
             stay,
             is_holder: false,
-        });
+        };
+        self.timers.insert(token, slot.deadline(now));
+        self.connections[token.index()] = Some(slot);
         self.thought.counters.connections.add(1);
         self.reactor.receive(token);
     }
 
-    fn is_tls(&self, listener: ListenerId) -> bool {
-        self.listeners
-            .get(usize::from(listener.0))
-            .is_some_and(|is_tls| *is_tls)
+    /// What a connection that came in at `listener` has beside its HTTP.
+    fn secure(&self, listener: ListenerId) -> Result<Option<Box<Secure>>, NoTls> {
+        let is_tls = self.listeners.get(usize::from(listener.0));
+        if !is_tls.is_some_and(|is_tls| *is_tls) {
+            return Ok(None);
+        }
+        let tls = self.thought.shared.tls.as_deref().ok_or(NoTls)?;
+        let secure = Secure::new(tls, self.thought.now, self.handshake_patience);
+        Ok(Some(Box::new(secure)))
     }
 
     fn judge(&mut self, address: IpAddr) -> Verdict {
@@ -108,8 +121,10 @@ impl Worker {
 
     pub(super) fn stop_accepting(&mut self) {
         self.resting.clear();
-        for id in 0..std::mem::take(&mut self.listeners).len() {
-            self.reactor.pause_accept(ListenerId(id as u16));
+        if !std::mem::replace(&mut self.has_stopped_accepting, true) {
+            for id in 0..self.listeners.len() {
+                self.reactor.pause_accept(ListenerId(id as u16));
+            }
         }
     }
 }
@@ -122,5 +137,6 @@ fn sampled(address: IpAddr, thought: &Thought) -> Option<Viewer> {
         worker: thought.worker,
         connection,
         address: log.shown(address),
+        tls: None,
     })
 }

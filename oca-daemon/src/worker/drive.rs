@@ -11,17 +11,20 @@ use platform::socket::set_pacing;
 use platform::stored_file::StoredFile;
 
 use super::reads::ReadTable;
+use super::secure::Secure;
+use super::transmit::seal_step;
 use super::{Worker, slot};
 use crate::connection::Step;
 use crate::counters::WorkerCounters;
-use crate::limits::{PIPELINED_BYTES, QUANTUM_BYTES, SPARE_BUFFERS};
+use crate::limits::{PIPELINED_BYTES, QUANTUM_BYTES, SEALED_QUANTUM_BYTES, SPARE_BUFFERS};
 use crate::memory_tier::Candidate;
 use crate::pacing::Rate;
 use crate::shared::Shared;
+use crate::tls::session::Session;
 use crate::transfer::{ReadId, Source, Wanted};
 
 /// What came of one step.
-enum Then {
+pub(super) enum Then {
     Again,
     Wait,
     Close,
@@ -29,7 +32,13 @@ enum Then {
 
 impl Worker {
     pub(super) fn drive(&mut self, token: Token, index: &Index) {
-        let mut quantum = QUANTUM_BYTES;
+        let is_secure =
+            slot(&mut self.connections, token).is_some_and(|slot| slot.secure.is_some());
+        let mut quantum = if is_secure {
+            SEALED_QUANTUM_BYTES
+        } else {
+            QUANTUM_BYTES
+        };
         loop {
             match self.carry_out_step(token, index, &mut quantum) {
                 Then::Again if quantum == 0 => return self.ready.push_back(token),
@@ -41,10 +50,14 @@ impl Worker {
     }
 
     fn carry_out_step(&mut self, token: Token, index: &Index, quantum: &mut u64) -> Then {
+        if let Some(then) = self.before_step(token, index) {
+            return then;
+        }
         let Some(slot) = slot(&mut self.connections, token) else {
             return Then::Wait;
         };
         let mut cx = self.thought.context(index);
+        cx.closing |= slot.secure.as_deref().is_some_and(Secure::is_worn);
         match slot.connection.step(&mut cx) {
             Step::Pace(rate) => {
                 self.pace(token, rate);
@@ -55,6 +68,11 @@ impl Worker {
                 Then::Again
             }
             Step::Send { head, body, more } => {
+                if let Some(session) = slot.secure.as_deref_mut().and_then(Secure::session) {
+                    let body = body.as_ref();
+                    let sealed = seal_step(session, &mut self.sealing, head, body, more);
+                    return self.sealed(token, index, sealed, quantum);
+                }
                 let offered = head.len() as u64 + body.as_ref().map_or(0, Source::length);
                 let sent = send(&self.reactor, token, head, body.as_ref(), more);
                 let taken = sent.as_ref().map_or(0, |progress| progress.body as u64);
@@ -63,18 +81,27 @@ impl Worker {
             }
             Step::AwaitRead => Then::Wait,
             Step::Receive => {
-                if let Some(spare) = slot.connection.take_spare() {
-                    self.keep_spare(spare);
+                if slot.secure.is_some()
+                    && let Then::Again = self.hear_kept(token, index)
+                {
+                    return Then::Again;
                 }
+                self.keep_spares(token);
                 self.reactor.receive(token);
                 Then::Wait
             }
             Step::Linger => {
+                if let Then::Wait = self.say_goodbye(token, index) {
+                    return Then::Wait;
+                }
                 self.reactor.shutdown_write(token);
                 self.reactor.receive(token);
                 Then::Wait
             }
-            Step::Close => Then::Close,
+            Step::Close => {
+                self.say_goodbye(token, index);
+                Then::Close
+            }
         }
     }
 
@@ -110,7 +137,7 @@ impl Worker {
         }
     }
 
-    fn await_room(&mut self, token: Token, index: &Index) -> Then {
+    pub(super) fn await_room(&mut self, token: Token, index: &Index) -> Then {
         if let Some(slot) = slot(&mut self.connections, token) {
             slot.connection.blocked(&self.thought.context(index));
             if slot.connection.holds_buffer() && !slot.is_holder {
@@ -122,7 +149,7 @@ impl Worker {
         Then::Wait
     }
 
-    fn count(&self, counted: Counted, bytes: u64) {
+    pub(super) fn count(&self, counted: Counted, bytes: u64) {
         let devices = &self.thought.counters.devices;
         match counted {
             Counted::Memory(device) => devices
@@ -140,6 +167,22 @@ impl Worker {
         self.thought.counters.pacing_changes.add(1);
         let rate = rate.map(Rate::bytes_per_second);
         let _ = set_pacing(self.reactor.descriptor(token), rate);
+    }
+
+    /// Takes the buffers that a connection has no use for while it waits.
+    fn keep_spares(&mut self, token: Token) {
+        let Some(slot) = slot(&mut self.connections, token) else {
+            return;
+        };
+        let session = slot.secure.as_deref_mut().and_then(Secure::session);
+        let spares = [
+            slot.connection.take_spare(),
+            session.and_then(Session::take_spare),
+        ];
+        spares
+            .into_iter()
+            .flatten()
+            .for_each(|spare| self.keep_spare(spare));
     }
 
     /// Keeps a few buffers for the next unfinished heads; the rest goes back to the allocator.
@@ -175,7 +218,7 @@ impl Worker {
 
 /// Where the body bytes of a step are counted.
 #[derive(Clone, Copy)]
-enum Counted {
+pub(super) enum Counted {
     Memory(usize),
     Device(usize),
     Nothing,
@@ -183,7 +226,7 @@ enum Counted {
 
 impl Counted {
     /// `taken` bytes of `body` were taken by the kernel.
-    fn of(body: Option<&Source<'_>>, taken: u64) -> Self {
+    pub(super) fn of(body: Option<&Source<'_>>, taken: u64) -> Self {
         match body {
             Some(Source::Memory { piece, device, .. }) => {
                 piece.count_sent(taken);
@@ -195,6 +238,10 @@ impl Counted {
     }
 }
 
+pub(super) fn more_if(more: bool) -> More {
+    if more { More::Yes } else { More::No }
+}
+
 /// Head and the next bytes of the body, in as few calls as the sources allow.
 fn send(
     reactor: &Reactor,
@@ -203,7 +250,7 @@ fn send(
     body: Option<&Source<'_>>,
     more: bool,
 ) -> io::Result<Progress> {
-    let more = if more { More::Yes } else { More::No };
+    let more = more_if(more);
     match body {
         Some(Source::Memory {
             piece,

@@ -23,8 +23,8 @@ impl Response {
 }
 
 /// A connection that is kept.
-pub(crate) struct Client {
-    pub(crate) stream: TcpStream,
+pub(crate) struct Client<S = TcpStream> {
+    pub(crate) stream: S,
     buffer: Vec<u8>,
 }
 
@@ -36,10 +36,17 @@ impl Client {
     pub(crate) fn over(stream: TcpStream) -> io::Result<Self> {
         stream.set_read_timeout(Some(Duration::from_secs(20)))?;
         stream.set_nodelay(true)?;
-        Ok(Self {
+        Ok(Self::on(stream))
+    }
+}
+
+impl<S: Read + Write> Client<S> {
+    /// Over whatever carries bytes.
+    pub(crate) fn on(stream: S) -> Self {
+        Self {
             stream,
             buffer: Vec::new(),
-        })
+        }
     }
 
     pub(crate) fn send(&mut self, text: &str) -> io::Result<()> {

@@ -22,6 +22,7 @@ pub(crate) mod control;
 pub(crate) mod http;
 pub(crate) mod load;
 pub(crate) mod publish;
+pub(crate) mod tls;
 
 use publish::publish;
 
@@ -244,6 +245,8 @@ pub(crate) struct Daemon {
     pub(crate) child: Child,
     pub(crate) http: SocketAddr,
     pub(crate) admin: SocketAddr,
+    /// Where TLS is spoken, if the configuration says so.
+    pub(crate) https: Option<SocketAddr>,
     run_dir: PathBuf,
 }
 
@@ -278,10 +281,15 @@ impl Daemon {
             address(ListenerPurpose::Http),
             address(ListenerPurpose::Admin),
         );
+        let https = status
+            .listeners
+            .iter()
+            .find(|listener| listener.purpose == ListenerPurpose::Https);
         Self {
             child,
             http,
             admin,
+            https: https.map(|listener| listener.address),
             run_dir: run_dir.to_path_buf(),
         }
     }

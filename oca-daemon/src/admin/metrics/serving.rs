@@ -170,7 +170,10 @@ fn sent_bytes(observed: &Observation) -> Vec<Metric> {
     samples
 }
 
-fn over_workers(observed: &Observation, latency: impl Fn(&WorkerCounters) -> &Latency) -> Metric {
+pub(super) fn over_workers(
+    observed: &Observation,
+    latency: impl Fn(&WorkerCounters) -> &Latency,
+) -> Metric {
     let mut counts = [0; LATENCY_BOUNDS.len() + 1];
     let mut seconds = 0.0;
     for worker in &observed.workers {
