@@ -259,18 +259,21 @@ impl MemoryTier {
         }
     }
 
-    /// Tells the policy what was sent from memory, and drops from the books what went with its file.
+    /// Tells the policy what was sent from memory, and drops what went with its file, or is not any more what was checked.
     fn take_uses(&mut self) {
         if self.took_uses.elapsed() < TAKE_USES_EVERY {
             return;
         }
         self.took_uses = Instant::now();
-        let mut gone = Vec::new();
+        let (mut gone, mut spoilt) = (Vec::new(), Vec::new());
         for (key, held) in &self.held {
             let Some(file) = held.file.upgrade() else {
                 gone.push(*key);
                 continue;
             };
+            if held.is_locked && file.is_spoilt(key.piece) {
+                spoilt.push(*key);
+            }
             let sent = file.take_sent(key.piece);
             if sent > 0 {
                 self.policy.used(key, held.bytes, sent);
@@ -279,5 +282,6 @@ impl MemoryTier {
         for key in gone {
             self.forget(&key);
         }
+        spoilt.iter().for_each(|key| self.evict(key));
     }
 }

@@ -2,15 +2,23 @@
 //!
 //! Who touches such a page is sent SIGBUS, which ends the process: one bad disk would end all service. After [`survive`] the page is
 //! replaced by an empty one of the process's own, and counted. Whoever reads mapped files that others could spoil compares [`count`]
-//! before and after, and believes nothing in between if it has changed; what is mapped there is not to be used again.
+//! before and after, and believes nothing in between if it has changed, or asks [`any_within`] of its own mapping; what is mapped there is
+//! not to be used again.
 //! The same is done for shared memory of others by libwayland (`wl_shm_buffer_begin_access`).
 
 use std::io;
 use std::mem::MaybeUninit;
+use std::ops::Range;
 use std::ptr;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::SeqCst};
 
 static COUNT: AtomicU64 = AtomicU64::new(0);
+
+/// Where the last ones lay. A place is written before its page is replaced: who has read an empty page finds it here.
+static LAST: [AtomicUsize; KNOWN] = [const { AtomicUsize::new(0) }; KNOWN];
+
+/// So many lost pages are known by address, 8 bytes each: 64 MiB that are lost at once.
+const KNOWN: usize = 1 << 14;
 
 /// Bytes of a page, for the handler.
 static PAGE: AtomicUsize = AtomicUsize::new(4096);
@@ -18,6 +26,18 @@ static PAGE: AtomicUsize = AtomicUsize::new(4096);
 /// Pages that were replaced since the start.
 pub fn count() -> u64 {
     COUNT.load(SeqCst)
+}
+
+/// Whether a page within `addresses` was replaced after [`count`] was `since`; true as well if that is not known any more. Costs one load
+/// if none was replaced anywhere.
+pub fn any_within(addresses: Range<usize>, since: u64) -> bool {
+    let count = count();
+    count.saturating_sub(since) > KNOWN as u64
+        || (since..count).any(|number| addresses.contains(&place(number).load(SeqCst)))
+}
+
+fn place(number: u64) -> &'static AtomicUsize {
+    &LAST[number as usize % KNOWN]
 }
 
 /// From now on, for all threads.
@@ -56,7 +76,7 @@ extern "C" fn handle(_: libc::c_int, info: *const libc::siginfo_t, _: *const lib
     let address = unsafe { info.si_addr() } as usize;
     // Counted before: another thread that reads the empty page finds the count changed.
     if lost {
-        COUNT.fetch_add(1, SeqCst);
+        place(COUNT.fetch_add(1, SeqCst)).store(address, SeqCst);
     }
     if !lost || !replace(address) {
         // The next attempt ends the process; if this fails, so does the next one here.
@@ -98,8 +118,16 @@ mod tests {
         let map = unsafe { memmap2::Mmap::map(&file) }.unwrap();
         assert_eq!(map[2 * page - 1], 7);
         let before = count();
+        let [first, second] = [0, page].map(|from| {
+            let start = map.as_ptr().addr() + from;
+            start..start + page
+        });
+        assert!(!any_within(first.start..second.end, before));
         file.set_len(page as u64).unwrap();
         assert_eq!((map[page - 1], map[page], map[2 * page - 1]), (7, 0, 0));
         assert_eq!(count() - before, 1, "one page was lost");
+        assert!(any_within(second.clone(), before));
+        assert!(!any_within(first.clone(), before), "and not the other");
+        assert!(!any_within(second, count()), "nor since");
     }
 }

@@ -77,8 +77,8 @@ pub struct LockedPiece {
     file: Arc<File>,
     range: Range<u64>,
     sent: Sent,
-    /// Pages that were lost before the piece was checked.
-    lost_before: u64,
+    /// Pages that were lost, of any mapping, when all of this piece's were still there.
+    lost_elsewhere: AtomicU64,
     _share: Share,
 }
 
@@ -134,11 +134,21 @@ impl LockedPiece {
             .get(usize::try_from(from).ok()?..usize::try_from(to).ok()?)
     }
 
-    /// Whether no page of any mapping was lost since before this piece was checked: someone may have cut its file short behind our back, and
-    /// what is read of it then is not what was checked ([`lost_pages`]).
+    /// Whether no page of it was lost since before it was checked: someone may have cut its file short behind our back, and what is read of
+    /// it then is not what was checked ([`lost_pages`]). No lock, no system call.
     #[must_use]
     pub fn is_intact(&self) -> bool {
-        lost_pages::count() == self.lost_before
+        let since = self.lost_elsewhere.load(Ordering::Relaxed);
+        let now = lost_pages::count();
+        if now == since {
+            return true;
+        }
+        let start = self.map.as_ptr().addr();
+        let is_intact = !lost_pages::any_within(start..start + self.map.len(), since);
+        if is_intact {
+            self.lost_elsewhere.fetch_max(now, Ordering::Relaxed);
+        }
+        is_intact
     }
 
     /// Notes that `bytes` of it were sent. No lock, no system call.
@@ -180,14 +190,14 @@ pub(crate) fn lock_piece(
         None => Arc::new(open_for_sending(file.path()).map_err(LoadError::Read)?),
     };
     read_into_cache(&descriptor, &range, &mut between)?;
-    let lost_before = lost_pages::count();
+    let lost_elsewhere = lost_pages::count().into();
     let map = map_locked(&descriptor, &range, total)?;
     check.check(range.start, &map)?;
     Ok(LockedPiece {
         map,
         file: descriptor,
         sent: Sent::default(),
-        lost_before,
+        lost_elsewhere,
         _share: Share::new(range.end - range.start, total),
         range,
     })

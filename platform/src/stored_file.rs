@@ -178,6 +178,13 @@ impl StoredFile {
         self.published(u64::from(piece) * PIECE_BYTES).is_some()
     }
 
+    /// Whether a piece is locked in memory, and not any more what was checked: nobody is given it.
+    #[must_use]
+    pub fn is_spoilt(&self, piece: u32) -> bool {
+        self.published(u64::from(piece) * PIECE_BYTES)
+            .is_some_and(|piece| !piece.is_intact())
+    }
+
     /// Bytes that were sent of a locked piece since this was last asked ([`LockedPiece::count_sent`]); 0 if it is not locked.
     pub fn take_sent(&self, piece: u32) -> u64 {
         self.published(u64::from(piece) * PIECE_BYTES)

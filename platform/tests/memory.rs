@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 use harness::{Disk, KIB, PATIENCE, Worker, content, until, until_true};
 use platform::device::limits::{LOAD_PATIENCE, MAX_LOADS};
 use platform::device::{DeviceOptions, DeviceService, Verdict};
+use platform::lost_pages;
 use platform::memory::{LoadError, LockedPiece};
 use platform::stored_file::{PIECE_BYTES, StoredFile};
 
@@ -126,6 +127,28 @@ fn a_loaded_piece_is_locked_and_stays_when_the_cache_is_dropped() {
         first.iter().filter(|&&here| here).count() <= 64,
         "the others went"
     );
+}
+
+#[test]
+fn a_piece_whose_file_was_cut_short_is_given_to_nobody_and_the_others_are() {
+    let _alone = alone();
+    lost_pages::survive().unwrap();
+    let disk = Disk::new();
+    let (cut, _) = disk.file("cut", PIECE_BYTES);
+    let (other, _) = disk.file("other", PIECE_BYTES);
+    let device = DeviceService::start(disk.options()).unwrap();
+    load(&device, &cut, 0).unwrap();
+    load(&device, &other, 0).unwrap();
+    let held = cut.locked(0).unwrap();
+    let file = std::fs::File::options().write(true).open(disk.path("cut"));
+    file.unwrap().set_len(4096).unwrap();
+    assert!(!cut.is_spoilt(0), "nobody has missed anything yet");
+    let bytes = held.bytes(0..PIECE_BYTES).unwrap();
+    assert_eq!(bytes[4095..4097], [content(4095, 1)[0], 0]);
+    assert!(!held.is_intact() && cut.locked(0).is_none());
+    assert!(cut.is_spoilt(0) && cut.is_locked(0));
+    assert!(whole(&other.locked(0).unwrap()) == content(0, PIECE_BYTES as usize));
+    assert!(!other.is_spoilt(0));
 }
 
 #[test]
