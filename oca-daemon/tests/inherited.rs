@@ -11,6 +11,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use content_store::chunk_tree::ChunkTree;
@@ -19,6 +20,7 @@ use platform::socket::{ListenOptions, bind_listeners};
 use protocol::status::DeviceState;
 use silent::SilentFile;
 use support::http;
+use support::tls::{self, Authority};
 use support::{BACKENDS, Daemon, Plan, Site, assert_same, content, eventually};
 
 const MIB: usize = 1 << 20;
@@ -150,6 +152,27 @@ fn a_daemon_killed_beside_a_frozen_disk_starts_again_and_loses_nobody() {
         assert_eq!(served, NEW_CONNECTIONS, "lost on {backend}");
         assert!(took < SERVES_WITHIN, "serving took {took:?} on {backend}");
         eprintln!("{backend}: served again after {took:?}");
+    }
+}
+
+#[test]
+fn a_socket_of_viewers_with_tls_is_taken_over() {
+    for backend in BACKENDS {
+        let (site, films) = site(backend);
+        let manager = Manager::new(&site);
+        let authority = Authority::new();
+        site.speak_tls(&authority, "");
+        let text = fs::read_to_string(site.config()).unwrap();
+        let held = manager.viewers.local_addr().unwrap();
+        let text = text.replace(&format!("http = [\"{held}\"]"), "http = [\"127.0.0.1:0\"]");
+        let text = text.replacen("127.0.0.1:0", &held.to_string(), 1);
+        fs::write(site.config(), text).unwrap();
+        let daemon = manager.start(&site);
+        assert_eq!(daemon.https, Some(held));
+        assert_ne!(daemon.http, held);
+        let client = Arc::new(authority.client(&[]));
+        let answer = tls::connect(held, &client).get("/film0", &[]).unwrap();
+        assert_same(&answer.body, &films[0], backend);
     }
 }
 

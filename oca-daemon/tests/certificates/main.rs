@@ -2,7 +2,12 @@
 
 #![allow(clippy::unwrap_used, reason = "what fails here is a test")]
 
+#[path = "../support/mod.rs"]
+mod support;
+
+mod daemon;
 mod files;
 mod folder;
 mod following;
 mod handshakes;
+mod hanging;
