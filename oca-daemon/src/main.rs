@@ -39,8 +39,8 @@ enum Command {
 const EXAMPLES: &str = "Examples:
   oca-daemon --config /etc/oca/oca.toml check    check everything that can be checked without serving
   oca-daemon --config /etc/oca/oca.toml          serve until SIGTERM
-Signals: SIGTERM stops within serve.stop_bound, SIGHUP reads the configuration again,
-SIGUSR1 opens the access log anew (so does SIGHUP).
+Signals: SIGTERM stops within serve.stop_bound, SIGHUP reads the configuration and the
+certificates again, SIGUSR1 opens the access log anew (so does SIGHUP).
 Exit codes: 0 done, 1 failed or refused, 2 wrong usage or configuration.";
 
 fn main() -> ExitCode {

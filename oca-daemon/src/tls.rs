@@ -3,7 +3,8 @@
 //!
 //! The cryptography is aws-lc-rs alone. There is no store of sessions in the server: it would take a lock and memory for each
 //! viewer. A viewer who comes back shows a ticket, which every worker can read; the keys of the tickets are made at the start,
-//! replaced every six hours and forgotten after twelve, and never leave the memory of the process.
+//! replaced every six hours and forgotten after twelve, and never leave the memory of the process. (For a ticket a handshake takes a
+//! lock that all may read under; who writes does so once in six hours, with the new keys in hand.)
 //!
 //! The way of certificates: `files` -> [`Pair`] -> [`Look`] -> [`Watch`] -> [`Certificates`].
 
@@ -11,7 +12,6 @@ mod agreed;
 mod certificates;
 mod files;
 pub mod handshake;
-mod leaf;
 mod look;
 mod names;
 mod open;
@@ -22,6 +22,7 @@ pub mod seal;
 pub mod session;
 mod suites;
 mod watch;
+mod x509;
 
 use std::sync::Arc;
 
@@ -36,11 +37,11 @@ use steering::UnixTime;
 
 pub use agreed::{Agreed, Path, Suite};
 pub use certificates::{Certificates, Reload, Set};
-pub use leaf::Leaf;
 pub use look::{Look, Looker, check};
 pub use pair::Pair;
 pub use problem::Problem;
 pub use watch::{Occasion, Watch};
+pub use x509::X509;
 
 use problem::Fault;
 

@@ -11,8 +11,8 @@ use rustls::{Error, InconsistentKeys, SupportedCipherSuite};
 use steering::UnixTime;
 
 use super::files::{self, Bytes};
-use super::leaf::Leaf;
 use super::problem::{Fault, Problem};
+use super::x509::X509;
 use crate::admin::words;
 
 /// A certificate of the configuration that fits its key.
@@ -21,7 +21,7 @@ pub struct Pair {
     /// Where it was found.
     pub files: Certificate,
     /// What the first certificate says of itself.
-    pub leaf: Leaf,
+    pub leaf: X509,
     /// When it was loaded.
     pub loaded: UnixTime,
     /// From when on the whole chain is valid, and until when: a viewer refuses it if any part is not.
@@ -53,7 +53,7 @@ impl Pair {
         if !is_served(&key, provider) {
             return Err(of_key(Fault::NoSuite));
         }
-        let numbered = |of: fn(&Leaf) -> UnixTime| facts.iter().map(of).zip(1..);
+        let numbered = |of: fn(&X509) -> UnixTime| facts.iter().map(of).zip(1..);
         let begin = numbered(|leaf| leaf.not_before).max_by_key(|(at, _)| *at);
         let end = numbered(|leaf| leaf.not_after).min();
         let leaf = facts.into_iter().next();
@@ -110,10 +110,10 @@ impl Pair {
     }
 }
 
-fn facts(chain: &[CertificateDer<'_>]) -> Result<Vec<Leaf>, Fault> {
+fn facts(chain: &[CertificateDer<'_>]) -> Result<Vec<X509>, Fault> {
     let numbered = chain.iter().zip(1..);
     let read = numbered
-        .map(|(der, number)| Leaf::of(der).map_err(|why| Fault::BadCertificate { number, why }));
+        .map(|(der, number)| X509::of(der).map_err(|why| Fault::BadCertificate { number, why }));
     read.collect()
 }
 

@@ -12,7 +12,7 @@ use x509_cert::time::Time;
 
 /// One certificate of a chain.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Leaf {
+pub struct X509 {
     /// The host names, in lower case; `*.example` for all names with one label more. Common names do not count (RFC 9525).
     pub names: Vec<String>,
     /// From when on it is valid.
@@ -23,7 +23,7 @@ pub struct Leaf {
     pub key_type: String,
 }
 
-impl Leaf {
+impl X509 {
     /// # Errors
     /// Why it cannot be read.
     pub fn of(certificate: &CertificateDer<'_>) -> Result<Self, String> {
