@@ -29,6 +29,7 @@ use axum::response::IntoResponse;
 use axum::routing::{get, post, put};
 use axum::serve::Listener;
 use tokio::net::TcpListener;
+use tokio::signal::unix::{self, SignalKind};
 use tokio::sync::{Semaphore, watch};
 
 use crate::building::Terms;
@@ -80,6 +81,8 @@ pub async fn run(config: Config) -> Result<()> {
         keys: config.tls.map(Keys::load).transpose()?.map(Arc::new),
     });
     let listeners = listen(&config.listen).await?;
+    // From here on it ends nothing.
+    let hang_up = unix::signal(SignalKind::hangup()).context("SIGHUP cannot be waited for")?;
     announce(&config.state_dir, &listeners, app.keys.is_some())?;
     let (stop, stopped) = watch::channel(false);
     let schedule = tokio::spawn(schedule::run(
@@ -99,7 +102,7 @@ pub async fn run(config: Config) -> Result<()> {
             }
         };
     }
-    let certificates = tokio::spawn(tls::watch(app.clone()));
+    let certificates = tokio::spawn(tls::watch(app.clone(), hang_up));
     _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     tokio::select! {
         signal = signal() => tracing::info!("{signal}: stopping; running answers have {} s", STOP_TIME.as_secs()),
@@ -186,10 +189,9 @@ fn announce(state_dir: &Path, listeners: &[TcpListener], is_tls: bool) -> Result
 }
 
 async fn signal() -> &'static str {
-    use tokio::signal::unix::{SignalKind, signal};
     let (mut term, mut interrupt) = match (
-        signal(SignalKind::terminate()),
-        signal(SignalKind::interrupt()),
+        unix::signal(SignalKind::terminate()),
+        unix::signal(SignalKind::interrupt()),
     ) {
         (Ok(term), Ok(interrupt)) => (term, interrupt),
         _ => return std::future::pending().await,

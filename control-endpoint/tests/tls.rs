@@ -95,12 +95,12 @@ impl Scene {
         })
         .await;
     }
+}
 
-    fn hang_up(&self) {
-        let process = self.endpoint.pid().to_string();
-        let status = Command::new("kill").args(["-HUP", &process]).status();
-        assert!(status.unwrap().success());
-    }
+fn hang_up(endpoint: &Endpoint) {
+    let process = endpoint.pid().to_string();
+    let status = Command::new("kill").args(["-HUP", &process]).status();
+    assert!(status.unwrap().success());
 }
 
 fn handshakes(outcome: &str) -> String {
@@ -196,7 +196,7 @@ async fn certificates_change_while_connections_go_on() {
     assert_eq!(scene.answers("other.pem").await, Err(Fault::Authority));
 
     other.issue(HOST).write(&scene.endpoint.path(""), "server");
-    scene.hang_up();
+    hang_up(&scene.endpoint);
     scene.counts(&old, &reloads("read"), 1.0).await;
     assert_eq!(scene.answers("other.pem").await, Ok(()));
     assert_eq!(scene.answers("ca.pem").await, Err(Fault::Authority));
@@ -204,7 +204,7 @@ async fn certificates_change_while_connections_go_on() {
     for bad in ["", "nonsense", &scene.authority.issue(HOST).key] {
         let before = scene.metric(&old, &reloads("refused")).await.unwrap();
         fs::write(&scene.files.key, bad).unwrap();
-        scene.hang_up();
+        hang_up(&scene.endpoint);
         scene.counts(&old, &reloads("refused"), before + 1.0).await;
         assert_eq!(scene.answers("other.pem").await, Ok(()));
     }
@@ -298,4 +298,17 @@ fn check_and_serve_say_what_is_wrong_with_the_files() {
     eventually("it is said", || {
         scene.endpoint.log().contains("has expired")
     });
+}
+
+#[test]
+fn without_tls_sighup_ends_nothing() {
+    let mut endpoint = Endpoint::new();
+    endpoint.serve();
+    hang_up(&endpoint);
+    eventually("it is said", || {
+        endpoint
+            .log()
+            .contains("without [tls] nothing is read again")
+    });
+    assert!(endpoint.stop());
 }

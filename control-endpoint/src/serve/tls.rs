@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use rustls::ServerConfig;
 use rustls::server::WebPkiClientVerifier;
 use rustls::sign::SingleCertAndKey;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::Signal;
 use tokio::time::sleep;
 use trust::{Stamp, Validity, pem};
 
@@ -80,10 +80,7 @@ impl Keys {
 }
 
 /// Reads the files again at SIGHUP, and when they have changed and then not changed any more: a chain and its key are two files.
-pub(super) async fn watch(app: Arc<App>) {
-    let Ok(mut hang_up) = signal(SignalKind::hangup()) else {
-        return tracing::error!("SIGHUP cannot be waited for; certificates are not read again");
-    };
+pub(super) async fn watch(app: Arc<App>, mut hang_up: Signal) {
     let Some(keys) = &app.keys else {
         // Whoever sends it means no end of the program.
         while hang_up.recv().await.is_some() {
