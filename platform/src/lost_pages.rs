@@ -17,6 +17,9 @@ static COUNT: AtomicU64 = AtomicU64::new(0);
 /// Where the last ones lay. A place is written before its page is replaced: who has read an empty page finds it here.
 static LAST: [AtomicUsize; KNOWN] = [const { AtomicUsize::new(0) }; KNOWN];
 
+/// Pages whose place is written.
+static SETTLED: AtomicU64 = AtomicU64::new(0);
+
 /// So many lost pages are known by address, 8 bytes each: 64 MiB that are lost at once.
 const KNOWN: usize = 1 << 14;
 
@@ -26,6 +29,13 @@ static PAGE: AtomicUsize = AtomicUsize::new(4096);
 /// Pages that were replaced since the start.
 pub fn count() -> u64 {
     COUNT.load(SeqCst)
+}
+
+/// [`count`], if the places of all these pages are written; until then nobody may forget a look at them.
+pub fn settled_count() -> Option<u64> {
+    // In this order: those that were written then are all that have begun by now.
+    let settled = SETTLED.load(SeqCst);
+    (count() == settled).then_some(settled)
 }
 
 /// Whether a page within `addresses` was replaced after [`count`] was `since`; true as well if that is not known any more. Costs one load
@@ -77,6 +87,7 @@ extern "C" fn handle(_: libc::c_int, info: *const libc::siginfo_t, _: *const lib
     // Counted before: another thread that reads the empty page finds the count changed.
     if lost {
         place(COUNT.fetch_add(1, SeqCst)).store(address, SeqCst);
+        SETTLED.fetch_add(1, SeqCst);
     }
     if !lost || !replace(address) {
         // The next attempt ends the process; if this fails, so does the next one here.

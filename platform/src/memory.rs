@@ -139,14 +139,15 @@ impl LockedPiece {
     #[must_use]
     pub fn is_intact(&self) -> bool {
         let since = self.lost_elsewhere.load(Ordering::Relaxed);
-        let now = lost_pages::count();
-        if now == since {
+        if lost_pages::count() == since {
             return true;
         }
+        let settled = lost_pages::settled_count();
         let start = self.map.as_ptr().addr();
         let is_intact = !lost_pages::any_within(start..start + self.map.len(), since);
-        if is_intact {
-            self.lost_elsewhere.fetch_max(now, Ordering::Relaxed);
+        // Not while a place is being written: it may be one of ours, and would be forgotten.
+        if let (true, Some(settled)) = (is_intact, settled) {
+            self.lost_elsewhere.fetch_max(settled, Ordering::Relaxed);
         }
         is_intact
     }
