@@ -214,6 +214,16 @@ impl Connection {
         self.pending = Vec::new();
     }
 
+    /// It ends when the present answer is complete, or at once if there is none; whether that is new.
+    pub fn end_soon(&mut self, cx: &Context<'_>) -> bool {
+        match &mut self.phase {
+            Phase::AwaitingHead => self.hang_up(cx),
+            Phase::Answering(answer) if answer.after != After::Close => answer.after = After::Close,
+            Phase::Answering(_) | Phase::Lingering { .. } | Phase::Closed => return false,
+        }
+        true
+    }
+
     /// Takes bytes that the peer sent. `spare` gives a buffer when bytes must be kept. Returns whether to go on receiving.
     pub fn received(
         &mut self,

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use crate::tls::handshake::Reason;
+use crate::tls::kernel::Fallback;
 use crate::tls::records::Fault;
 use crate::tls::{Path, Suite};
 
@@ -97,6 +98,10 @@ pub struct TlsCounters {
     pub resumed: [Counter; Suite::COUNT],
     /// By who seals, in the order of [`Path::number`].
     pub paths: [Counter; Path::ALL.len()],
+    /// Connections that the kernel should seal and does not, in the order of [`Fallback::number`].
+    pub fallbacks: [Counter; Fallback::ALL.len()],
+    /// Connections that end as the kernel cannot take the next key.
+    pub stale_keys: Counter,
     /// Handshakes that failed, in the order of [`Reason::number`].
     pub failures: [Counter; Reason::ALL.len()],
     /// From accepting to the end of the handshake.

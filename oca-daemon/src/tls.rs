@@ -12,6 +12,7 @@ mod agreed;
 mod certificates;
 mod files;
 pub mod handshake;
+pub mod kernel;
 mod look;
 mod names;
 mod open;
@@ -43,6 +44,7 @@ pub use problem::Problem;
 pub use watch::{Occasion, Watch};
 pub use x509::X509;
 
+use kernel::Kernel;
 use problem::Fault;
 
 /// The one protocol that is spoken inside (RFC 7301). Whoever offers only others is refused; whoever offers none is served.
@@ -60,6 +62,8 @@ pub struct Tls {
     pub config: Arc<ServerConfig>,
     /// What viewers are shown; `config` asks it at each handshake.
     pub certificates: Arc<Certificates>,
+    /// Whether the kernel seals what they are sent.
+    pub kernel: Kernel,
     looker: Looker,
     print: u64,
 }
@@ -99,6 +103,7 @@ impl Tls {
         Ok(Self {
             config: Arc::new(config),
             certificates,
+            kernel: Kernel::of(wanted.kernel)?,
             looker,
             print,
         })

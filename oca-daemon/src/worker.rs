@@ -33,6 +33,7 @@ use crate::tls::session::Plain;
 
 mod accept;
 mod drive;
+mod kernel;
 mod reads;
 mod sealing;
 mod secure;

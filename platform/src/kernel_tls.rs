@@ -155,6 +155,12 @@ impl Available {
         self.takes[version as usize][suite as usize]
     }
 
+    /// The same, of what these keys are for.
+    #[must_use]
+    pub fn takes_keys(&self, keys: &TransmitKeys) -> bool {
+        self.takes(keys.version, keys.suite)
+    }
+
     /// Whether [`replace_keys`] works: Linux 6.14 and later.
     #[must_use]
     pub fn replaces_keys(&self) -> bool {

@@ -101,11 +101,13 @@ pub struct Agreed {
 pub enum Path {
     /// The worker.
     User,
+    /// The kernel.
+    Kernel,
 }
 
 impl Path {
     /// All of them, in the order of [`Path::number`].
-    pub const ALL: [Self; 1] = [Self::User];
+    pub const ALL: [Self; 2] = [Self::User, Self::Kernel];
 
     /// Its place in [`Path::ALL`].
     pub fn number(self) -> usize {
@@ -116,6 +118,7 @@ impl Path {
     pub fn label(self) -> &'static str {
         match self {
             Self::User => "user",
+            Self::Kernel => "kernel",
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What goes out: bytes in, records out. No socket, no allocation.
 
-use rustls::{AlertDescription, ConnectionTrafficSecrets, ContentType, HandshakeType};
+use rustls::{AlertDescription, ConnectionTrafficSecrets, ContentType};
 
 use super::records::{OVERHEAD_BYTES, PLAINTEXT_BYTES, RecordKey};
 use crate::limits::WORN_RECORDS;
@@ -13,6 +13,23 @@ pub const fn sealed_bound(plain: usize) -> usize {
 /// Bytes that are enough for an alert, or the answer to a KeyUpdate.
 pub const CONTROL_BYTES: usize = 5 + OVERHEAD_BYTES;
 
+/// Bytes of the pages that `sendfile` hands on one by one.
+const SMALLEST_KERNEL_RECORD: u64 = 4096;
+
+/// A KeyUpdate that asks for none in return (RFC 8446 section 4.6.3).
+pub const KEY_UPDATE: [u8; 5] = [24, 0, 0, 1, 0];
+
+/// The content of an alert.
+pub fn alert_content(alert: AlertDescription) -> [u8; 2] {
+    const WARNING: u8 = 1;
+    const FATAL: u8 = 2;
+    let level = match alert {
+        AlertDescription::CloseNotify | AlertDescription::NoRenegotiation => WARNING,
+        _ => FATAL,
+    };
+    [level, alert.into()]
+}
+
 /// The key can seal no more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("no record can be sealed any more")]
@@ -21,7 +38,9 @@ pub struct Exhausted;
 /// The sending direction of one connection.
 #[derive(Debug)]
 pub struct Sealer {
-    key: RecordKey,
+    /// None if the kernel seals: here records are counted then.
+    key: Option<RecordKey>,
+    is_tls13: bool,
     sequence: u64,
     /// Records that one key may seal.
     most: u64,
@@ -30,7 +49,8 @@ pub struct Sealer {
 impl Sealer {
     pub(super) fn new(key: RecordKey, sequence: u64, most: u64) -> Self {
         Self {
-            key,
+            is_tls13: key.is_tls13(),
+            key: Some(key),
             sequence,
             most,
         }
@@ -53,7 +73,8 @@ impl Sealer {
                 return Err(Exhausted);
             }
             let rest = out.get_mut(length..).ok_or(Exhausted)?;
-            let record = self.key.seal(self.sequence, kind, part, rest);
+            let key = self.key.as_ref().ok_or(Exhausted)?;
+            let record = key.seal(self.sequence, kind, part, rest);
             self.sequence += 1;
             length += record.ok_or(Exhausted)?;
         }
@@ -65,13 +86,7 @@ impl Sealer {
     /// # Errors
     /// As [`Sealer::seal`].
     pub fn alert(&mut self, alert: AlertDescription, out: &mut [u8]) -> Result<usize, Exhausted> {
-        const WARNING: u8 = 1;
-        const FATAL: u8 = 2;
-        let level = match alert {
-            AlertDescription::CloseNotify | AlertDescription::NoRenegotiation => WARNING,
-            _ => FATAL,
-        };
-        self.seal(ContentType::Alert, &[level, alert.into()], out)
+        self.seal(ContentType::Alert, &alert_content(alert), out)
     }
 
     /// Tells the peer that the next records are sealed with the key of `secrets`, and seals with it from then on (RFC 8446 section
@@ -84,11 +99,9 @@ impl Sealer {
         secrets: &ConnectionTrafficSecrets,
         out: &mut [u8],
     ) -> Result<usize, Exhausted> {
-        const NOT_REQUESTED: u8 = 0;
-        let message = [HandshakeType::KeyUpdate.into(), 0, 0, 1, NOT_REQUESTED];
-        let length = self.seal(ContentType::Handshake, &message, out)?;
+        let length = self.seal(ContentType::Handshake, &KEY_UPDATE, out)?;
         let version = rustls::ProtocolVersion::TLSv1_3;
-        self.key = RecordKey::new(version, secrets).ok_or(Exhausted)?;
+        self.key = Some(RecordKey::new(version, secrets).ok_or(Exhausted)?);
         self.sequence = 0;
         Ok(length)
     }
@@ -100,7 +113,28 @@ impl Sealer {
 
     /// Whether the key can be replaced.
     pub(super) fn is_tls13(&self) -> bool {
-        self.key.is_tls13()
+        self.is_tls13
+    }
+
+    /// The kernel seals from now on: nothing can be sealed here any more.
+    pub(super) fn hand_over(&mut self) {
+        self.key = None;
+    }
+
+    /// Whether the kernel seals.
+    pub(super) fn is_handed_over(&self) -> bool {
+        self.key.is_none()
+    }
+
+    /// Counts the records of `bytes` that the kernel took in one call. It says how many it made of them nowhere: none is smaller than a
+    /// page of a file, but for those at the ends.
+    pub(super) fn count(&mut self, bytes: u64) {
+        self.sequence += bytes / SMALLEST_KERNEL_RECORD + 2;
+    }
+
+    /// The kernel seals with another key.
+    pub(super) fn count_anew(&mut self) {
+        self.sequence = 0;
     }
 }
 

@@ -3,10 +3,12 @@
 //! The keys come from rustls, which also makes the next ones (KeyUpdate). What a peer sends is opened one record after another, and no further
 //! than somebody wants to hear: the rest is kept as it came.
 
+use platform::kernel_tls::TransmitKeys;
 use rustls::kernel::KernelConnection;
 use rustls::server::ServerConnectionData;
 use rustls::{AlertDescription, ContentType, ExtractedSecrets, SupportedCipherSuite};
 
+use super::kernel::transmit_keys;
 use super::open::{Opened, Opener};
 use super::records::{BODY_BYTES, Fault, HEADER_BYTES, RecordKey, record_length};
 use super::seal::{Exhausted, Sealer};
@@ -19,6 +21,8 @@ pub type Plain = [u8; BODY_BYTES];
 pub struct Session {
     opener: Opener,
     sealer: Sealer,
+    /// For the kernel, until it is decided who seals.
+    offer: Option<TransmitKeys>,
     keys: KernelConnection<ServerConnectionData>,
     /// Ciphertext that was not opened yet, from `begin` on. Empty most of the time.
     kept: Vec<u8>,
@@ -51,6 +55,7 @@ impl Session {
         Some(Self {
             opener: Opener::new(RecordKey::new(version, rx)?, *received),
             sealer: Sealer::new(RecordKey::new(version, tx)?, *sent, most),
+            offer: transmit_keys(version, tx, *sent),
             keys,
             kept: Vec::new(),
             begin: 0,
@@ -199,6 +204,39 @@ impl Session {
         let (_, secrets) = self.keys.update_tx_secret().map_err(|_| Exhausted)?;
         self.owes_key_update = false;
         self.sealer.update(&secrets, out)
+    }
+
+    /// With what the kernel would seal. To be asked once, before anything is sealed.
+    pub fn take_offer(&mut self) -> Option<TransmitKeys> {
+        self.offer.take()
+    }
+
+    /// The kernel seals from now on, and nothing is sealed here.
+    pub fn hand_over(&mut self) {
+        self.sealer.hand_over();
+    }
+
+    /// Whether the kernel seals.
+    pub fn is_handed_over(&self) -> bool {
+        self.sealer.is_handed_over()
+    }
+
+    /// Counts `bytes` that the kernel took in one call, and sealed.
+    pub fn count(&mut self, bytes: u64) {
+        self.sealer.count(bytes);
+    }
+
+    /// With what the kernel is to seal after a KeyUpdate; `None` if there is nothing.
+    pub fn next_keys(&mut self) -> Option<TransmitKeys> {
+        let (sequence, secrets) = self.keys.update_tx_secret().ok()?;
+        self.owes_key_update = false;
+        self.sealer.count_anew();
+        transmit_keys(self.keys.protocol_version(), &secrets, sequence)
+    }
+
+    /// The key stays, as the kernel takes no other: what the peer asked for is not done.
+    pub fn keep_key(&mut self) {
+        self.owes_key_update = false;
     }
 
     /// Whether the connection should end after its present answer: its key has sealed nearly all that it may, and cannot be replaced.

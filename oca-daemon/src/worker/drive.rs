@@ -68,12 +68,18 @@ impl Worker {
                 Then::Again
             }
             Step::Send { head, body, more } => {
-                if let Some(session) = slot.secure.as_deref_mut().and_then(Secure::session) {
+                let session = slot.secure.as_deref_mut().and_then(Secure::session);
+                let by_kernel = session
+                    .as_ref()
+                    .is_some_and(|session| session.is_handed_over());
+                if let Some(session) = session.filter(|_| !by_kernel) {
                     let body = body.as_ref();
                     let sealed = seal_step(session, &mut self.sealing, head, body, more);
                     return self.sealed(token, index, sealed, quantum);
                 }
                 let offered = head.len() as u64 + body.as_ref().map_or(0, Source::length);
+                // What is told to be followed by more, the kernel keeps for its record until that comes, however long.
+                let more = more && !by_kernel;
                 let sent = send(&self.reactor, token, head, body.as_ref(), more);
                 let taken = sent.as_ref().map_or(0, |progress| progress.body as u64);
                 let counted = Counted::of(body.as_ref(), taken);
@@ -94,8 +100,7 @@ impl Worker {
                 if let Then::Wait = self.say_goodbye(token, index) {
                     return Then::Wait;
                 }
-                self.reactor.shutdown_write(token);
-                self.reactor.receive(token);
+                self.end_writing(token);
                 Then::Wait
             }
             Step::Close => {
@@ -123,6 +128,7 @@ impl Worker {
                 };
                 slot.connection
                     .sent(progress.head, progress.body, &self.thought.context(index));
+                slot.count_records((progress.head + progress.body) as u64);
                 *quantum = quantum.saturating_sub(progress.body as u64);
                 // A short count means that the socket is full: asking again would only say so.
                 if ((progress.head + progress.body) as u64) < offered {

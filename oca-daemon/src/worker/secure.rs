@@ -33,6 +33,10 @@ pub(super) struct Secure {
     pub(super) state: State,
     /// Sealed bytes that the socket had no room for.
     pub(super) unsent: Option<Unsent>,
+    /// The kernel seals what is sent.
+    pub(super) by_kernel: bool,
+    /// Alerts that the kernel had no room for.
+    pub(super) alerts: Vec<AlertDescription>,
     /// It is to be closed for writing when nothing is unsent.
     pub(super) ends: bool,
     /// It stands in the queue of handshakes.
@@ -57,6 +61,8 @@ impl Secure {
         Self {
             state: State::Handshake(Handshake::new(&tls.config)),
             unsent: None,
+            by_kernel: false,
+            alerts: Vec::new(),
             ends: false,
             is_queued: false,
             peer_closed: false,
@@ -309,6 +315,8 @@ impl Worker {
             Progress::Done(session, agreed) => {
                 secure.state = State::Open(session);
                 let waited = secure.accepted;
+                let path = self.choose_path(token);
+                let agreed = Agreed { path, ..agreed };
                 self.handshake_done(token, agreed, waited, index);
             }
             Progress::Failed(reason) => return self.handshake_failed(token, reason, index),
@@ -375,6 +383,10 @@ impl Secure {
         };
         let goodbye = (fault == Fault::Renegotiation).then_some(AlertDescription::CloseNotify);
         for alert in fault.alert().into_iter().chain(goodbye) {
+            if self.by_kernel {
+                self.alerts.push(alert);
+                continue;
+            }
             let mut record = [0; CONTROL_BYTES];
             if let Ok(length) = session.alert(alert, &mut record) {
                 self.push(&record[..length]);

@@ -91,6 +91,9 @@ impl Worker {
             let sent = self.reactor.send(token, unsent.rest(), More::No);
             return Some(self.flushed(token, index, sent));
         }
+        if !secure.alerts.is_empty() {
+            return Some(self.send_alerts(token, index));
+        }
         if std::mem::take(&mut secure.ends) {
             self.reactor.shutdown_write(token);
             self.reactor.receive(token);
@@ -98,6 +101,9 @@ impl Worker {
         }
         match &mut secure.state {
             State::Handshake(_) => Some(Then::Wait),
+            State::Open(session) if session.is_handed_over() => {
+                self.before_kernel_step(token, index)
+            }
             State::Open(session) if session.is_key_due() => {
                 let sealed = session.update_key(self.sealing.buffer());
                 self.thought.counters.tls.key_updates.add(1);
@@ -202,6 +208,10 @@ impl Worker {
         let (State::Open(session), None) = (&mut secure.state, &secure.unsent) else {
             return Then::Again;
         };
+        if session.is_handed_over() {
+            secure.alerts.push(AlertDescription::CloseNotify);
+            return self.send_alerts(token, index);
+        }
         let sealed = session.alert(AlertDescription::CloseNotify, self.sealing.buffer());
         let Ok(length) = sealed else {
             return Then::Close;

@@ -10,6 +10,7 @@ mod support;
 mod crafted;
 mod faults;
 mod handshakes;
+mod kernel;
 mod programs;
 mod session;
 mod viewers;

@@ -7,6 +7,7 @@ use super::serving::over_workers;
 use crate::admin::observation::Observation;
 use crate::counters::{Counter, TlsCounters};
 use crate::tls::handshake::Reason;
+use crate::tls::kernel::Fallback;
 use crate::tls::records::Fault;
 use crate::tls::{Path, Suite};
 
@@ -14,11 +15,25 @@ pub(super) fn add(page: &mut Page, observed: &Observation) {
     add_handshakes(page, observed);
     page.counters(
         "oca_tls_connections_total",
-        "Connections whose handshake was done, by who seals what is sent: this program (user).",
+        "Connections whose handshake was done, by who seals what is sent: this program (user) or the kernel.",
         Path::ALL.map(|path| {
             let of = |tls: &TlsCounters| tls.paths[path.number()].value();
             counted(&[("path", path.label())], total(observed, of))
         }),
+    );
+    page.counters(
+        "oca_tls_kernel_fallbacks_total",
+        "Connections that this program seals although tls.kernel wants the kernel to, by why: it cannot (unavailable), does not know the suite, \
+         had no room for the end of the handshake (unsent), found that the viewer had closed already (peer_closed), or refused the connection.",
+        Fallback::ALL.map(|reason| {
+            let of = |tls: &TlsCounters| tls.fallbacks[reason.number()].value();
+            counted(&[("reason", reason.label())], total(observed, of))
+        }),
+    );
+    page.counter(
+        "oca_tls_kernel_stale_keys_total",
+        "Connections that end after their present answer, as their key is to be replaced and the kernel cannot do that.",
+        observed.total(|worker| worker.tls.stale_keys.value()),
     );
     page.counters(
         "oca_tls_faults_total",
