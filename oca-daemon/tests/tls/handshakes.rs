@@ -165,15 +165,23 @@ fn those_that_are_too_many_are_told_so_over_tls() {
     for backend in BACKENDS {
         let more = "[serve]\nmax_connections = 2\n";
         let server = Server::configured(backend, "64 MiB", "", more);
-        let mut first = server.connect();
-        assert_eq!(first.get("/empty", &[]).unwrap().status, 200);
-        let _second = TcpStream::connect(server.https()).unwrap();
-        eventually("both are there", || {
-            (server.daemon.metric("oca_connections", "") == 2.0).then_some(())
+        // Those who get a place keep it. The box's own test of its listeners may have one for a while.
+        let mut served = Vec::new();
+        eventually("one is told so", || {
+            let mut client = server.connect();
+            match client.get("/empty", &[]).unwrap().status {
+                503 => {
+                    assert!(client.is_closed());
+                    Some(())
+                }
+                status => {
+                    assert_eq!(status, 200);
+                    served.push(client);
+                    None
+                }
+            }
         });
-        let mut third = server.connect();
-        assert_eq!(third.get("/empty", &[]).unwrap().status, 503);
-        assert!(third.is_closed());
+        assert!(served.len() <= 2);
     }
 }
 
