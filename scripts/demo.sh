@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # From nothing to playing: builds the programs, makes two titles and gives them to a control endpoint; a first box fills itself from
-# it, a second one from the first; HLS and DASH play from both. Then something is taken down, and a manifest is held.
+# it, a second one from the first; HLS and DASH play from both. Then something is taken down, and a manifest is held. All of it over
+# https, with an authority that is made here.
 #
 #   demo.sh          runs until Ctrl-C
 #   demo.sh --once   the same, then ends; 0 only if all of it worked
@@ -31,12 +32,18 @@ make_clips() {
 
 start_control() {
     mkdir "$work/control"
+    certify "$work/control/tls" control.demo.example
     cat > "$work/control/oca-control.toml" <<END
 listen = ["127.0.0.1:0"]
 state_dir = "$work/control/state"
 signing_keys = ["$work/control/control-1.key"]
+
+[tls]
+cert = "$work/control/tls.pem"
+key = "$work/control/tls.key"
 END
     control keygen "$work/control"
+    control check
     start control "$programs/oca-control" --config "$work/control/oca-control.toml" serve
     await control 30 test -s "$work/control/state/address"
     control_address=$(head -n 1 "$work/control/state/address")
@@ -51,6 +58,7 @@ ingest() {
 configure() {
     local folder=$work/$1 device
     mkdir "$folder"
+    certify "$folder/tls" "$1.demo.example"
     control appliance add "$1.demo.example" --site demo.example --cluster demo --tier hot=16MB --tier capacity=1GB > "$folder/token"
     cat > "$folder/oca.toml" <<END
 [appliance]
@@ -59,8 +67,11 @@ state_dir = "$folder/state"
 run_dir = "$folder/run"
 
 [listen]
-http = ["127.0.0.1:0"]
+https = ["127.0.0.1:0"]
 admin = "127.0.0.1:0"
+
+[tls]
+certificates = [{ cert = "$folder/tls.pem", key = "$folder/tls.key" }]
 
 [workers]
 memory = "64 MiB"
@@ -78,7 +89,8 @@ shared_fs = true
 devices = ["$folder/hdd0", "$folder/hdd1"]
 
 [control]
-url = "http://$control_address/"
+url = "https://$control_address/"
+ca = "$work/ca.pem"
 keys = ["$work/control/control-1.pub"]
 token_file = "$folder/token"
 
@@ -128,7 +140,7 @@ fill() {
 }
 
 # Bytes of objects that have left the control endpoint: what goes over the long line.
-long_line() { curl -fs "http://$control_address/metrics" | awk '/^oca_control_sent_bytes_total{what="bytes"}/ { printf "%.0f", $2 }'; }
+long_line() { ask -f "https://$control_address/metrics" | awk '/^oca_control_sent_bytes_total{what="bytes"}/ { printf "%.0f", $2 }'; }
 published() { find "$work/media" -type f -exec sha256sum {} + | sort -u -k 1,1 | awk '{ print $2 }' | xargs stat -c %s | awk '{ sum += $1 } END { printf "%.0f", sum }'; }
 check_long_line() {
     local sent wanted
@@ -155,7 +167,7 @@ check_peer() {
 # play BOX NAME: both ways, through the daemon. ffmpeg takes all renditions; each frame must come out as from the files themselves.
 play() {
     local url
-    for url in "http://${http[$1]}/$2/master.m3u8" "http://${http[$1]}/$2/$2.mpd"; do
+    for url in "https://${https[$1]}/$2/master.m3u8" "https://${https[$1]}/$2/$2.mpd"; do
         frames "$url" > "$work/played"
         cmp "$work/$2.frames" "$work/played" || fail "$url does not play as the files do"
         say "played $url: all $(wc -l < "$work/played") pictures and sounds are right"
@@ -172,7 +184,7 @@ count() {
 }
 
 # status_of BOX PATH: of an answer.
-status_of() { curl -s -o "$work/body" -w '%{http_code}' "http://${http[$1]}$2"; }
+status_of() { ask -o "$work/body" -w '%{http_code}' "https://${https[$1]}$2"; }
 # is_gone NAME: no path of it is served any more, by either box.
 is_gone() {
     local box file
@@ -206,7 +218,7 @@ accept() {
     await "$1.agent" 30 fill_facts "$1" 'select(.held == null) | "in force: \(.manifest.objects) objects"'
 }
 
-step "packages" packages curl ffmpeg jq
+step "packages" packages curl ffmpeg jq openssl
 step "set-up" "$project/scripts/setup.sh" build
 step "build" build
 step "title: 40 s" encode title 40
@@ -214,6 +226,7 @@ step "trailer: 10 s" encode trailer 10
 step "clips" make_clips
 step "decoding the files" decode_locally title 40
 step "decoding the files" decode_locally trailer 10
+step "authority" make_authority
 step "control endpoint" start_control
 step "ingest" ingest
 step "first box" configure first
@@ -248,8 +261,9 @@ fi
 cat <<END
 
 Serving until Ctrl-C. To try next:
-  ffplay http://${http[first]}/title/master.m3u8         or title/title.mpd; also from http://${http[second]}/; VLC and mpv take them too
-  curl -r 1000000-1999999 -o /dev/null -v http://${http[second]}/title/title-stream0.mp4
+  ffplay -ca_file $work/ca.pem https://${https[first]}/title/master.m3u8         or title/title.mpd; also from https://${https[second]}/
+  curl --cacert $work/ca.pem -r 1000000-1999999 -o /dev/null -v https://${https[second]}/title/title-stream0.mp4
+  openssl s_client -connect ${https[first]} -CAfile $work/ca.pem -verify_return_error < /dev/null
   curl http://${admin[first]}/metrics                    also /status, /steering, /healthz, /readyz
   $programs/ocactl --config $work/first/oca.toml status
   $programs/ocactl --config $work/first/oca.toml fill status --watch      also fill plan, fill-window show

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Real browser players against the real daemon: hls.js, dash.js and shaka-player in Chromium, on a title of 60 s as HLS (a file per
-# segment; byte ranges) and DASH (sidx), from another origin, with CMCD in the query and in headers. Any stall, error event or failed
-# request fails it. docs/players.md says what was seen.
+# segment; byte ranges) and DASH (sidx), over https and in clear, from another origin, with CMCD in the query and in headers. Any
+# stall, error event or failed request fails it. docs/players.md says what was seen.
 #
 #   players.sh            all runs, some minutes
 #   players.sh WORD...    the runs whose names hold one of the words, as in shaka:ranges or whole
@@ -30,6 +30,7 @@ make_title() {
 configure() {
     local folder=$work/box device
     mkdir "$folder"
+    certify "$folder/tls" players.local.example
     cat > "$folder/oca.toml" <<END
 [appliance]
 id = "players.local.example"
@@ -38,7 +39,11 @@ run_dir = "$folder/run"
 
 [listen]
 http = ["127.0.0.1:0"]
+https = ["127.0.0.1:0"]
 admin = "127.0.0.1:0"
+
+[tls]
+certificates = [{ cert = "$folder/tls.pem", key = "$folder/tls.key" }]
 
 [workers]
 memory = "32 MiB"
@@ -62,7 +67,7 @@ END
     ctl box content import "$work/media"
 }
 
-play() { node "$players/play.js" "http://${http[box]}/title" "$@" | tee "$work/played"; }
+play() { node "$players/play.js" "$work/ca.pem" "http://${http[box]}/title" "https://${https[box]}/title" "$@" | tee "$work/played"; }
 
 # counted METRIC LABEL: the sum of its samples.
 counted() { awk -v metric="$1" -v label="$2" 'index($1, metric) == 1 && index($1, label) { sum += $2 } END { printf "%.0f", sum }' "$work/metrics"; }
@@ -92,11 +97,12 @@ sessions() {
     [ "$sessions" -eq "$runs" ]
 }
 
-step "packages" packages chromium curl ffmpeg jq
+step "packages" packages chromium curl ffmpeg jq libnss3-tools openssl
 step "players" node_and_npm
 step "set-up" "$project/scripts/setup.sh" build
 step "build" build
 step "title: 60 s" make_title
+step "authority" make_authority
 step "box" configure
 step "daemon" start_daemon box
 step "playing" play "$@"

@@ -48,6 +48,23 @@ await() {
 # ctl BOX ARGUMENT...
 ctl() { "$programs/ocactl" --config "$work/$1/oca.toml" "${@:2}"; }
 
+# make_authority: one that signs for this trial alone, ca.pem.
+make_authority() {
+    printf '[req]\ndistinguished_name = name\n[name]\n' > "$work/openssl.cnf"
+    key_pair -subj "/CN=OCA trial" -days 2 -keyout "$work/ca.key" -out "$work/ca.pem" \
+        -addext basicConstraints=critical,CA:TRUE -addext keyUsage=critical,keyCertSign
+}
+key_pair() { openssl req -config "$work/openssl.cnf" -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes "$@" 2> "$work/openssl.log"; }
+
+# certify FILE NAME: FILE.pem and FILE.key for what is called so, at this machine.
+certify() {
+    key_pair -CA "$work/ca.pem" -CAkey "$work/ca.key" -subj "/CN=$2" -days 1 -keyout "$1.key" -out "$1.pem" \
+        -addext "subjectAltName=DNS:$2,DNS:localhost,IP:127.0.0.1" -addext basicConstraints=critical,CA:FALSE
+}
+
+# ask ARGUMENT...: curl, which believes that authority alone.
+ask() { curl -s --cacert "$work/ca.pem" "$@"; }
+
 # encode NAME SECONDS: three renditions of a moving picture and one of a tone. Each is one fragmented MP4 with a `sidx`; HLS
 # (EXT-X-BYTERANGE) and DASH name the same byte ranges of the same files. A key frame every 2 s: players may switch there.
 encode() {
@@ -112,11 +129,13 @@ cut_segments() {
 # frames URL...: one line for every picture and every piece of sound decoded from the inputs, whatever the order of their streams.
 # Streams are played one by one: of all at once from DASH, ffmpeg 5.1 drops a sound.
 frames() {
-    local url stream streams
+    local url stream streams trust
     for url in "$@"; do
-        streams=$(ffprobe -v error -show_entries stream=index -of csv=p=0 "$url" | sort -un)
+        trust=()
+        [[ $url != https:* ]] || trust=(-tls_verify 1 -ca_file "$work/ca.pem")
+        streams=$(ffprobe -v error "${trust[@]}" -show_entries stream=index -of csv=p=0 "$url" | sort -un)
         for stream in $streams; do
-            timeout -k 5 300 ffmpeg -nostdin -v error -i "$url" -map "0:$stream" -f framehash -hash murmur3 - | grep -v '^#' | cut -d , -f 5-
+            timeout -k 5 300 ffmpeg -nostdin -v error "${trust[@]}" -i "$url" -map "0:$stream" -f framehash -hash murmur3 - | grep -v '^#' | cut -d , -f 5-
         done
     done | sort
 }
@@ -134,11 +153,14 @@ decode_locally() {
 address_of() { ctl "$1" status --json 2>/dev/null | jq -er --arg purpose "$2" 'first(.listeners[] | select(.purpose == $purpose) | .address)'; }
 is_ready() { address=$(address_of "$1" admin) && curl -fs -o "$work/ready" "http://$address/readyz"; }
 
+# Addresses, empty where a box does not listen so.
 declare -A http=()
+declare -A https=()
 declare -A admin=()
 start_daemon() {
     start "$1.daemon" "$programs/oca-daemon" --config "$work/$1/oca.toml"
     await "$1.daemon" 30 is_ready "$1"
-    http[$1]=$(address_of "$1" http)
+    http[$1]=$(address_of "$1" http || true)
+    https[$1]=$(address_of "$1" https || true)
     admin[$1]=$(address_of "$1" admin)
 }

@@ -1,15 +1,17 @@
 // Lets real players in Chromium play a title from a daemon, and believes nothing but their own events and Chromium's.
 //
-//   node play.js http://DAEMON/title [RUN...]
+//   node play.js CA.pem http://DAEMON/title https://DAEMON/title [RUN...]
 //
-// The page comes from a port of its own, so that every request to the daemon is cross-origin. Each run has a fresh page; it
-// fails on any event, request or delay that a viewer could notice. Ends with 0 only if every run is clean. The table goes to stdout.
+// The page comes from a port of its own, so that every request to the daemon is cross-origin. Each run has a fresh browser that
+// believes the authority in CA.pem, as one that an operator has put there; nothing else is let pass. A run fails on any event, request or delay that a viewer could notice. Ends with 0 only if every run is clean. The table goes to stdout.
 
+import { execFile } from 'node:child_process';
 import { createServer } from 'node:http';
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
 import { chromium } from 'playwright-core';
 
 const libraries = {
@@ -29,15 +31,15 @@ const fast = 2;
 // What may pass beside the play-out itself: start, jump, a busy machine.
 const slackSeconds = 30;
 
-// Each content in each mode with a jump, fast; then the whole title by each player as viewers see it.
+// Over https each content in each mode with a jump, fast; then, in clear, the whole title by each player as viewers see it.
 const pairs = [['hls', 'segments'], ['hls', 'ranges'], ['dash', 'on-demand'], ['shaka', 'segments'], ['shaka', 'ranges'], ['shaka', 'on-demand']];
 const runs = [
-  ...pairs.flatMap(([player, content]) => ['query', 'header'].map((cmcd) => ({ player, content, cmcd, rate: fast, jumps: true }))),
-  { player: 'hls', content: 'segments', cmcd: 'header', rate: 1, jumps: false },
-  { player: 'dash', content: 'on-demand', cmcd: 'header', rate: 1, jumps: false },
-  { player: 'shaka', content: 'on-demand', cmcd: 'query', rate: 1, jumps: false },
+  ...pairs.flatMap(([player, content]) => ['query', 'header'].map((cmcd) => ({ player, content, cmcd, scheme: 'https', rate: fast, jumps: true }))),
+  { player: 'hls', content: 'segments', cmcd: 'header', scheme: 'http', rate: 1, jumps: false },
+  { player: 'dash', content: 'on-demand', cmcd: 'header', scheme: 'http', rate: 1, jumps: false },
+  { player: 'shaka', content: 'on-demand', cmcd: 'query', scheme: 'http', rate: 1, jumps: false },
 ];
-const nameOf = (run) => [run.player, run.content, run.cmcd, `x${run.rate}`, run.jumps ? 'jump' : 'whole'].join(':');
+const nameOf = (run) => [run.player, run.content, run.cmcd, run.scheme, `x${run.rate}`, run.jumps ? 'jump' : 'whole'].join(':');
 
 const own = (path) => readFile(fileURLToPath(new URL(path, import.meta.url)));
 const modules = (path) => own(`node_modules/${path}`);
@@ -78,12 +80,23 @@ async function watchRequests(page, origin) {
   return requests;
 }
 
+// Where Chromium looks for authorities of the user's own, below his home.
+async function trust(home) {
+  const database = join(home, '.pki/nssdb');
+  await mkdir(database, { recursive: true });
+  const certutil = (...words) => promisify(execFile)('certutil', ['-d', `sql:${database}`, ...words]);
+  await certutil('-N', '--empty-password');
+  await certutil('-A', '-n', 'trial', '-t', 'C,,', '-i', authority);
+}
+
 // A browser as nobody has used it yet: no cache, no preflight remembered.
 async function withBrowser(use) {
   const profile = await mkdtemp(join(tmpdir(), 'players-'));
+  await trust(profile);
   const browser = await chromium.launchPersistentContext(profile, {
     executablePath: '/usr/bin/chromium',
     headless: true,
+    env: { ...process.env, HOME: profile },
     args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
       '--disable-component-update', '--disable-sync', '--mute-audio', '--autoplay-policy=no-user-gesture-required'],
   });
@@ -202,15 +215,15 @@ async function versions(browser) {
   return [`Chromium ${browser.browser().version()}`, ...await Promise.all(Object.values(libraries).map(of))].join(', ');
 }
 
-const [href, ...chosen] = process.argv.slice(2);
-const media = new URL(href);
+const [authority, http, https, ...chosen] = process.argv.slice(2);
+const medias = { http: new URL(http), https: new URL(https) };
 const pages = await servePages();
 let failed = 0;
 try {
   console.log(await withBrowser(versions));
   const rows = [];
   for (const run of runs.filter((run) => chosen.length === 0 || chosen.some((word) => nameOf(run).includes(word)))) {
-    const { row, faults } = await playUntilFed(run, pages, media);
+    const { row, faults } = await playUntilFed(run, pages, medias[run.scheme]);
     console.log(`${row.run}: ${faults.length === 0 ? 'clean' : `FAILED: ${faults.join('; ')}`}`);
     rows.push(row);
     failed += faults.length > 0;
