@@ -41,10 +41,7 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
 /// A hello with some bytes changed, and whatever follows.
 fn handshake(bench: &Bench, tape: &[u8], cut: usize) {
     let mut said = Vec::new();
-    bench
-        .client()
-        .write_tls(&mut said)
-        .expect("into a vector");
+    bench.client().write_tls(&mut said).expect("into a vector");
     let (changes, more) = tape.split_at(tape.len().min(12));
     for change in changes.chunks_exact(3) {
         let at = usize::from(u16::from_be_bytes([change[0], change[1]])) % said.len();
@@ -80,7 +77,9 @@ fn sealed(pair: &mut Pair, tape: &[u8], cut: usize) {
     };
     let (mut wire, mut plain) = (Vec::new(), Vec::new());
     for step in tape.chunks(3).take(40) {
-        let length = step.iter().fold(0, |sum, byte| sum * 13 + usize::from(*byte));
+        let length = step
+            .iter()
+            .fold(0, |sum, byte| sum * 13 + usize::from(*byte));
         if step[0] % 16 == 0 && length > 0 {
             // Only TLS 1.3 has it.
             let _ = pair.client.refresh_traffic_keys();
