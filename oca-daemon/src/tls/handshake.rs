@@ -12,10 +12,10 @@ use std::sync::Arc;
 
 use rustls::server::UnbufferedServerConnection;
 use rustls::unbuffered::{ConnectionState, EncodeError, UnbufferedStatus};
-use rustls::{ContentType, Error, HandshakeKind, PeerIncompatible, ServerConfig};
+use rustls::{Error, HandshakeKind, PeerIncompatible, ServerConfig};
 
 use super::agreed::{Agreed, Path, Suite};
-use super::records::{HEADER_BYTES, RECORD_BYTES, record_length};
+use super::records::{RECORD_BYTES, record_length};
 use super::session::Session;
 use crate::limits::HANDSHAKE_BYTES;
 
@@ -226,20 +226,15 @@ impl Handshake {
         }
     }
 
-    /// What rustls has to say when it has failed: what it had to say before, and an alert. It must not look at the input again, which it does
-    /// after the last word.
+    /// What rustls has queued when it has failed, an alert at the end. Asked for more than that it would look at the input again, which it
+    /// must not after a fault.
     fn last_words(&mut self, tls: &mut UnbufferedServerConnection, output: &mut Vec<u8>) {
-        loop {
-            let begin = output.len();
-            let input = &mut self.input[..self.shown];
-            let UnbufferedStatus { discard, state } = tls.process_tls_records(input);
-            let Ok(ConnectionState::EncodeTlsData(mut data)) = state else {
+        while tls.wants_write() {
+            let status = tls.process_tls_records(&mut self.input[..self.shown]);
+            let Ok(ConnectionState::EncodeTlsData(mut data)) = status.state else {
                 return;
             };
-            let encoded = encode(|out| data.encode(out), output);
-            self.input.drain(..discard);
-            self.shown -= discard;
-            if encoded.is_err() || is_alert(&output[begin..]) {
+            if encode(|out| data.encode(out), output).is_err() {
                 return;
             }
         }
@@ -280,16 +275,6 @@ enum Ask {
     Nothing,
     /// Nothing: the peer has closed.
     Closed,
-}
-
-/// Whether a record is an alert: by its type, or sealed (RFC 8446 section 5.2), by its length, which no other message has.
-fn is_alert(record: &[u8]) -> bool {
-    const SEALED_ALERT_BYTES: usize = HEADER_BYTES + 2 + 1 + 16;
-    match record.first().map(|kind| ContentType::from(*kind)) {
-        Some(ContentType::Alert) => true,
-        Some(ContentType::ApplicationData) => record.len() == SEALED_ALERT_BYTES,
-        _ => false,
-    }
 }
 
 /// Adds what `encode` writes to `output`.

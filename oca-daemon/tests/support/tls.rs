@@ -9,8 +9,12 @@ use std::time::Duration;
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use rustls::crypto::aws_lc_rs::default_provider;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned, SupportedCipherSuite};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{
+    ClientConfig, ClientConnection, RootCertStore, ServerConfig, ServerConnection, StreamOwned,
+    SupportedCipherSuite,
+};
 
 use super::Site;
 use super::http::Client;
@@ -50,6 +54,33 @@ impl Authority {
         let params = CertificateParams::new(names).expect("names");
         let certificate = params.signed_by(&key, &self.issuer).expect("signed");
         (certificate.pem(), key.serialize_pem())
+    }
+
+    /// Gives a client a ticket of another server with the name of the box, and with that the leave to send early data.
+    pub(crate) fn allow_early_data(&self, client: &Arc<ClientConfig>) {
+        let (chain, key) = self.certificate(&[NAME], false);
+        let chain = CertificateDer::from_pem_slice(chain.as_bytes()).expect("a chain");
+        let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).expect("a key");
+        let mut server = ServerConfig::builder_with_provider(Arc::new(default_provider()))
+            .with_safe_default_protocol_versions()
+            .expect("versions")
+            .with_no_client_auth()
+            .with_single_cert(vec![chain], key)
+            .expect("a certificate");
+        server.max_early_data_size = 1024;
+        let mut server = ServerConnection::new(Arc::new(server)).expect("a server");
+        let name = ServerName::try_from(NAME).expect("a name");
+        let mut client = ClientConnection::new(Arc::clone(client), name).expect("a client");
+        while client.wants_write() || server.wants_write() {
+            let mut bytes = Vec::new();
+            client.write_tls(&mut bytes).expect("written");
+            server.read_tls(&mut &bytes[..]).expect("read");
+            server.process_new_packets().expect("a handshake");
+            bytes.clear();
+            server.write_tls(&mut bytes).expect("written");
+            client.read_tls(&mut &bytes[..]).expect("read");
+            client.process_new_packets().expect("a handshake");
+        }
     }
 
     pub(crate) fn der(&self) -> CertificateDer<'static> {

@@ -41,6 +41,33 @@ fn a_handshake_that_comes_byte_by_byte_is_done() {
     }
 }
 
+/// Data before the handshake is done could be somebody else's, recorded (RFC 8446 section 8): it is passed over, and the client asks again.
+#[test]
+fn early_data_is_not_heard() {
+    for backend in BACKENDS {
+        let server = Server::start(backend, "64 MiB");
+        let mut config = server.authority.client(&[]);
+        config.enable_early_data = true;
+        let config = Arc::new(config);
+        server.authority.allow_early_data(&config);
+        let whole = || {
+            server
+                .daemon
+                .metric("oca_http_requests_total", "status=\"200\"")
+        };
+        let before = whole();
+        let mut client = begin(server.https(), &config);
+        let mut early = client.stream.conn.early_data().expect("it has a ticket");
+        early
+            .write_all(b"GET /film HTTP/1.1\r\nHost: a\r\n\r\n")
+            .unwrap();
+        let part = client.get("/film", &["Range: bytes=1-2"]).unwrap();
+        assert_eq!(part.body, &server.film[1..3]);
+        assert!(!client.stream.conn.is_early_data_accepted());
+        assert_eq!(whole(), before, "what came early was answered");
+    }
+}
+
 #[test]
 fn a_handshake_that_takes_too_long_is_given_up() {
     for backend in BACKENDS {
