@@ -6,6 +6,9 @@ use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustls::pki_types::CertificateDer;
+use x509_cert::Certificate;
+use x509_cert::der::Decode;
+use x509_cert::time::Time;
 
 use crate::pem::BadFile;
 
@@ -22,18 +25,11 @@ impl Validity {
     /// Of a certificate; `None` if it is none.
     #[must_use]
     pub fn of(certificate: &CertificateDer<'_>) -> Option<Self> {
-        let certificate = Der(certificate).content(SEQUENCE)?;
-        let mut fields = Der(certificate).content(SEQUENCE).map(Der)?;
-        if fields.0.first() == Some(&VERSION) {
-            fields.take(VERSION)?;
-        }
-        fields.take(INTEGER)?;
-        fields.take(SEQUENCE)?;
-        fields.take(SEQUENCE)?;
-        let mut both = Der(fields.take(SEQUENCE)?);
+        let certificate = Certificate::from_der(certificate).ok()?;
+        let validity = certificate.tbs_certificate().validity();
         Some(Self {
-            not_before: both.time()?,
-            not_after: both.time()?,
+            not_before: seconds(validity.not_before)?,
+            not_after: seconds(validity.not_after)?,
         })
     }
 
@@ -68,68 +64,8 @@ impl Validity {
     }
 }
 
-const SEQUENCE: u8 = 0x30;
-const INTEGER: u8 = 0x02;
-const VERSION: u8 = 0xa0;
-const UTC_TIME: u8 = 0x17;
-const GENERALIZED_TIME: u8 = 0x18;
-
-/// Values of DER (X.690), one after another.
-struct Der<'d>(&'d [u8]);
-
-impl<'d> Der<'d> {
-    /// Of the first value alone.
-    fn content(mut self, tag: u8) -> Option<&'d [u8]> {
-        self.take(tag)
-    }
-
-    /// The content of the next value, if it has this tag.
-    fn take(&mut self, tag: u8) -> Option<&'d [u8]> {
-        let (&found, rest) = self.0.split_first()?;
-        let (&first, mut rest) = rest.split_first()?;
-        let mut length = usize::from(first);
-        if first & 0x80 != 0 {
-            let (bytes, after) = rest.split_at_checked(usize::from(first & 0x7f))?;
-            if bytes.len() > 4 {
-                return None;
-            }
-            length = bytes
-                .iter()
-                .fold(0, |sum, byte| sum << 8 | usize::from(*byte));
-            rest = after;
-        }
-        let (content, after) = rest.split_at_checked(length)?;
-        self.0 = after;
-        (found == tag).then_some(content)
-    }
-
-    /// `YYMMDDHHMMSSZ` up to 2049, `YYYYMMDDHHMMSSZ` from then on.
-    fn time(&mut self) -> Option<i64> {
-        let tag = *self.0.first()?;
-        let text = std::str::from_utf8(self.take(tag)?)
-            .ok()?
-            .strip_suffix('Z')?;
-        let whole = match tag {
-            UTC_TIME if text.get(..2)? < "50" => format!("20{text}"),
-            UTC_TIME => format!("19{text}"),
-            GENERALIZED_TIME => text.to_owned(),
-            _ => return None,
-        };
-        if whole.len() != 14 || !whole.bytes().all(|byte| byte.is_ascii_digit()) {
-            return None;
-        }
-        let part = |range: std::ops::Range<usize>| whole[range].parse::<i64>().ok();
-        let days = days_since_1970(part(0..4)?, part(4..6)?, part(6..8)?);
-        Some(days * 86_400 + part(8..10)? * 3600 + part(10..12)? * 60 + part(12..14)?)
-    }
-}
-
-/// Of the Gregorian calendar; years are counted from March on, so that a leap day is the last one.
-fn days_since_1970(year: i64, month: i64, day: i64) -> i64 {
-    let from_march = (month + 9) % 12;
-    let year = year - from_march / 10;
-    let leap_days = year / 4 - year / 100 + year / 400;
-    365 * year + leap_days + (from_march * 306 + 5) / 10 + day - 719_469
+fn seconds(time: Time) -> Option<i64> {
+    i64::try_from(time.to_unix_duration().as_secs()).ok()
 }
 
 #[cfg(test)]
@@ -144,20 +80,6 @@ mod tests {
         params.not_after = date_time_ymd(to.0, to.1, to.2);
         let signed = params.self_signed(&KeyPair::generate().unwrap());
         signed.unwrap().der().clone()
-    }
-
-    #[test]
-    fn days_are_those_of_the_calendar() {
-        for (year, month, day, expected) in [
-            (1970, 1, 1, 0),
-            (1969, 12, 31, -1),
-            (2000, 2, 29, 11_016),
-            (2000, 3, 1, 11_017),
-            (2100, 3, 1, 47_541),
-            (2026, 11, 21, 20_778),
-        ] {
-            assert_eq!(days_since_1970(year, month, day), expected);
-        }
     }
 
     #[test]
