@@ -2,7 +2,7 @@
 
 use rustls::CipherSuite;
 
-/// Version and suite of a connection, one of [`Suite::ALL`].
+/// Version and suite of a connection, one of [`Suite::all`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Suite(usize);
 

@@ -1,4 +1,4 @@
-//! A connection whose handshake is done: ciphertext in, [`Opened`] out; bytes in, records out. No socket, no clock.
+//! A connection whose handshake is done: ciphertext in, what it means out; bytes in, records out. No socket, no clock.
 //!
 //! The keys come from rustls, which also makes the next ones (KeyUpdate). What a peer sends is opened one record after another, and no further
 //! than somebody wants to hear: the rest is kept as it came.
