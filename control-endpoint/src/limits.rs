@@ -17,9 +17,6 @@ pub const BATCH_TIME: Duration = Duration::from_secs(5);
 /// One read from a file on its way to an appliance: two of them are in memory per fill.
 pub const PIECE_BYTES: usize = 256 * 1024;
 
-/// Bytes of one read(2) of a piece: some 20 us of a core if they are in the page cache.
-pub const READ_BYTES: usize = 64 * 1024;
-
 /// A client that takes none of its bytes for this long is cut, so that it does not keep others out.
 pub const STALL_TIME: Duration = Duration::from_secs(60);
 

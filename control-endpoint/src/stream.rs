@@ -10,7 +10,7 @@ use bytes::Bytes;
 use futures_util::Stream;
 use tokio::sync::mpsc;
 
-use crate::limits::{PIECE_BYTES, READ_BYTES, STALL_TIME};
+use crate::limits::{PIECE_BYTES, STALL_TIME};
 
 /// Bytes `from..to` of a file. `still` is asked after each piece is read and before it is sent; `Err` cuts the connection, so that
 /// the client sees an answer that was not finished. `guard` is dropped when the last piece is on its way, or the client is gone.
@@ -31,7 +31,7 @@ pub(crate) fn stretch<G: Send + 'static>(
             let (file, still) = (file.clone(), still.clone());
             let read = tokio::task::spawn_blocking(move || {
                 let mut piece = vec![0; length];
-                read_in_steps(&file, &mut piece, at)?;
+                file.read_exact_at(&mut piece, at)?;
                 still(&file)?;
                 Ok(Bytes::from(piece))
             });
@@ -49,16 +49,6 @@ pub(crate) fn stretch<G: Send + 'static>(
     futures_util::stream::unfold(receiver, |mut receiver| async {
         receiver.recv().await.map(|piece| (piece, receiver))
     })
-}
-
-/// A kernel without preemption lets nobody else have the core during a call: it is asked for no more than a copy of moderate length.
-fn read_in_steps(file: &File, piece: &mut [u8], at: u64) -> io::Result<()> {
-    let mut at = at;
-    for step in piece.chunks_mut(READ_BYTES) {
-        file.read_exact_at(step, at)?;
-        at += step.len() as u64;
-    }
-    Ok(())
 }
 
 /// A file of ours, that nobody changes.
