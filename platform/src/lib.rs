@@ -15,6 +15,7 @@ pub mod cpu;
 pub mod device;
 pub mod door;
 pub mod file;
+pub mod guard;
 pub mod inherited;
 pub mod kernel_tls;
 pub mod lmdb;
