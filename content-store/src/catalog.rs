@@ -17,12 +17,12 @@ mod writer;
 
 pub use lock::WriterLock;
 pub use reader::{CatalogReader, Snapshot};
-pub use record::{CopyRecord, DoomedRecord, ObjectRecord};
+pub use record::{ColumnSet, CopyRecord, DoomedRecord, ObjectRecord};
 pub(crate) use record::{Key, path_key};
 pub(crate) use writer::{Catalog, Edit};
 
 /// The version that is written, and the newest that is read.
-pub const CATALOG_FORMAT: u32 = 1;
+pub const CATALOG_FORMAT: u32 = 2;
 
 /// The catalog's folder in the state folder.
 pub fn folder(state_dir: &Path) -> PathBuf {

@@ -82,6 +82,9 @@ pub enum StoreError {
     /// Too many paths lead to one object.
     #[error("more than {MAX_PATHS_PER_OBJECT} paths lead to object {0}")]
     TooManyPaths(ObjectId),
+    /// No sidecar that can be read has the chunk tree of an object.
+    #[error("the chunk tree of object {0} is on no device that can be read")]
+    NoTree(ObjectId),
     /// An object has all the copies that it may have.
     #[error("object {0} has {MAX_COPIES} copies, which is the most")]
     TooManyCopies(ObjectId),

@@ -98,6 +98,8 @@ pub struct ObjectCopy {
     pub columns: Box<[Column]>,
     /// Generation in which the columns were written.
     placed: u64,
+    /// Generation in which one of them was repaired.
+    repaired: u64,
 }
 
 /// One column of an object.
@@ -346,8 +348,11 @@ impl Places {
         before: Option<&Arc<Object>>,
     ) -> ObjectCopy {
         let mut copies = before.into_iter().flat_map(|before| before.copies());
-        let before =
-            copies.find(|before| before.placed == copy.placed && before.layout == copy.layout);
+        // After a repair nothing is shared: what the file of before has open may be the bad one.
+        let before = copies.find(|before| {
+            let (before, of_before) = ((before.placed, before.repaired), before.layout);
+            before == (copy.placed, copy.repaired) && of_before == copy.layout
+        });
         let column = |column| {
             let before = before.and_then(|before| before.columns.get(column));
             self.column(object, copy, column, before)
@@ -356,11 +361,29 @@ impl Places {
             layout: copy.layout,
             columns: (0..copy.layout.width()).map(column).collect(),
             placed: copy.placed,
+            repaired: copy.repaired,
         }
     }
 
-    /// A column: the file of the one before, if it is where it was.
+    /// A column; of one that is known to be bad the device reads nothing, only what is in memory already is of use.
     fn column(
+        &self,
+        object: ObjectId,
+        copy: &CopyRecord,
+        column: usize,
+        before: Option<&Column>,
+    ) -> Column {
+        let found = self.file(object, copy, column, before);
+        if let Column::Here { file, .. } = &found
+            && copy.bad.contains(column)
+        {
+            file.mark_bad();
+        }
+        found
+    }
+
+    /// The file of the one before, if it is where it was.
+    fn file(
         &self,
         object: ObjectId,
         copy: &CopyRecord,

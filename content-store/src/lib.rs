@@ -9,6 +9,8 @@
 //!       -> CatalogReader::load -> Snapshot
 //!       -> Index::build -> Index                   what the daemon serves: paths -> objects -> columns
 //!       -> platform's device service               reads columns, checks blocks against the sidecar
+//! Store::quarantine -> bad columns
+//!       -> Store::repair -> Repairing -> Store::finish_repairs   written anew, column by column
 //! Store::remove -> doomed -> Store::reap           unlinked once no reader uses it
 //! ```
 //!
@@ -33,10 +35,12 @@ pub mod intake;
 pub mod limits;
 pub mod placement;
 mod publish;
+mod quarantine;
 mod reader;
 mod reap;
 mod rebuild;
 mod recover;
+mod repair;
 pub mod sidecar;
 pub mod space;
 pub mod staging;
@@ -52,9 +56,11 @@ pub use ids::{BadId, DeviceId, ETag, Generation, ObjectId};
 pub use index::{Column, Entry, Index, IndexDevice, Object, ObjectCopy};
 pub use placement::choose_devices;
 pub use publish::{Content, NewPath, Publication, take_down};
+pub use quarantine::BadColumn;
 pub use reader::ObjectReader;
 pub use reap::Reaped;
 pub use rebuild::{Incomplete, Rebuilt, Unusable, rebuild};
+pub use repair::{Repaired, Repairing};
 pub use staging::{Sealed, Staging};
 pub use store::{DeviceSlot, Resumable, Stage, Step, StepHook, Store, open_devices};
 pub use stripe::{BadLayout, Piece, Pieces, StripeLayout};

@@ -396,7 +396,7 @@ impl Store {
         Ok(())
     }
 
-    fn settle_after_commit(&mut self) {
+    pub(crate) fn settle_after_commit(&mut self) {
         // The commit holds whatever comes now; what is left over is finished at the next commit or open.
         if let Err(error) = self.settle() {
             tracing::warn!(%error, "sidecars could not be rewritten yet");
@@ -438,7 +438,7 @@ impl Store {
         Ok(())
     }
 
-    /// Whether all sidecars of an object now list its paths.
+    /// Whether all sidecars of an object now list its paths, and the devices of its columns.
     fn rewrite_sidecars(
         &self,
         records: &[ObjectRecord],
@@ -447,10 +447,12 @@ impl Store {
     ) -> bool {
         let mut all = true;
         for record in records {
-            for id in record.copies.iter().flat_map(|copy| &copy.devices) {
+            let columns = record.copies.iter();
+            for (copy, id) in columns.flat_map(|copy| copy.devices.iter().map(move |id| (copy, id)))
+            {
                 let rewritten = self
                     .device(id)
-                    .map(|device| rewrite(device, &record.object, paths, revision));
+                    .map(|device| rewrite(device, &record.object, copy, paths, revision));
                 match rewritten {
                     Some(Ok(())) => self.done(Step::SidecarRewritten),
                     Some(Err(error)) => {
@@ -515,12 +517,13 @@ fn commit_removal(
 }
 
 fn record_of(sealed: &Sealed, generation: Generation) -> ObjectRecord {
-    let copy = CopyRecord {
-        placed: generation.0,
-        layout: sealed.target.layout,
-        tier: sealed.target.tier.clone(),
-        devices: sealed.target.devices.clone(),
-    };
+    let Target {
+        layout,
+        tier,
+        devices,
+        ..
+    } = &*sealed.target;
+    let copy = CopyRecord::new(generation.0, *layout, tier.clone(), devices.clone());
     ObjectRecord::of_copies(sealed.object(), vec![copy])
 }
 
@@ -547,7 +550,7 @@ fn touch(
 }
 
 /// Makes `objects/ab/cd` and notes which folders have new names in them.
-fn make_folders(
+pub(crate) fn make_folders(
     device: &Device,
     object: &ObjectId,
     folders: &mut BTreeSet<PathBuf>,
@@ -564,6 +567,7 @@ fn make_folders(
 fn rewrite(
     device: &Device,
     object: &ObjectId,
+    copy: &CopyRecord,
     paths: &[PathEntry],
     revision: Generation,
 ) -> Result<(), StoreError> {
@@ -574,8 +578,12 @@ fn rewrite(
         Err(problem) => return Err(StoreError::Sidecar { path, problem }),
         Ok(sidecar) => sidecar,
     };
-    if sidecar.paths == paths {
+    let names_devices = sidecar.placed != copy.placed || sidecar.devices == copy.devices;
+    if sidecar.paths == paths && names_devices {
         return Ok(());
+    }
+    if !names_devices {
+        sidecar.devices.clone_from(&copy.devices);
     }
     sidecar.paths = paths.to_vec();
     sidecar.revision = revision.0;

@@ -214,12 +214,12 @@ fn newest(placements: &BTreeMap<u64, Placed>) -> BTreeMap<u8, u64> {
 }
 
 fn record(placed: u64, found: &Placed) -> CopyRecord {
-    CopyRecord {
+    CopyRecord::new(
         placed,
-        layout: found.layout,
-        tier: found.tier.clone(),
-        devices: found.devices.clone(),
-    }
+        found.layout,
+        found.tier.clone(),
+        found.devices.clone(),
+    )
 }
 
 fn incomplete(object: ObjectId, found: &Found) -> Option<Incomplete> {

@@ -269,7 +269,7 @@ impl Column {
             None => StagedFile::name(&device, &object, "col"),
         };
         let writer = file::create_direct(file.path(), length)
-            .map_err(|error| problem(&device, file.path(), length, error))?;
+            .map_err(|error| write_problem(&device, file.path(), length, error))?;
         let part = Part {
             device,
             file,
@@ -376,11 +376,17 @@ impl Part {
     }
 
     fn problem(&self, bytes: u64, error: io::Error) -> StoreError {
-        problem(&self.device, self.file.path(), bytes, error)
+        write_problem(&self.device, self.file.path(), bytes, error)
     }
 }
 
-fn problem(device: &Device, path: &Path, bytes: u64, error: io::Error) -> StoreError {
+/// Why bytes could not be written to a device.
+pub(crate) fn write_problem(
+    device: &Device,
+    path: &Path,
+    bytes: u64,
+    error: io::Error,
+) -> StoreError {
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => StoreError::Full {
             device: device.root().into(),

@@ -337,7 +337,7 @@ impl Store {
     }
 
     /// The devices that hold files of an object that is whole: a new placement would write over them.
-    fn taken(&self, object: &ObjectId) -> Result<BTreeSet<DeviceId>, StoreError> {
+    pub(crate) fn taken(&self, object: &ObjectId) -> Result<BTreeSet<DeviceId>, StoreError> {
         let edit = self.catalog.edit()?;
         let (live, doomed) = (edit.object(object)?, edit.doomed_of(object)?);
         drop(edit);
@@ -437,14 +437,15 @@ impl Store {
         copies.any(|copy| self.has_all(&record.object, copy))
     }
 
-    /// Whether all columns of a copy are here, as far as names and lengths tell.
+    /// Whether all columns of a copy are here, as far as names and lengths tell, and none is known to be bad.
     pub(crate) fn has_all(&self, object: &ObjectId, copy: &CopyRecord) -> bool {
         copy.devices.iter().enumerate().all(|(column, id)| {
             let Some(device) = self.device(id) else {
                 return false;
             };
             let length = fs::metadata(device.column_path(object)).map(|column| column.len());
-            length.is_ok_and(|length| length == copy.layout.column_length(column))
+            !copy.bad.contains(column)
+                && length.is_ok_and(|length| length == copy.layout.column_length(column))
                 && device.sidecar_path(object).exists()
         })
     }
@@ -457,7 +458,7 @@ impl Store {
             .find(|device| device.id() == *id)
     }
 
-    fn tier(&self, name: &str) -> Result<usize, StoreError> {
+    pub(crate) fn tier(&self, name: &str) -> Result<usize, StoreError> {
         let names = || {
             self.config
                 .tiers
@@ -476,14 +477,11 @@ impl Store {
     /// Applies the rule of [`placement`] to the tier's devices as they are now.
     fn place(&self, object: &ObjectId, size: u64, tier: usize) -> Result<Placement, StoreError> {
         let TierConfig {
-            name,
             stripe_unit,
             stripe_width,
             ..
         } = &self.config.tiers[tier];
-        let taken = self.taken(object)?;
-        let slots = self.slots.iter().filter(|slot| slot.tier == tier);
-        let looked: Vec<_> = slots.map(|slot| (slot, candidate(slot, &taken))).collect();
+        let looked = self.candidates(tier, &self.taken(object)?);
         let candidates: Vec<_> = looked
             .iter()
             .filter_map(|(_, looked)| looked.as_ref().ok().copied())
@@ -497,17 +495,31 @@ impl Store {
         )
         .map_err(|none| match none {
             NoPlace::Layout(bad) => bad.into(),
-            NoPlace::Room { column_bytes } => StoreError::NoRoom {
-                tier: name.clone(),
-                object: *object,
-                column_bytes,
-                devices: looked
-                    .iter()
-                    .map(|(slot, looked)| describe(slot, looked))
-                    .collect::<Vec<_>>()
-                    .join("; "),
-            },
+            NoPlace::Room { column_bytes } => self.no_room(tier, object, column_bytes, &looked),
         })
+    }
+
+    /// The devices of a tier as they are now, but for those that are `taken`.
+    pub(crate) fn candidates(&self, tier: usize, taken: &BTreeSet<DeviceId>) -> Vec<Looked<'_>> {
+        let slots = self.slots.iter().filter(|slot| slot.tier == tier);
+        slots.map(|slot| (slot, candidate(slot, taken))).collect()
+    }
+
+    /// None of a tier's devices has room for a column.
+    pub(crate) fn no_room(
+        &self,
+        tier: usize,
+        object: &ObjectId,
+        column_bytes: u64,
+        looked: &[Looked<'_>],
+    ) -> StoreError {
+        let devices = looked.iter().map(|(slot, looked)| describe(slot, looked));
+        StoreError::NoRoom {
+            tier: self.config.tiers[tier].name.clone(),
+            object: *object,
+            column_bytes,
+            devices: devices.collect::<Vec<_>>().join("; "),
+        }
     }
 
     pub(crate) fn done(&self, step: Step) {
@@ -516,6 +528,9 @@ impl Store {
         }
     }
 }
+
+/// A device, and what may be placed on it, or why nothing.
+pub(crate) type Looked<'a> = (&'a DeviceSlot, Result<Candidate, String>);
 
 fn holds_objects(slot: &DeviceSlot) -> bool {
     let Ok(device) = &slot.device else {

@@ -184,5 +184,5 @@ fn tier_of(record: &ObjectRecord, config: &Config) -> Option<usize> {
 
 fn is_whole(record: &ObjectRecord, here: &HashSet<DeviceId>) -> bool {
     let mut copies = record.copies.iter();
-    copies.any(|copy| copy.devices.iter().all(|device| here.contains(device)))
+    copies.any(|copy| copy.is_whole(|device| here.contains(device)))
 }

@@ -125,8 +125,8 @@ impl StoredFile {
         self.bad.load(Ordering::Relaxed)
     }
 
-    /// Marks the file bad; true for the first to do so.
-    pub(crate) fn mark_bad(&self) -> bool {
+    /// Marks the file bad: it is not read any more. True for the first to do so.
+    pub fn mark_bad(&self) -> bool {
         !self.bad.swap(true, Ordering::Relaxed)
     }
 

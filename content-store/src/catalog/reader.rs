@@ -1,6 +1,7 @@
 //! Reading the catalog: whole snapshots, in transactions that only copy.
 
 use std::io;
+use std::ops::Bound;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -119,6 +120,23 @@ impl CatalogReader {
         }
     }
 
+    /// The objects after that one, in the order of their names, at most `limit`; and the generation. As [`load`](Self::load), in part.
+    pub fn objects_after(
+        &mut self,
+        after: Option<ObjectId>,
+        limit: usize,
+    ) -> Result<(Generation, Vec<ObjectRecord>), CatalogProblem> {
+        let copied = self.read(|environment, folder| {
+            copy_objects(environment, after, limit)
+                .map_err(|error| CatalogProblem::heed(folder, error))
+        })?;
+        let mut snapshot = Snapshot::default();
+        for (key, value) in copied.records() {
+            add(&mut snapshot, key, value).map_err(|cause| damaged(&self.folder, key, cause))?;
+        }
+        Ok((snapshot.generation, snapshot.objects))
+    }
+
     /// Everything that is published. Inside of the transaction bytes are only copied; checks and decoding come after.
     pub fn load(&mut self) -> Result<Snapshot, CatalogProblem> {
         let copied = self.read(|environment, folder| {
@@ -144,6 +162,28 @@ fn copy(environment: &Environment) -> heed::Result<Copied> {
     Ok(copied)
 }
 
+fn copy_objects(
+    environment: &Environment,
+    after: Option<ObjectId>,
+    limit: usize,
+) -> heed::Result<Copied> {
+    let transaction = environment.env.read_txn()?;
+    let mut copied = Copied::default();
+    let generation = Key::Generation.bytes();
+    if let Some(value) = environment.database.get(&transaction, &generation)? {
+        copied.push(&generation, value);
+    }
+    let first = after.map_or_else(|| vec![prefix::OBJECT], |after| Key::Object(after).bytes());
+    let end = [prefix::OBJECT + 1];
+    let range = (Bound::Excluded(&first[..]), Bound::Excluded(&end[..]));
+    let records = environment.database.range(&transaction, &range)?;
+    for record in records.take(limit) {
+        let (key, value) = record?;
+        copied.push(key, value);
+    }
+    Ok(copied)
+}
+
 pub(super) fn open_existing(folder: &Path) -> Result<Arc<Environment>, CatalogProblem> {
     let missing = || CatalogProblem::Missing {
         path: folder.into(),
@@ -163,7 +203,7 @@ pub(super) fn open_existing(folder: &Path) -> Result<Arc<Environment>, CatalogPr
     let format = format_of(&environment, &transaction, folder)?;
     drop(transaction);
     // A writer that died before its very first commit left an empty environment.
-    format.map(|()| environment).ok_or_else(missing)
+    format.map(|_| environment).ok_or_else(missing)
 }
 
 /// Records end to end in one allocation.

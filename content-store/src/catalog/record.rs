@@ -28,7 +28,17 @@ pub struct CopyRecord {
     pub tier: Box<str>,
     /// The device of each column.
     pub devices: Box<[DeviceId]>,
+    /// Columns that are not read until they are repaired.
+    pub bad: ColumnSet,
+    /// Generation in which one of its columns was repaired last; 0 if none ever was.
+    pub repaired: u64,
 }
+
+/// Some columns of a copy.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct ColumnSet(u8);
+
+const _: () = assert!(MAX_STRIPE_WIDTH <= u8::BITS as usize);
 
 /// Files that are to be unlinked, once no process uses them.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -39,21 +49,76 @@ pub struct DoomedRecord {
     pub record: ObjectRecord,
 }
 
+impl ColumnSet {
+    /// Whether it is one of them.
+    pub fn contains(self, column: usize) -> bool {
+        column < MAX_STRIPE_WIDTH && self.0 >> column & 1 == 1
+    }
+
+    /// Adds a column; false if it was one of them.
+    pub fn insert(&mut self, column: usize) -> bool {
+        let before = self.0;
+        self.0 |= 1 << column;
+        self.0 != before
+    }
+
+    /// Takes a column out.
+    pub fn remove(&mut self, column: usize) {
+        self.0 &= !(1 << column);
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+}
+
+/// Beside the width: a column is or was bad, and more follows.
+const WAS_BAD: u8 = 0x80;
+
 impl CopyRecord {
+    /// A copy whose columns are good.
+    pub(crate) fn new(
+        placed: u64,
+        layout: StripeLayout,
+        tier: Box<str>,
+        devices: Box<[DeviceId]>,
+    ) -> Self {
+        Self {
+            placed,
+            layout,
+            tier,
+            devices,
+            bad: ColumnSet::default(),
+            repaired: 0,
+        }
+    }
+
+    /// Whether all columns are good, and on a device that `is_here`.
+    pub fn is_whole(&self, is_here: impl Fn(&DeviceId) -> bool) -> bool {
+        self.bad.is_empty() && self.devices.iter().all(is_here)
+    }
+
     pub(crate) fn encode(&self, out: &mut Encoder) {
+        let was_bad = !self.bad.is_empty() || self.repaired > 0;
+        let mark = if was_bad { WAS_BAD } else { 0 };
         out.u64(self.placed)
             .u64(self.layout.stripe_unit())
             .text(&self.tier)
-            .u8(self.layout.width() as u8);
+            .u8(self.layout.width() as u8 | mark);
         for device in &self.devices {
             out.bytes(&device.0);
+        }
+        if was_bad {
+            out.u8(self.bad.0).u64(self.repaired);
         }
     }
 
     fn decode(from: &mut Decoder<'_>, size: u64) -> Result<Self, Malformed> {
         let (placed, stripe_unit) = (from.u64()?, from.u64()?);
         let tier = from.text(MAX_TIER_NAME_BYTES)?.into();
-        let width = usize::from(from.u8()?);
+        let marked = from.u8()?;
+        let width = usize::from(marked & !WAS_BAD);
         if width > MAX_STRIPE_WIDTH {
             return Err(Malformed::Length);
         }
@@ -62,12 +127,15 @@ impl CopyRecord {
             .collect::<Result<_, _>>()?;
         let layout =
             StripeLayout::new(size, stripe_unit, width).map_err(|_| Malformed::Contradiction)?;
-        Ok(Self {
-            placed,
-            layout,
-            tier,
-            devices,
-        })
+        let mut copy = Self::new(placed, layout, tier, devices);
+        if marked & WAS_BAD != 0 {
+            copy.bad = ColumnSet(from.u8()?);
+            copy.repaired = from.u64()?;
+        }
+        if u32::from(copy.bad.0) >> width != 0 {
+            return Err(Malformed::Contradiction);
+        }
+        Ok(copy)
     }
 }
 
@@ -230,12 +298,9 @@ pub(crate) mod tests {
     use proptest::prelude::*;
 
     fn record() -> ObjectRecord {
-        let copy = CopyRecord {
-            placed: 9,
-            layout: StripeLayout::new(3 << 20, MIN_STRIPE_UNIT_BYTES, 2).unwrap(),
-            tier: "hdd".into(),
-            devices: [DeviceId([2; 16]), DeviceId([3; 16])].into(),
-        };
+        let layout = StripeLayout::new(3 << 20, MIN_STRIPE_UNIT_BYTES, 2).unwrap();
+        let devices = [DeviceId([2; 16]), DeviceId([3; 16])];
+        let copy = CopyRecord::new(9, layout, "hdd".into(), devices.into());
         ObjectRecord::of_copies(ObjectId([1; 32]), vec![copy])
     }
 
@@ -273,6 +338,24 @@ pub(crate) mod tests {
             DoomedRecord::decode(&mut Decoder::new(&bytes)).unwrap(),
             doomed
         );
+    }
+
+    #[test]
+    fn a_copy_that_was_bad_says_so_and_takes_more_bytes() {
+        let good = encoded(|out| record().encode(out));
+        let mut record = record();
+        let copy = &mut record.copies[0];
+        assert!(copy.bad.insert(1) && !copy.bad.insert(1));
+        copy.repaired = 7;
+        let mut bytes = good;
+        bytes[62] = 0x82;
+        bytes.extend_from_slice(&[2, 7, 0, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(encoded(|out| record.encode(out)), bytes);
+        let decode = |bytes: &[u8]| ObjectRecord::decode(&mut Decoder::new(bytes));
+        assert_eq!(decode(&bytes), Ok(record));
+        // A column that it has not.
+        bytes[95] = 4;
+        assert_eq!(decode(&bytes), Err(Malformed::Contradiction));
     }
 
     #[test]

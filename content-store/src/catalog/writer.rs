@@ -45,15 +45,21 @@ impl Catalog {
             environment: Environment::open(folder)?,
         };
         let mut edit = catalog.edit()?;
-        if format_of(&catalog.environment, &edit.transaction, folder)?.is_none() {
-            edit.set_format()?;
-            edit.set_generation(first)?;
-            edit.commit()?;
-            platform::file::sync_directory(folder).map_err(io)?;
-            platform::file::sync_directory(folder.parent().unwrap_or(Path::new("/")))
-                .map_err(io)?;
-        } else {
-            drop(edit);
+        match format_of(&catalog.environment, &edit.transaction, folder)? {
+            Some(CATALOG_FORMAT) => drop(edit),
+            // Every record of the format before is one of this format too.
+            Some(_) => {
+                edit.set_format()?;
+                edit.commit()?;
+            }
+            None => {
+                edit.set_format()?;
+                edit.set_generation(first)?;
+                edit.commit()?;
+                platform::file::sync_directory(folder).map_err(io)?;
+                platform::file::sync_directory(folder.parent().unwrap_or(Path::new("/")))
+                    .map_err(io)?;
+            }
         }
         Ok(catalog)
     }
@@ -75,12 +81,12 @@ impl Catalog {
     }
 }
 
-/// What the heads of the catalog say about its format: nothing in an empty one.
+/// The format of the catalog; none of an empty one.
 pub(super) fn format_of(
     environment: &Environment,
     transaction: &RoTxn<'_, AnyTls>,
     folder: &Path,
-) -> Result<Option<()>, CatalogProblem> {
+) -> Result<Option<u32>, CatalogProblem> {
     let read = |from: &mut Decoder<'_>| from.u32();
     let Some(found) = read_record(environment, transaction, folder, &Key::Format, read)? else {
         let empty = environment
@@ -99,7 +105,7 @@ pub(super) fn format_of(
             found,
         });
     }
-    Ok(Some(()))
+    Ok(Some(found))
 }
 
 pub(super) fn generation_of(
@@ -341,5 +347,51 @@ impl Edit<'_> {
         self.transaction
             .commit()
             .map_err(|error| self.catalog.problem(error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with_format(folder: &Path, format: u32) {
+        let catalog = Catalog::open_or_create(folder, Generation(1)).unwrap();
+        let mut edit = catalog.edit().unwrap();
+        edit.write(&Key::Format, |out| {
+            out.u32(format);
+        })
+        .unwrap();
+        edit.commit().unwrap();
+    }
+
+    fn format(catalog: &Catalog) -> Option<u32> {
+        let edit = catalog.edit().unwrap();
+        format_of(&catalog.environment, &edit.transaction, &catalog.folder).unwrap()
+    }
+
+    #[test]
+    fn the_format_before_is_read_and_becomes_this_one_when_it_is_written() {
+        let folder = tempfile::tempdir().unwrap();
+        with_format(folder.path(), CATALOG_FORMAT - 1);
+        let read = Catalog::open(folder.path()).unwrap();
+        assert_eq!(format(&read), Some(CATALOG_FORMAT - 1));
+        let written = Catalog::open_or_create(folder.path(), Generation(1)).unwrap();
+        assert_eq!(format(&written), Some(CATALOG_FORMAT));
+        assert_eq!(written.edit().unwrap().generation().unwrap(), Generation(1));
+    }
+
+    #[test]
+    fn a_newer_format_is_refused_with_the_way_out() {
+        let folder = tempfile::tempdir().unwrap();
+        with_format(folder.path(), CATALOG_FORMAT + 1);
+        for refused in [
+            Catalog::open(folder.path()).err().unwrap(),
+            Catalog::open_or_create(folder.path(), Generation(1))
+                .err()
+                .unwrap(),
+        ] {
+            assert!(matches!(refused, CatalogProblem::NewerFormat { .. }));
+            assert!(refused.to_string().contains("`ocactl catalog rebuild`"));
+        }
     }
 }

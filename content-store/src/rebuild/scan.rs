@@ -22,7 +22,7 @@ pub(super) struct Found {
     pub(super) revision: u64,
     /// The paths of that revision.
     pub(super) paths: Vec<PathEntry>,
-    /// All sidecars list the same paths.
+    /// All sidecars list the same paths, and those of a copy the same devices.
     pub(super) is_settled: bool,
 }
 
@@ -32,22 +32,23 @@ pub(super) struct Placed {
     /// Which copy it is.
     pub(super) copy: u8,
     pub(super) tier: Box<str>,
+    /// As the sidecars of the highest revision name them: a repair may have moved a column.
     pub(super) devices: Box<[DeviceId]>,
-    here: Box<[bool]>,
+    revision: u64,
+    /// Columns that are here, each with its device.
+    here: Vec<(usize, DeviceId)>,
 }
 
 impl Placed {
     pub(super) fn is_whole(&self) -> bool {
-        self.here.iter().all(|here| *here)
+        self.missing().next().is_none()
     }
 
     /// Devices of the columns that are not here.
     pub(super) fn missing(&self) -> impl Iterator<Item = DeviceId> {
-        self.devices
-            .iter()
-            .zip(&self.here)
-            .filter(|(_, here)| !**here)
-            .map(|(device, _)| *device)
+        let columns = self.devices.iter().copied().enumerate();
+        let missing = columns.filter(|column| !self.here.contains(column));
+        missing.map(|(_, device)| device)
     }
 }
 
@@ -157,14 +158,20 @@ fn add(
             layout,
             copy,
             tier,
-            here: vec![false; devices.len()].into(),
+            here: Vec::new(),
             devices: devices.clone(),
+            revision,
         });
-    if (placement.layout, &placement.devices) != (layout, &devices) {
+    let agrees = placement.devices == devices;
+    if placement.layout != layout || !agrees && placement.revision == revision {
         return Err(format!("it contradicts another sidecar of object {object}"));
     }
-    debug_assert_eq!(devices[usize::from(column)], device);
-    placement.here[usize::from(column)] = true;
+    placement.here.push((usize::from(column), device));
+    if revision > placement.revision {
+        placement.revision = revision;
+        placement.devices = devices;
+    }
+    of_object.is_settled &= agrees;
     let is_first = of_object.revision == 0;
     of_object.is_settled &= is_first || of_object.paths == paths;
     if is_first || revision > of_object.revision {
