@@ -26,6 +26,7 @@ pub mod chunk_tree;
 mod codec;
 pub mod column;
 mod config;
+mod copies;
 pub mod device;
 mod entry;
 mod error;

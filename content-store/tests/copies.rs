@@ -120,3 +120,50 @@ fn what_has_no_place_beside_the_others_is_refused_or_left_out() {
     assert_eq!(tiers(&appliance.snapshot().objects[0]), ["hdd", "nvme"]);
     assert_eq!(appliance.files().len(), 4);
 }
+
+#[test]
+fn a_copy_that_is_not_wanted_any_more_goes_and_the_object_stays() {
+    let appliance = Appliance::new();
+    let mut store = appliance.open();
+    let film = bytes(1, 3 * MIB);
+    publish(&mut store, &["/a"], &film, "nvme");
+    assert_eq!(store.keep_copies(&[(id(&film), 1)]).unwrap(), None);
+    let files = appliance.files();
+    publish_copy(&mut store, &film, "hdd");
+    let both = appliance.snapshot();
+
+    let generation = store.keep_copies(&[(id(&film), 1)]).unwrap().unwrap();
+    let snapshot = appliance.snapshot();
+    assert_eq!(snapshot.generation, generation);
+    assert_eq!(tiers(&snapshot.objects[0]), ["nvme"]);
+    assert_eq!(tree(&snapshot), tree(&both));
+    // Who reads the copy keeps it until it has seen the commit.
+    store.reap(both.generation).unwrap();
+    assert!(appliance.files().len() > files.len());
+    store.reap(generation).unwrap();
+    assert_eq!(appliance.files(), files);
+    assert!(appliance.snapshot().doomed.is_empty());
+
+    // A further one may come again, and a rebuild knows both.
+    publish_copy(&mut store, &film, "hdd");
+    let before = appliance.snapshot();
+    drop(store);
+    std::fs::remove_dir_all(appliance.state_dir()).unwrap();
+    rebuild(&appliance.config(), 0, |_| ()).unwrap();
+    assert_eq!(appliance.snapshot().objects, before.objects);
+}
+
+#[test]
+fn the_last_copy_that_is_all_here_stays() {
+    let appliance = Appliance::new();
+    let mut store = appliance.open();
+    let film = bytes(1, 3 * MIB);
+    publish(&mut store, &["/a"], &film, "nvme");
+    publish_copy(&mut store, &film, "hdd");
+    let is_first = |file: &String| file.contains("/nvme0/") && file.ends_with(".col");
+    let first = appliance.files().into_iter().find(is_first).unwrap();
+    std::fs::remove_file(first).unwrap();
+    let keep = [(id(&film), 1), (id(&bytes(2, 1)), 1)];
+    assert_eq!(store.keep_copies(&keep).unwrap(), None);
+    assert_eq!(tiers(&appliance.snapshot().objects[0]), ["nvme", "hdd"]);
+}
