@@ -41,6 +41,12 @@ impl PathEntry {
         check_header_value(&self.cache_control)
     }
 
+    /// Bytes of it in a sidecar.
+    pub(crate) fn encoded_bytes(&self) -> u64 {
+        let texts = [&self.path, &self.content_type, &self.cache_control];
+        texts.iter().map(|text| 2 + text.len() as u64).sum::<u64>() + 16
+    }
+
     pub(crate) fn encode(&self, out: &mut Encoder) {
         out.text(&self.path)
             .u64(self.serial)

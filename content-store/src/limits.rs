@@ -59,6 +59,15 @@ pub const DEVICE_RESERVE_BYTES: u64 = 32 << 20;
 /// Free inodes that are left on every device, where the file system counts them.
 pub const DEVICE_RESERVE_INODES: u64 = 64;
 
+/// Files that a column needs at most: itself, its sidecar, and a folder.
+pub const INODES_PER_COLUMN: u64 = 3;
+
+/// What a sidecar says beside values and sums, of an object with a path of usual length. More costs another block.
+pub const SIDECAR_WORDS_BYTES: u64 = 512;
+
+/// What file systems give to files: whole blocks of so many bytes (ext4, XFS and UFS by default 4 KiB).
+pub const FILE_BLOCK_BYTES: u64 = 4096;
+
 /// Address space of the catalog's map: fixed, so that no reader ever has to remap. Costs addresses only; the file
 /// is as long as its content (about 500 B per object with one path, so 32 GiB hold some 60 million).
 pub const CATALOG_MAP_BYTES: usize = 32 << 30;

@@ -81,6 +81,18 @@ pub const fn crc_count(column_length: u64) -> u64 {
     column_length.div_ceil(CRC_BLOCK_BYTES)
 }
 
+/// Bytes of the sidecar of a column, whose paths take `path_bytes`.
+pub(crate) fn encoded_bytes(
+    layout: &StripeLayout,
+    column: usize,
+    tier: &str,
+    path_bytes: u64,
+) -> u64 {
+    let fixed = HEAD_BYTES + CRC_BYTES + 32 + 4 * 8 + 2 + tier.len() + 3 + 16 * layout.width() + 2;
+    let values = 32 * group_count(layout.size()) + 4 * crc_count(layout.column_length(column));
+    fixed as u64 + path_bytes + values
+}
+
 impl Sidecar {
     /// Bytes of this sidecar's column.
     pub fn column_length(&self) -> u64 {
@@ -287,6 +299,9 @@ mod tests {
     #[test]
     fn table_both_ways() {
         assert_eq!(small().encode(), small_bytes());
+        let paths = small().paths[0].encoded_bytes();
+        let length = encoded_bytes(&small().layout, 0, &small().tier, paths);
+        assert_eq!(length, small_bytes().len() as u64);
         assert_eq!(Sidecar::decode(&small_bytes()).unwrap(), small());
     }
 

@@ -6,18 +6,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use platform::file::Space;
-
 use crate::catalog::{self, Catalog, CatalogProblem, CopyRecord, ObjectRecord, WriterLock};
 use crate::chunk_tree::ChunkTree;
 use crate::config::{StoreConfig, TierConfig};
 use crate::device::{self, Device, DeviceProblem};
 use crate::error::StoreError;
 use crate::ids::{DeviceId, Generation, ObjectId};
-use crate::limits::{
-    DEVICE_LOOK_AGE, DEVICE_RESERVE_BYTES, DEVICE_RESERVE_INODES, DEVICE_WAIT, MAX_COPIES,
-};
-use crate::placement::{self, Candidate, NoPlace, Placement};
+use crate::limits::{DEVICE_LOOK_AGE, DEVICE_WAIT, MAX_COPIES};
+use crate::placement::{self, Candidate, NoPlace, Placement, Rule};
+use crate::space::room_bytes;
 use crate::staging::journal::BootId;
 use crate::staging::resume::Partial;
 use crate::staging::{Claim, Sealed, Staging, Target, files};
@@ -110,6 +107,7 @@ pub struct Store {
     pub(crate) hook: Option<StepHook>,
     boot: BootId,
     looked: Instant,
+    rule: Rule,
     _lock: Arc<WriterLock>,
 }
 
@@ -194,6 +192,7 @@ impl Store {
             hook,
             boot,
             looked: Instant::now(),
+            rule: Rule::default(),
             _lock: lock,
         };
         store.make_staging()?;
@@ -218,6 +217,11 @@ impl Store {
             slot.device = device;
         }
         self.looked = Instant::now();
+    }
+
+    /// Places new columns by this rule from now on.
+    pub fn place_by(&mut self, rule: Rule) {
+        self.rule = rule;
     }
 
     /// Whether all devices are here that something sealed lies on.
@@ -502,7 +506,8 @@ impl Store {
     /// The devices of a tier as they are now, but for those that are `taken`.
     pub(crate) fn candidates(&self, tier: usize, taken: &BTreeSet<DeviceId>) -> Vec<Looked<'_>> {
         let slots = self.slots.iter().filter(|slot| slot.tier == tier);
-        slots.map(|slot| (slot, candidate(slot, taken))).collect()
+        let looked = |slot| (slot, candidate(slot, taken, &self.rule));
+        slots.map(looked).collect()
     }
 
     /// None of a tier's devices has room for a column.
@@ -539,17 +544,11 @@ fn holds_objects(slot: &DeviceSlot) -> bool {
     fs::read_dir(device.objects()).is_ok_and(|mut folders| folders.next().is_some())
 }
 
-/// A device's room for objects: what is free without the reserve.
-pub(crate) fn room_bytes(space: &Space) -> u64 {
-    let short_of_inodes = space.total_inodes > 0 && space.available_inodes <= DEVICE_RESERVE_INODES;
-    if short_of_inodes {
-        0
-    } else {
-        space.available_bytes.saturating_sub(DEVICE_RESERVE_BYTES)
-    }
-}
-
-fn candidate(slot: &DeviceSlot, taken: &BTreeSet<DeviceId>) -> Result<Candidate, String> {
+fn candidate(
+    slot: &DeviceSlot,
+    taken: &BTreeSet<DeviceId>,
+    rule: &Rule,
+) -> Result<Candidate, String> {
     let device = slot.device.as_ref().map_err(ToString::to_string)?;
     if taken.contains(&device.id()) {
         return Err(format!(
@@ -560,10 +559,12 @@ fn candidate(slot: &DeviceSlot, taken: &BTreeSet<DeviceId>) -> Result<Candidate,
     let space = device
         .check_writable()
         .map_err(|problem| problem.to_string())?;
+    let room_bytes = room_bytes(&space);
     Ok(Candidate {
         device: device.id(),
-        weight: space.total_bytes,
-        room_bytes: room_bytes(&space),
+        weight: rule.weight(&slot.root, space.total_bytes),
+        room_bytes,
+        room_below_mark_bytes: rule.below_mark(room_bytes, space.total_bytes),
     })
 }
 

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use content_store::catalog::{CatalogReader, Snapshot};
 use content_store::device::{self, Device};
+use content_store::placement::Rule;
 use content_store::{DeviceId, DeviceSlot, Store, StoreConfig, TierConfig, TierRole};
 use platform::file::Space;
 use protocol::config::{Config, Tier};
@@ -40,7 +41,25 @@ fn tier_config(tier: &Tier) -> TierConfig {
 /// Opens the store for writing.
 pub(crate) fn open(config: &Config) -> Result<Store, Failure> {
     refuse_wrong_user(config)?;
-    Ok(Store::open(store_config(config))?)
+    let mut store = Store::open(store_config(config))?;
+    store.place_by(placing(config));
+    Ok(store)
+}
+
+/// How new columns are placed.
+fn placing(config: &Config) -> Rule {
+    let speeds = |tier: &Tier| {
+        let devices = tier.devices.iter().cloned();
+        devices.zip(tier.speeds.iter().copied()).collect::<Vec<_>>()
+    };
+    let high = config
+        .fill
+        .as_ref()
+        .map(|fill| fill.high_watermark.percent());
+    Rule {
+        high_watermark: high.and_then(|high| u8::try_from(high).ok()).unwrap_or(100),
+        speeds: config.tiers.iter().flat_map(speeds).collect(),
+    }
 }
 
 /// What is published now.

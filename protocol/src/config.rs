@@ -92,6 +92,9 @@ pub struct Tier {
     pub stripe_width: u8,
     /// Folders; each is the root of its own file system, unless `shared_fs`.
     pub devices: Vec<PathBuf>,
+    /// How fast each device is, relative to the others of this tier, 1 to 1000: of two of one size, the one that is twice as fast gets
+    /// twice as much of what is fetched first. Default: none, all alike. A change affects new objects only.
+    pub speeds: Vec<u16>,
     /// Folders of this tier may share a file system (a trial on one disk); they then also share its fate. Default: false.
     pub shared_fs: bool,
 }

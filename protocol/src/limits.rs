@@ -17,6 +17,9 @@ pub const STRIPE_UNIT_MAX_BYTES: u64 = 1024 * 1024 * 1024;
 /// The widest stripe: of N devices, a dead one touches `width / N` of the objects.
 pub const STRIPE_WIDTH_MAX: u8 = 4;
 
+/// Highest speed of a device, relative to the others of its tier.
+pub const SPEED_MAX: u16 = 1000;
+
 /// Devices of one appliance: a thread group and a share of the buffers each.
 pub const DEVICES_MAX: usize = 256;
 

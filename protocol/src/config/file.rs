@@ -50,5 +50,7 @@ pub(super) struct WrittenTier {
     pub(super) stripe_width: Option<u8>,
     pub(super) devices: Vec<PathBuf>,
     #[serde(default)]
+    pub(super) speeds: Vec<u16>,
+    #[serde(default)]
     pub(super) shared_fs: bool,
 }

@@ -7,8 +7,8 @@ use super::{Findings, absolute};
 use crate::config::file::WrittenTier;
 use crate::config::{Tier, TierRole};
 use crate::limits::{
-    CHECK_BLOCK_BYTES, DEVICES_MAX, GROUP_BYTES, READ_UNIT_MAX_BYTES, STRIPE_UNIT_MAX_BYTES,
-    STRIPE_WIDTH_MAX,
+    CHECK_BLOCK_BYTES, DEVICES_MAX, GROUP_BYTES, READ_UNIT_MAX_BYTES, SPEED_MAX,
+    STRIPE_UNIT_MAX_BYTES, STRIPE_WIDTH_MAX,
 };
 use crate::units::ByteSize;
 
@@ -25,6 +25,7 @@ pub(super) fn resolve(written: Vec<WrittenTier>, findings: &mut Findings<'_, '_>
         name(tier, &tiers[..index], &path, findings);
         units(tier, &path, findings);
         width(tier, &path, findings);
+        speeds(tier, &path, findings);
     }
     devices(&tiers, findings);
     tiers
@@ -50,6 +51,7 @@ fn with_defaults(written: WrittenTier) -> Tier {
             .unwrap_or(ByteSize::from_bytes(stripe_unit)),
         stripe_width: written.stripe_width.unwrap_or(stripe_width),
         devices: written.devices,
+        speeds: written.speeds,
         shared_fs: written.shared_fs,
     }
 }
@@ -135,6 +137,24 @@ fn width(tier: &Tier, path: &str, findings: &mut Findings<'_, '_>) {
                 if devices == 1 { "device" } else { "devices" }
             ),
         );
+    }
+}
+
+fn speeds(tier: &Tier, path: &str, findings: &mut Findings<'_, '_>) {
+    let path = format!("{path}.speeds");
+    let (speeds, devices) = (tier.speeds.len(), tier.devices.len());
+    if speeds != 0 && speeds != devices {
+        findings.add(
+            &path,
+            format!("has {speeds} for {devices} devices; allowed: one for each, or none"),
+        );
+    }
+    if let Some(speed) = tier
+        .speeds
+        .iter()
+        .find(|speed| !(1..=SPEED_MAX).contains(*speed))
+    {
+        findings.add(&path, format!("{speed} is none; allowed: 1 to {SPEED_MAX}"));
     }
 }
 
