@@ -56,6 +56,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         high_watermark: Percent::of(95),
         low_watermark: Percent::of(92),
         allowance: Allowance::All(u64::MAX),
+        footprint: content_store::space::footprint,
     });
     steps.done(&in_short(&plan));
     let new = Summary::of(&manifest);
@@ -178,6 +179,7 @@ fn tier(role: TierRole, total: u64, used: u64) -> Tier {
     Tier {
         role,
         devices: vec![device; 8],
+        room_objects: u64::MAX,
     }
 }
 
@@ -192,6 +194,9 @@ fn held(paths: &[String], capacity: u64) -> Vec<Held<'_>> {
             size,
             tier: 1,
             whole: true,
+            copies: 1,
+            devices: 1 << (number % 8),
+            further: 7,
             demand: 0,
             paths: vec![HeldPath {
                 path,

@@ -122,7 +122,7 @@ impl Agent {
         let book = Book::read(folder, control.as_ref());
         let settings = Settings::of(&config, &book.intent).context("the window")?;
         let clock = Clock::look(config.fill.as_ref());
-        let publisher = Publisher::start(survey::store_config(&config))?;
+        let publisher = Publisher::start(survey::store_config(&config), survey::placing(&config))?;
         let (events, received) = mpsc::channel(EVENTS_WAITING);
         Ok(Self {
             mode,

@@ -3,11 +3,11 @@
 //! ```text
 //! (manifest's objects, tombstones) --wants--> wanted objects by root
 //! wanted, held, tiers              --choose--> which wanted object belongs in which tier
-//! choice, allowance                --steps---> Plan { evict, moves, fetch, publish }
+//! choice, allowance                --steps---> Plan { fewer, evict, moves, duplicates, fetch, publish }
 //! ```
 //!
-//! The steps are done in this order: all evictions, all moves, all fetches, each list from its beginning; then no tier passes its
-//! high watermark at any time. Publications need no room and may go first.
+//! The steps are done in this order: copies and objects that go, moves, further copies, fetches, each list from its beginning; then no
+//! tier passes its high watermark at any time. Publications need no room and may go first.
 //!
 //! Rules:
 //! - The rank of an object is its demand per byte. The best of them get their tier, and those of `hot` that find no room there go
@@ -15,9 +15,13 @@
 //! - What is in a tier gives way only to what is worth [`DISPLACE_PERCENT`](crate::limits::DISPLACE_PERCENT) of it.
 //! - What is not wanted stays until its room is needed; then the least valuable goes, until the low watermark is reached.
 //! - What is wanted is evicted only for what ranks higher, and only once that comes.
+//! - A device above its high watermark gives up what is not wanted. What is wanted stays there, and the store places nothing more on it.
+//! - Further copies of what is wanted more than once have the room that no first copy needs, also none that comes later; they are
+//!   the first to go when it is needed, and go at once when they are wanted no more. They are copied on the box.
+//! - Files are room as bytes are, where a file system can hold only so many.
 //! - Order of input changes nothing: equals are ordered by root.
 //!
-//! It places one copy of an object, whatever `copies` says, and knows tiers, not devices: the store has the last word on placement.
+//! It knows tiers, and of devices only what is on them: the store has the last word on placement.
 
 mod choose;
 mod space;
@@ -53,8 +57,15 @@ pub struct Held<'a> {
     pub size: u64,
     /// Index of its tier in [`Situation::tiers`].
     pub tier: usize,
-    /// Every column is on a device that is well, and good. What is not whole is fetched again.
+    /// Every column of a copy is on a device that is well, and good. What is not whole is fetched again.
     pub whole: bool,
+    /// Its copies, at least one.
+    pub copies: u8,
+    /// The devices of its tier that hold a column of it, by their place in [`Tier::devices`]: bit 0 is the first one. Those from the
+    /// 65th on have none.
+    pub devices: u64,
+    /// Copies that those devices of its tier can take which hold no column of it.
+    pub further: u8,
     /// Bytes a day that viewers ask for, as far as it is known; 0 if it is not. Ranks what is not wanted any more.
     pub demand: u64,
     /// The paths that lead to it.
@@ -68,6 +79,8 @@ pub struct Tier {
     pub role: TierRole,
     /// Its devices that are well and writable.
     pub devices: Vec<Device>,
+    /// Objects that its file systems have files for; `u64::MAX`: no bound.
+    pub room_objects: u64,
 }
 
 /// A device's file system.
@@ -105,15 +118,27 @@ pub struct Situation<'a> {
     pub low_watermark: Percent,
     /// What may be fetched.
     pub allowance: Allowance,
+    /// Bytes that an object of this size takes from its devices.
+    pub footprint: fn(u64) -> u64,
+}
+
+impl Situation<'_> {
+    fn bytes(&self, size: u64) -> i128 {
+        i128::from((self.footprint)(size))
+    }
 }
 
 /// What is to be done.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Plan {
-    /// First, in this order.
+    /// Objects that lose copies, first of all.
+    pub fewer: Vec<Fewer>,
+    /// Then, in this order.
     pub evict: Vec<Evict>,
     /// Then, in this order.
     pub moves: Vec<Move>,
+    /// Further copies; then, by rank.
+    pub duplicates: Vec<Duplicate>,
     /// Then, in this order: urgent ones first, then by rank.
     pub fetch: Vec<Fetch>,
     /// Paths whose bytes are here, at any time.
@@ -161,6 +186,28 @@ pub struct Amount {
     pub objects: u64,
     /// Bytes.
     pub bytes: u64,
+}
+
+/// An object that is to have fewer copies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fewer {
+    /// The object.
+    pub root: Root,
+    /// How many stay, at least one.
+    pub keep: u8,
+}
+
+/// An object that is to have further copies in its tier.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Duplicate {
+    /// The object.
+    pub root: Root,
+    /// Its size in bytes.
+    pub size: u64,
+    /// Index of its tier.
+    pub tier: usize,
+    /// How many are to come.
+    pub count: u8,
 }
 
 /// An object to take away.
@@ -226,8 +273,10 @@ impl Plan {
     /// Whether there is nothing to do.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.evict.is_empty()
+        self.fewer.is_empty()
+            && self.evict.is_empty()
             && self.moves.is_empty()
+            && self.duplicates.is_empty()
             && self.fetch.is_empty()
             && self.publish.is_empty()
     }

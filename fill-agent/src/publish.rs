@@ -1,9 +1,9 @@
 //! The one owner of the [`Store`], on a thread of its own: every change of what is published goes through its queue.
 //!
 //! ```text
-//! Order::Stage   -> Staging            to be written by the lanes; Order::Restage the same, with a reader of the old copy
+//! Order::Stage   -> Staging            to be written by the lanes; Order::Restage and Order::Copy the same, with a reader of the old copy
 //! Order::Publish -> batch -> commit    at most 64 objects or 10 s, at once when nothing else is coming
-//! Order::Remove  -> commit             evictions
+//! Order::Remove  -> commit             evictions; Order::Keep the same for copies
 //! Order::Reap    -> unlinked           what no generation in use leads to
 //! Order::Close                         the writer lock is free, as for `ocactl content import`
 //! ```
@@ -22,6 +22,7 @@ use std::time::Instant;
 
 use content_store::catalog::{CatalogProblem, Snapshot};
 use content_store::chunk_tree::ChunkTree;
+use content_store::placement::Rule;
 use content_store::{
     Content, Generation, NewPath, ObjectId, ObjectReader, Reaped, Stage, Staging, Store,
     StoreConfig, StoreError,
@@ -71,8 +72,17 @@ enum Order {
         tier: String,
         reply: Reply<Option<(Staging, ObjectReader)>>,
     },
+    Copy {
+        object: ObjectId,
+        tier: String,
+        reply: Reply<(Staging, ObjectReader)>,
+    },
     Publish(Entry),
     Flush,
+    Keep {
+        copies: Vec<(ObjectId, usize)>,
+        reply: Reply<Option<Generation>>,
+    },
     Evict {
         roots: HashSet<Root>,
         reply: Reply<Removed>,
@@ -109,11 +119,12 @@ impl Publisher {
     ///
     /// # Errors
     /// When the system gives no thread.
-    pub fn start(config: StoreConfig) -> std::io::Result<Self> {
+    pub fn start(config: StoreConfig, rule: Rule) -> std::io::Result<Self> {
         let (orders, received) = mpsc::channel();
         let takedowns = Arc::new(Takedowns::new(config.clone()));
         let owner = Owner {
             config,
+            rule,
             store: None,
             batch: Batch::default(),
             takedowns: Arc::clone(&takedowns),
@@ -159,6 +170,35 @@ impl Publisher {
             reply,
         })
         .await
+    }
+
+    /// Begins another copy of an object in a tier: where its bytes go, and whence they come.
+    ///
+    /// # Errors
+    /// [`NotDone`].
+    pub async fn copy(
+        &self,
+        object: ObjectId,
+        tier: &str,
+    ) -> Result<(Staging, ObjectReader), NotDone> {
+        let tier = tier.to_owned();
+        self.order(|reply| Order::Copy {
+            object,
+            tier,
+            reply,
+        })
+        .await
+    }
+
+    /// Takes the copies of these objects away but for the first ones, as many as are given; the commit, if there were some.
+    ///
+    /// # Errors
+    /// [`NotDone`].
+    pub async fn keep_copies(
+        &self,
+        copies: Vec<(ObjectId, usize)>,
+    ) -> Result<Option<Generation>, NotDone> {
+        self.order(|reply| Order::Keep { copies, reply }).await
     }
 
     /// Publishes an object under its paths, with others of its batch. It is ordered when this returns, done when the future is.
@@ -250,6 +290,8 @@ impl Publisher {
 
 struct Owner {
     config: StoreConfig,
+    /// How new columns are placed.
+    rule: Rule,
     store: Option<Store>,
     batch: Batch,
     takedowns: Arc<Takedowns>,
@@ -283,6 +325,17 @@ impl Owner {
             } => {
                 let _ = reply.send(self.restage(&object, &tier));
             }
+            Order::Copy {
+                object,
+                tier,
+                reply,
+            } => {
+                let _ = reply.send(self.copy(&object, &tier));
+            }
+            Order::Keep { copies, reply } => {
+                self.publish_batch();
+                let _ = reply.send(self.keep_copies(&copies));
+            }
             Order::Publish(entry) => {
                 self.batch.push(entry);
                 if self.batch.is_full() {
@@ -312,7 +365,9 @@ impl Owner {
     fn store(&mut self) -> Result<&mut Store, StoreError> {
         if self.store.is_none() {
             let lock = self.takedowns.lock()?;
-            self.store = Some(Store::open_with_lock(self.config.clone(), None, lock)?);
+            let mut store = Store::open_with_lock(self.config.clone(), None, lock)?;
+            store.place_by(self.rule.clone());
+            self.store = Some(store);
             self.discard_taken_down();
         }
         let store = self.store.as_mut().expect("it was opened above");
@@ -337,6 +392,16 @@ impl Owner {
                 Ok(Some((staging, reader)))
             }
         }
+    }
+
+    fn copy(&mut self, object: &ObjectId, tier: &str) -> Result<(Staging, ObjectReader), NotDone> {
+        let store = self.store()?;
+        let staging = store.stage_copy(object, tier)?;
+        Ok((staging, store.reader(object)?))
+    }
+
+    fn keep_copies(&mut self, copies: &[(ObjectId, usize)]) -> Result<Option<Generation>, NotDone> {
+        Ok(self.store()?.keep_copies(copies)?)
     }
 
     fn reap(&mut self, oldest_in_use: Generation) -> Result<Reaped, NotDone> {

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use content_store::catalog::{CatalogProblem, ObjectRecord, Snapshot};
-use content_store::limits::DEVICE_RESERVE_BYTES;
+use content_store::placement::Rule;
 use content_store::{DeviceId, PathEntry, StoreConfig, TierConfig, TierRole, device};
 use protocol::config::Config;
 use protocol::root::Root;
@@ -33,6 +33,8 @@ pub struct Room {
     pub total_bytes: u64,
     /// Bytes that objects may still use.
     pub room_bytes: u64,
+    /// Columns that its file system has files for; `u64::MAX` if it sets no bound.
+    pub room_columns: u64,
 }
 
 /// What the box holds and has room for.
@@ -86,6 +88,23 @@ pub fn store_config(config: &Config) -> StoreConfig {
     }
 }
 
+/// How new columns are placed.
+#[must_use]
+pub fn placing(config: &Config) -> Rule {
+    let speeds = |tier: &protocol::config::Tier| {
+        let devices = tier.devices.iter().cloned();
+        devices.zip(tier.speeds.iter().copied()).collect::<Vec<_>>()
+    };
+    let high = config
+        .fill
+        .as_ref()
+        .map(|fill| fill.high_watermark.percent());
+    Rule {
+        high_watermark: high.and_then(|high| u8::try_from(high).ok()).unwrap_or(100),
+        speeds: config.tiers.iter().flat_map(speeds).collect(),
+    }
+}
+
 /// Looks at all devices at once.
 #[must_use]
 pub fn devices(config: &Config) -> Vec<FoundDevice> {
@@ -103,7 +122,8 @@ pub fn devices(config: &Config) -> Vec<FoundDevice> {
             Ok((device, space)) => Ok(Room {
                 id: device.id(),
                 total_bytes: space.total_bytes,
-                room_bytes: space.available_bytes.saturating_sub(DEVICE_RESERVE_BYTES),
+                room_bytes: content_store::space::room_bytes(&space),
+                room_columns: content_store::space::room_columns(&space),
             }),
             Err(problem) => Err(problem.to_string()),
         },
@@ -115,32 +135,44 @@ impl Survey {
     /// The tiers for the planner: only devices that are well. `failed` are those that the agent itself does not trust.
     #[must_use]
     pub fn tiers(&self, config: &Config, failed: &HashSet<DeviceId>) -> Vec<planner::Tier> {
-        let of = |tier: usize| {
-            let devices = self
-                .devices
-                .iter()
-                .filter(move |device| device.tier == tier);
-            let rooms = devices.filter_map(|device| device.found.as_ref().ok());
-            let well = rooms.filter(|room| !failed.contains(&room.id));
-            well.map(|room| planner::Device {
-                total_bytes: room.total_bytes,
-                room_bytes: room.room_bytes,
-            })
-            .collect()
-        };
         let tiers = config.tiers.iter().enumerate();
-        tiers
-            .map(|(index, tier)| planner::Tier {
+        let tier = |(index, tier): (usize, &protocol::config::Tier)| {
+            let well: Vec<&Room> = self.well(index, failed).collect();
+            let columns = well
+                .iter()
+                .fold(0_u64, |sum, room| sum.saturating_add(room.room_columns));
+            planner::Tier {
                 role: tier.role,
-                devices: of(index),
-            })
-            .collect()
+                room_objects: match columns {
+                    u64::MAX => u64::MAX,
+                    columns => columns / u64::from(tier.stripe_width.max(1)),
+                },
+                devices: well
+                    .iter()
+                    .map(|room| planner::Device {
+                        total_bytes: room.total_bytes,
+                        room_bytes: room.room_bytes,
+                    })
+                    .collect(),
+            }
+        };
+        tiers.map(tier).collect()
+    }
+
+    /// The devices of a tier that are well, in the order of the configuration.
+    fn well(&self, tier: usize, failed: &HashSet<DeviceId>) -> impl Iterator<Item = &Room> {
+        let devices = self
+            .devices
+            .iter()
+            .filter(move |device| device.tier == tier);
+        let rooms = devices.filter_map(|device| device.found.as_ref().ok());
+        rooms.filter(|room| !failed.contains(&room.id))
     }
 
     /// What is published, for the planner. An object of a tier that is not configured any more counts as one of the first tier
     /// that is not whole: it is fetched again if it is wanted.
     #[must_use]
-    pub fn held(&self, config: &Config) -> Vec<Held<'_>> {
+    pub fn held(&self, config: &Config, failed: &HashSet<DeviceId>) -> Vec<Held<'_>> {
         let mut paths: HashMap<_, Vec<HeldPath<'_>>> = HashMap::new();
         for (object, entry) in &self.snapshot.paths {
             paths.entry(*object).or_default().push(held_path(entry));
@@ -151,21 +183,50 @@ impl Survey {
             .filter_map(|device| device.found.as_ref().ok())
             .map(|room| room.id)
             .collect();
+        let well: Vec<Vec<DeviceId>> = (0..config.tiers.len())
+            .map(|tier| self.well(tier, failed).map(|room| room.id).collect())
+            .collect();
         let records = self.snapshot.objects.iter();
         records
             .map(|record| {
                 let tier = tier_of(record, config);
+                let (devices, further) = tier.map_or((0, 0), |tier| {
+                    spread(record, &well[tier], config.tiers[tier].stripe_width)
+                });
                 Held {
                     root: Root(record.object.0),
                     size: record.size,
                     tier: tier.unwrap_or(0),
                     whole: tier.is_some() && is_whole(record, &here),
+                    copies: u8::try_from(record.copies.len()).unwrap_or(u8::MAX),
+                    devices,
+                    further,
                     demand: 0,
                     paths: paths.remove(&record.object).unwrap_or_default(),
                 }
             })
             .collect()
     }
+}
+
+/// Which of these devices hold a column of an object, as bits, and how many copies of it the others can take: each device holds one
+/// column at most, and a copy is narrower before there is none.
+fn spread(record: &ObjectRecord, devices: &[DeviceId], stripe_width: u8) -> (u64, u8) {
+    let holds = |device: &DeviceId| {
+        let mut copies = record.copies.iter();
+        copies.any(|copy| copy.devices.contains(device))
+    };
+    let (mut bits, mut free) = (0_u64, 0_usize);
+    for (place, device) in (0_u32..).zip(devices) {
+        if holds(device) {
+            bits |= 1_u64.unbounded_shl(place);
+        } else {
+            free += 1;
+        }
+    }
+    let width = record.copies.first().map_or(1, |copy| copy.layout.width());
+    let width = width.min(usize::from(stripe_width)).max(1);
+    (bits, u8::try_from(free.div_ceil(width)).unwrap_or(u8::MAX))
 }
 
 fn held_path(entry: &PathEntry) -> HeldPath<'_> {

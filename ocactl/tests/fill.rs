@@ -51,6 +51,7 @@ fn obliging(request: &Request) -> Response {
             serial: None,
             fetch: Vec::new(),
             moves: Vec::new(),
+            copies: Vec::new(),
             evict: Vec::new(),
             totals: PlanTotals::default(),
             blocked: "no manifest yet".into(),

@@ -392,9 +392,12 @@ pub struct Plan {
     pub fetch: Vec<PlannedFetch>,
     /// To move to another tier.
     pub moves: Vec<PlannedMove>,
+    /// To have further copies.
+    #[serde(default)]
+    pub copies: Vec<PlannedCopy>,
     /// To take away, because the room is needed.
     pub evict: Vec<PlannedEviction>,
-    /// Of all fetches, moves, evictions: objects and bytes.
+    /// Of all fetches, moves, copies, evictions: objects and bytes.
     pub totals: PlanTotals,
     /// What keeps it from being done, in a sentence; empty if nothing does.
     pub blocked: String,
@@ -411,6 +414,12 @@ pub struct PlanTotals {
     pub move_objects: u64,
     /// Their bytes.
     pub move_bytes: u64,
+    /// Objects that get further copies.
+    #[serde(default)]
+    pub copy_objects: u64,
+    /// Bytes of those copies.
+    #[serde(default)]
+    pub copy_bytes: u64,
     /// Objects to evict.
     pub evict_objects: u64,
     /// Their bytes.
@@ -445,6 +454,19 @@ pub struct PlannedMove {
     pub from: String,
     /// To this one.
     pub to: String,
+}
+
+/// An object to copy on the box.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlannedCopy {
+    /// One of its paths.
+    pub path: String,
+    /// Its size.
+    pub bytes: u64,
+    /// Its tier.
+    pub tier: String,
+    /// Copies that come.
+    pub count: u8,
 }
 
 /// An object to take away.

@@ -169,8 +169,10 @@ impl Part {
     /// Whether it leaves nothing of the plan.
     pub(super) fn is_nothing(&self, plan: &Plan) -> bool {
         let fetches = plan.fetch.len() - self.waiting_fetches.len();
-        let moves = !self.evictions_wait() && !plan.moves.is_empty();
-        self.evict.is_empty() && plan.publish.is_empty() && fetches == 0 && !moves
+        let copies = !plan.moves.is_empty() || !plan.duplicates.is_empty();
+        let copies = copies && !self.evictions_wait();
+        let goes = !self.evict.is_empty() || !plan.fewer.is_empty();
+        !goes && plan.publish.is_empty() && fetches == 0 && !copies
     }
 }
 

@@ -69,6 +69,7 @@ pub(super) fn roots(planned: &Planned) -> HashSet<Root> {
     let fetched = plan.fetch.iter().map(|fetch| fetch.root);
     fetched
         .chain(plan.moves.iter().map(|step| step.root))
+        .chain(plan.duplicates.iter().map(|one| one.root))
         .collect()
 }
 
@@ -84,10 +85,12 @@ impl Work {
         ended
     }
 
-    /// Makes room, moves, and sets paths of what is here.
+    /// Makes room, moves, copies, and sets paths of what is here.
     async fn prepare(&self, ended: &mut Ended) -> Result<(), NotDone> {
+        self.drop_copies(ended).await?;
         self.evict(ended).await?;
         self.move_all(ended).await?;
+        self.copy_all(ended).await?;
         let mut published = Vec::new();
         for one in &self.planned.plan.publish {
             let content = Content::Stored(ObjectId(one.root.0));
@@ -102,6 +105,24 @@ impl Work {
             self.reload().await;
         }
         Ok(())
+    }
+
+    async fn drop_copies(&self, ended: &mut Ended) -> Result<(), NotDone> {
+        let fewer = self.planned.plan.fewer.iter();
+        let keep: Vec<_> = fewer
+            .map(|one| (ObjectId(one.root.0), usize::from(one.keep)))
+            .collect();
+        if keep.is_empty() {
+            return Ok(());
+        }
+        let objects = keep.len();
+        if self.publisher.keep_copies(keep).await?.is_none() {
+            return Ok(());
+        }
+        tracing::info!(objects, "copies that are not wanted any more are gone");
+        ended.progressed = true;
+        self.reload().await;
+        reap(&self.publisher, &self.daemon).await
     }
 
     async fn evict(&self, ended: &mut Ended) -> Result<(), NotDone> {

@@ -1,23 +1,59 @@
-//! Moves between tiers: copied on the box group by group, each verified, then published in the place of the old copy. They take from
-//! the same rate as fetches: the devices and viewers of this box feel both alike.
+//! Moves between tiers, and further copies: copied on the box group by group, each verified, then published in the place of the old
+//! copy or beside it. They take from the same rate as fetches: the devices and viewers of this box feed both alike.
 
 use content_store::limits::{GROUP_BYTES, MAX_BATCH_OBJECTS};
-use content_store::{Content, ObjectId, ObjectReader, Staging};
+use content_store::{Content, ObjectId, ObjectReader, Sealed, Staging};
 
 use super::filling::{Ended, Work, reap};
 use crate::fetch::{Failure, Transfer, seal};
-use crate::planner::Move;
+use crate::planner::{Duplicate, Move};
 use crate::publish::NotDone;
+
+/// What is to be copied.
+struct Copying<'a> {
+    object: ObjectId,
+    size: u64,
+    path: &'a str,
+    /// Indices of the tiers; equal if the copy shall lie beside the others.
+    from: usize,
+    to: usize,
+}
+
+impl<'a> Copying<'a> {
+    fn of_move((step, path): &(&Move, &'a str)) -> Self {
+        Self {
+            object: ObjectId(step.root.0),
+            size: step.size,
+            path,
+            from: step.from,
+            to: step.to,
+        }
+    }
+
+    fn beside((one, path): &(&Duplicate, &'a str)) -> Self {
+        Self {
+            object: ObjectId(one.root.0),
+            size: one.size,
+            path,
+            from: one.tier,
+            to: one.tier,
+        }
+    }
+}
 
 impl Work {
     /// Moves what the plan moves, in its order; the room of a batch is free before the next one.
     pub(super) async fn move_all(&self, ended: &mut Ended) -> Result<(), NotDone> {
-        let moves: Vec<_> = self.planned.moves().collect();
+        let moves: Vec<_> = self
+            .planned
+            .moves()
+            .map(|one| Copying::of_move(&one))
+            .collect();
         for batch in moves.chunks(MAX_BATCH_OBJECTS) {
             if self.part.evictions_wait() || self.cancelled.is_cancelled() {
                 break;
             }
-            if self.move_batch(batch, ended).await? {
+            if self.copy_batch(batch, ended).await? {
                 ended.progressed = true;
                 self.reload().await;
                 reap(&self.publisher, &self.daemon).await?;
@@ -26,52 +62,86 @@ impl Work {
         Ok(())
     }
 
-    /// Whether anything was moved.
-    async fn move_batch(
-        &self,
-        batch: &[(&Move, &str)],
-        ended: &mut Ended,
-    ) -> Result<bool, NotDone> {
-        let mut published = Vec::new();
-        for (step, path) in batch {
-            if self.cancelled.is_cancelled() {
+    /// Makes the further copies of the plan: one of each object after the other, since each is placed beside those that are published.
+    pub(super) async fn copy_all(&self, ended: &mut Ended) -> Result<(), NotDone> {
+        for round in 0..u8::MAX {
+            let duplicates = self.planned.duplicates();
+            let due = duplicates.filter(|(one, _)| one.count > round);
+            let due: Vec<_> = due.map(|one| Copying::beside(&one)).collect();
+            if due.is_empty() {
                 break;
             }
-            match self.copy(step, path).await? {
-                Ok(Some(content)) => published.push(self.publisher.publish(content, Vec::new())),
-                Ok(None) => {}
-                Err(failure) => {
-                    ended.failed += 1;
-                    tracing::warn!(object = %step.root, %failure, "not moved");
+            for batch in due.chunks(MAX_BATCH_OBJECTS) {
+                if self.part.evictions_wait() || self.cancelled.is_cancelled() {
+                    return Ok(());
+                }
+                if self.copy_batch(batch, ended).await? {
+                    ended.progressed = true;
+                    self.reload().await;
                 }
             }
         }
+        Ok(())
+    }
+
+    /// Whether anything was copied.
+    async fn copy_batch(&self, batch: &[Copying<'_>], ended: &mut Ended) -> Result<bool, NotDone> {
+        let mut published = Vec::new();
+        for copying in batch {
+            if self.cancelled.is_cancelled() {
+                break;
+            }
+            match self.copy(copying).await {
+                Ok(Ok(Some(content))) => {
+                    published.push(self.publisher.publish(content, Vec::new()));
+                }
+                Ok(Ok(None)) => {}
+                Ok(Err(failure)) => {
+                    ended.failed += 1;
+                    tracing::warn!(object = %copying.object, %failure, "not copied");
+                }
+                // No device has room for it, or it is taken down.
+                Err(not_done) if !not_done.is_locked => {
+                    ended.failed += 1;
+                    tracing::warn!(object = %copying.object, %not_done, "not copied");
+                }
+                Err(not_done) => return Err(not_done),
+            }
+        }
         self.publisher.flush();
-        let moved = !published.is_empty();
+        let copied = !published.is_empty();
         for published in published {
             published.await?;
         }
-        Ok(moved)
+        Ok(copied)
     }
 
     /// The new copy; `None` if it is there already, or the fill was cancelled.
     async fn copy(
         &self,
-        step: &Move,
-        path: &str,
+        copying: &Copying<'_>,
     ) -> Result<Result<Option<Content>, Failure>, NotDone> {
         let tiers = &self.config.tiers;
-        let (Some(from), Some(tier)) = (tiers.get(step.from), tiers.get(step.to)) else {
+        let (Some(from), Some(to)) = (tiers.get(copying.from), tiers.get(copying.to)) else {
             return Ok(Ok(None));
         };
-        let tiers = (from.name.as_str(), tier.name.as_str());
-        let shown = self.fill.progress.begin_move(path, step.size, tiers);
-        let object = ObjectId(step.root.0);
-        let begun = self.publisher.restage(object, &tier.name).await?;
-        Ok(match begun {
-            Some((staging, reader)) => self.copy_groups(staging, reader, &shown).await,
-            None => Ok(None),
-        })
+        let names = (from.name.as_str(), to.name.as_str());
+        let shown = self
+            .fill
+            .progress
+            .begin_move(copying.path, copying.size, names);
+        let (begun, content): (_, fn(Sealed) -> Content) = if copying.from == copying.to {
+            let begun = self.publisher.copy(copying.object, names.1).await?;
+            (Some(begun), Content::Copied)
+        } else {
+            let begun = self.publisher.restage(copying.object, names.1).await?;
+            (begun, Content::Moved)
+        };
+        let Some((staging, reader)) = begun else {
+            return Ok(Ok(None));
+        };
+        let sealed = self.copy_groups(staging, reader, &shown).await;
+        Ok(sealed.map(|sealed| sealed.map(content)))
     }
 
     /// Each read and each write on the thread of its device.
@@ -80,7 +150,7 @@ impl Work {
         mut staging: Staging,
         mut reader: ObjectReader,
         shown: &Transfer,
-    ) -> Result<Option<Content>, Failure> {
+    ) -> Result<Option<Sealed>, Failure> {
         let lanes = &self.fill.lanes;
         loop {
             shown.done(staging.written());
@@ -109,6 +179,6 @@ impl Work {
             written?;
         }
         shown.waits_for("the disk");
-        Ok(Some(Content::Moved(seal(lanes, staging).await?)))
+        Ok(Some(seal(lanes, staging).await?))
     }
 }

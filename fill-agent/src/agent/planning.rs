@@ -12,7 +12,7 @@ use protocol::manifest::{Source, Tombstone, Wanted};
 use protocol::root::Root;
 
 use super::book::Believed;
-use crate::planner::{self, Allowance, Amount, Move, Plan, Situation};
+use crate::planner::{self, Allowance, Amount, Duplicate, Move, Plan, Situation};
 use crate::survey::{self, FoundDevice};
 
 /// What a plan is made from.
@@ -52,6 +52,7 @@ pub struct Planned {
     started: AtomicBool,
     evicted_paths: Vec<String>,
     moved_paths: Vec<String>,
+    copied_paths: Vec<String>,
 }
 
 impl Task {
@@ -61,7 +62,7 @@ impl Task {
     /// When the catalog cannot be read.
     pub fn plan(self) -> Result<Planned, CatalogProblem> {
         let survey = survey::survey(&self.config)?;
-        let held = survey.held(&self.config);
+        let held = survey.held(&self.config, &self.failed);
         let tiers = survey.tiers(&self.config, &self.failed);
         let plan = planner::plan(&Situation {
             wanted: &self.believed.manifest.objects,
@@ -71,6 +72,7 @@ impl Task {
             high_watermark: self.fill.high_watermark,
             low_watermark: self.fill.low_watermark,
             allowance: self.allowance,
+            footprint: content_store::space::footprint,
         });
         let shown = |roots: HashSet<Root>| {
             let of = held.iter().filter(|held| roots.contains(&held.root));
@@ -80,6 +82,7 @@ impl Task {
         };
         let evicted = shown(plan.evict.iter().map(|evict| evict.root).collect());
         let moved = shown(plan.moves.iter().map(|step| step.root).collect());
+        let copied = shown(plan.duplicates.iter().map(|one| one.root).collect());
         let name = |names: &std::collections::HashMap<Root, String>, root: Root| {
             names.get(&root).cloned().unwrap_or_default()
         };
@@ -96,6 +99,11 @@ impl Task {
                 .moves
                 .iter()
                 .map(|step| name(&moved, step.root))
+                .collect(),
+            copied_paths: plan
+                .duplicates
+                .iter()
+                .map(|one| name(&copied, one.root))
                 .collect(),
             believed: self.believed,
             doomed: survey.snapshot.doomed.len(),
@@ -142,11 +150,23 @@ impl Planned {
         self.plan.moves.iter().zip(paths)
     }
 
+    /// What gets further copies, each with one of its paths.
+    pub fn duplicates(&self) -> impl Iterator<Item = (&Duplicate, &str)> {
+        let paths = self.copied_paths.iter().map(String::as_str);
+        self.plan.duplicates.iter().zip(paths)
+    }
+
     /// Sums of all lists.
     #[must_use]
     pub fn totals(&self) -> PlanTotals {
         let fetch = Plan::amount(self.plan.fetch.iter().map(|one| one.size));
         let moves = Plan::amount(self.plan.moves.iter().map(|one| one.size));
+        let copies = self
+            .plan
+            .duplicates
+            .iter()
+            .map(|one| one.size * u64::from(one.count));
+        let copies = Plan::amount(copies);
         let evict = Plan::amount(self.plan.evict.iter().map(|one| one.size));
         let no_room = self.no_room();
         PlanTotals {
@@ -154,6 +174,8 @@ impl Planned {
             fetch_bytes: fetch.bytes,
             move_objects: moves.objects,
             move_bytes: moves.bytes,
+            copy_objects: copies.objects,
+            copy_bytes: copies.bytes,
             evict_objects: evict.objects,
             evict_bytes: evict.bytes,
             no_room_objects: no_room.objects,
@@ -186,6 +208,7 @@ impl Planned {
             }
         });
         let moves = self.moves().take(limit);
+        let copies = self.duplicates().take(limit);
         let evict = self.plan.evict.iter().zip(&self.evicted_paths).take(limit);
         fill::Plan {
             as_of: self.as_of,
@@ -197,6 +220,14 @@ impl Planned {
                     bytes: one.size,
                     from: tier(one.from),
                     to: tier(one.to),
+                })
+                .collect(),
+            copies: copies
+                .map(|(one, path)| fill::PlannedCopy {
+                    path: path.to_owned(),
+                    bytes: one.size,
+                    tier: tier(one.tier),
+                    count: one.count,
                 })
                 .collect(),
             evict: evict

@@ -307,6 +307,7 @@ pub(super) fn no_plan(now: u64, blocked: String) -> Plan {
         serial: None,
         fetch: Vec::new(),
         moves: Vec::new(),
+        copies: Vec::new(),
         evict: Vec::new(),
         totals: PlanTotals::default(),
         blocked: if blocked.is_empty() {

@@ -37,10 +37,12 @@ pub(super) fn choose(situation: &Situation<'_>, wants: &Wants) -> Choice {
         }
         candidates.sort_unstable();
         let mut room = capacity(situation, tier, position > 0);
+        let mut objects = copies(situation, tier) + room_objects(situation, tier);
         for (_, index) in candidates {
-            let size = i128::from(wants.objects[index].size);
-            if size <= room {
-                room -= size;
+            let bytes = situation.bytes(wants.objects[index].size);
+            if bytes <= room && objects > 0 {
+                room -= bytes;
+                objects -= 1;
                 choice.tiers[index] = Some(tier);
             }
         }
@@ -52,9 +54,22 @@ pub(super) fn choose(situation: &Situation<'_>, wants: &Wants) -> Choice {
 /// half of what is between the watermarks free of them: two full tiers could not exchange objects otherwise.
 fn capacity(situation: &Situation<'_>, tier: usize, below: bool) -> i128 {
     let objects = situation.held.iter().filter(|held| held.tier == tier);
-    let held: i128 = objects.map(|held| i128::from(held.size)).sum();
+    let held: i128 = objects
+        .map(|held| situation.bytes(held.size) * i128::from(held.copies))
+        .sum();
     let swing = if below { slack(situation, tier) / 2 } else { 0 };
     held + free(situation, tier) - swing
+}
+
+/// Copies that a tier holds.
+fn copies(situation: &Situation<'_>, tier: usize) -> i128 {
+    let objects = situation.held.iter().filter(|held| held.tier == tier);
+    objects.map(|held| i128::from(held.copies)).sum()
+}
+
+/// Objects that a tier has files for.
+pub(super) fn room_objects(situation: &Situation<'_>, tier: usize) -> i128 {
+    i128::from(situation.tiers[tier].room_objects)
 }
 
 /// Bytes that may come before the high watermark is reached; negative above it.
@@ -67,6 +82,17 @@ pub(super) fn free(situation: &Situation<'_>, tier: usize) -> i128 {
     let above =
         share(situation, tier, Percent::of(100)) - share(situation, tier, situation.high_watermark);
     room - above
+}
+
+/// By how many bytes each device of a tier is above its high watermark; 0 of those that are not.
+pub(super) fn excess(situation: &Situation<'_>, tier: usize) -> impl Iterator<Item = i128> {
+    let high = i128::from(situation.high_watermark.percent());
+    let devices = situation.tiers[tier].devices.iter();
+    devices.map(move |device| {
+        let total = i128::from(device.total_bytes);
+        let above = total - total * high / 100;
+        (above - i128::from(device.room_bytes)).max(0)
+    })
 }
 
 /// Bytes between the watermarks.

@@ -19,6 +19,8 @@ pub(super) struct Want {
     /// Of all its entries.
     pub(super) demand: u64,
     pub(super) urgent: bool,
+    /// How many copies it is to have.
+    pub(super) copies: u8,
     /// The first tier that may take it.
     pub(super) first_tier: usize,
     /// Of [`Wants::entries`].
@@ -176,6 +178,7 @@ fn want<'a>(
             .clone()
             .fold(0, |sum, entry| entry.demand.saturating_add(sum)),
         urgent: group.clone().any(|entry| entry.urgent),
+        copies: group.clone().map(|entry| entry.copies).max().unwrap_or(1),
         // A box without tiers of that role puts it into what it has.
         first_tier: tier_order(tiers)
             .find(|tier| tiers[*tier].role == role)

@@ -1,8 +1,9 @@
 //! The rules one by one.
 
-use fill_agent::planner::{Allowance, Plan};
+use fill_agent::planner::{self, Allowance, Device, Held, Plan, Situation, Tier};
 use protocol::config::TierRole::{Capacity, Hot};
 use protocol::manifest::{Tombstone, Wanted};
+use protocol::units::Percent;
 
 use crate::world::{World, disk, root, wanted};
 
@@ -285,4 +286,156 @@ fn above_the_high_watermark_room_may_come_from_what_rises_first() {
         .want(2, 6, 0, Hot);
     let plan = world.plan();
     assert_eq!((evicted(&plan), moved(&plan)), (vec![], vec![2, 1]));
+}
+
+/// Number of the object, and copies that stay.
+fn fewer(plan: &Plan) -> Vec<(u32, u8)> {
+    let fewer = plan.fewer.iter();
+    fewer
+        .map(|one| (numbers([&one.root])[0], one.keep))
+        .collect()
+}
+
+/// Number of the object, and copies that come.
+fn copied(plan: &Plan) -> Vec<(u32, u8)> {
+    let copies = plan.duplicates.iter();
+    copies
+        .map(|one| (numbers([&one.root])[0], one.count))
+        .collect()
+}
+
+/// One object of 20 bytes is held, and so many copies of it are asked for.
+fn wanted_often(copies: u8) -> World {
+    let mut world = World::new(vec![disk(Capacity, 100)])
+        .hold(1, 20, 0)
+        .want(1, 20, 1000, Capacity);
+    world.wanted[0].copies = copies;
+    world
+}
+
+#[test]
+fn further_copies_come_as_they_are_asked_for_and_go() {
+    let mut world = wanted_often(3);
+    let plan = world.plan();
+    assert_eq!((copied(&plan), fetched(&plan)), (vec![(1, 2)], vec![]));
+    world.apply(&plan);
+    assert_eq!(world.used(0), 60);
+    assert!(world.plan().is_empty());
+    world.wanted[0].copies = 2;
+    let plan = world.plan();
+    assert_eq!(fewer(&plan), [(1, 2)]);
+    world.apply(&plan);
+    world.wanted.clear();
+    let plan = world.plan();
+    assert_eq!((fewer(&plan), evicted(&plan)), (vec![(1, 1)], vec![]));
+}
+
+#[test]
+fn further_copies_have_devices_and_the_room_that_nothing_else_needs() {
+    let mut world = wanted_often(3);
+    world.held.get_mut(&root(1)).unwrap().further = 1;
+    assert_eq!(copied(&world.plan()), [(1, 1)]);
+    // 30 bytes are to come, now or in a later window.
+    world = world.want(2, 30, 1, Capacity);
+    assert_eq!(copied(&world.plan()), [(1, 1)]);
+    for allowance in [Allowance::All(u64::MAX), Allowance::All(0)] {
+        let more = World {
+            allowance,
+            ..world
+                .clone()
+                .want(3, 10, 1, Capacity)
+                .want(4, 20, 1, Capacity)
+        };
+        assert_eq!(copied(&more.plan()), []);
+    }
+    world.allowance = Allowance::Urgent(1000);
+    assert!(world.plan().is_empty(), "only inside the window");
+}
+
+#[test]
+fn further_copies_go_first_when_room_is_needed() {
+    let mut world = wanted_often(3);
+    world.apply(&world.plan());
+    let world = world.want(2, 40, 1, Capacity);
+    let plan = world.plan();
+    assert_eq!((fewer(&plan), fetched(&plan)), (vec![(1, 2)], vec![2]));
+    assert_eq!((evicted(&plan), copied(&plan)), (vec![], vec![]));
+}
+
+#[test]
+fn what_moves_leaves_its_copies_behind() {
+    let mut world = World::new(vec![disk(Hot, 100), disk(Capacity, 1000)])
+        .hold(1, 20, 1)
+        .want(1, 20, 1000, Hot);
+    world.wanted[0].copies = 2;
+    world.held.get_mut(&root(1)).unwrap().copies = 2;
+    let plan = world.plan();
+    assert_eq!((moved(&plan), copied(&plan)), (vec![1], vec![]));
+    world.apply(&plan);
+    assert_eq!((world.used(0), world.used(1)), (20, 0));
+    assert_eq!(copied(&world.plan()), [(1, 1)]);
+}
+
+#[test]
+fn files_are_room_as_bytes_are() {
+    let mut world = World::new(vec![disk(Capacity, 1000)])
+        .hold(1, 10, 0)
+        .hold(2, 10, 0)
+        .want(3, 10, 30, Capacity)
+        .want(4, 10, 20, Capacity)
+        .want(5, 10, 10, Capacity);
+    world.held.get_mut(&root(1)).unwrap().demand = 5;
+    world.tiers[0].files = 2;
+    let plan = world.plan();
+    // The low watermark of bytes is far away: no more goes than files are needed.
+    assert_eq!((evicted(&plan), fetched(&plan)), (vec![2, 1], vec![3, 4]));
+    assert_eq!(without_room(&plan), [5]);
+    world.apply(&plan);
+    assert!(world.plan().is_empty());
+}
+
+/// A tier of two devices, of which the first one is 10 bytes above its watermark and the other one empty.
+#[test]
+fn a_device_above_its_watermark_gives_up_what_is_not_wanted() {
+    let device = |room_bytes| Device {
+        total_bytes: 100,
+        room_bytes,
+    };
+    let tiers = [Tier {
+        role: Capacity,
+        devices: vec![device(0), device(100)],
+        room_objects: u64::MAX,
+    }];
+    let held = |number, size, devices, demand| Held {
+        root: root(number),
+        size,
+        tier: 0,
+        whole: true,
+        copies: 1,
+        devices,
+        further: 1,
+        demand,
+        paths: Vec::new(),
+    };
+    let all = [
+        held(1, 70, 1, 0),
+        held(2, 6, 1, 9),
+        held(3, 14, 3, 6),
+        held(4, 10, 1, 90),
+    ];
+    let plan = |wanted: &[Wanted]| {
+        planner::plan(&Situation {
+            wanted,
+            tombstones: &[],
+            held: &all,
+            tiers: &tiers,
+            high_watermark: Percent::of(90),
+            low_watermark: Percent::of(80),
+            allowance: Allowance::All(u64::MAX),
+            footprint: |size| size,
+        })
+    };
+    let entry = wanted(1, "/1", 70, 1, Capacity);
+    // Half of 3 lies there, so 2 goes as well; 4 is watched more, and 1 is wanted.
+    assert_eq!(evicted(&plan(&[entry])), [3, 2]);
 }

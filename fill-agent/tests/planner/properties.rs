@@ -8,7 +8,7 @@ use protocol::config::TierRole::{self, Capacity, Hot};
 use protocol::manifest::{Tombstone, Wanted};
 use protocol::root::Root;
 
-use crate::world::{Disk, Object, World, in_words, root, wanted};
+use crate::world::{Disk, FURTHER, Object, World, in_words, root, wanted};
 
 const OBJECTS: u32 = 14;
 
@@ -19,38 +19,45 @@ struct Draft {
     demand: u64,
     role: TierRole,
     urgent: bool,
+    copies: u8,
     paths: u8,
     wanted: bool,
     taken_down: bool,
     held: Option<usize>,
     whole: bool,
+    held_copies: u8,
     path_lost: bool,
 }
 
 fn drafts() -> impl Strategy<Value = Vec<Draft>> {
     let role = prop_oneof![Just(Hot), Just(Capacity)];
     let size = prop_oneof![1 => Just(0_u64), 9 => 1..40_u64];
-    let kind = (size, 0..200_u64, role, prop::bool::weighted(0.15), 1..3_u8);
+    let copies = || prop_oneof![3 => Just(1_u8), 1 => 1..=FURTHER];
+    let urgent = prop::bool::weighted(0.15);
+    let kind = (size, 0..200_u64, role, urgent, copies(), 1..3_u8);
     let place = (
         prop::bool::weighted(0.75),
         prop::bool::weighted(0.1),
         prop::option::weighted(0.6, 0..3_usize),
         prop::bool::weighted(0.9),
+        copies(),
         prop::bool::weighted(0.1),
     );
     let draft = (kind, place).prop_map(|(kind, place)| {
-        let (size, demand, role, urgent, paths) = kind;
-        let (wanted, taken_down, held, whole, path_lost) = place;
+        let (size, demand, role, urgent, copies, paths) = kind;
+        let (wanted, taken_down, held, whole, held_copies, path_lost) = place;
         Draft {
             size,
             demand,
             role,
             urgent,
+            copies,
             paths,
             wanted,
             taken_down,
             held,
             whole,
+            held_copies,
             path_lost,
         }
     });
@@ -71,23 +78,35 @@ fn roles() -> impl Strategy<Value = Vec<TierRole>> {
 /// A world in which what is held fits, though not always below the high watermark.
 fn worlds(allowance: impl Strategy<Value = Allowance>) -> impl Strategy<Value = World> {
     let disks = prop::collection::vec((0..120_u64, 0..20_u64), 3);
-    (drafts(), roles(), disks, allowance).prop_map(|(drafts, roles, disks, allowance)| {
-        let mut world = World {
-            allowance,
-            ..World::new(Vec::new())
-        };
-        for (number, draft) in (0..).zip(&drafts) {
-            add(&mut world, number, draft, roles.len());
-        }
-        for (tier, role) in roles.into_iter().enumerate() {
-            let (more, other) = disks[tier];
-            let objects = world.held.values().filter(|object| object.tier == tier);
-            let held: u64 = objects.map(|object| object.size).sum();
-            let total = held + other + more;
-            world.tiers.push(Disk { role, total, other });
-        }
-        world
-    })
+    let files = prop::collection::vec(prop::option::weighted(0.3, 0..6_u64), 3);
+    (drafts(), roles(), disks, files, allowance).prop_map(
+        |(drafts, roles, disks, files, allowance)| {
+            let mut world = World {
+                allowance,
+                ..World::new(Vec::new())
+            };
+            for (number, draft) in (0..).zip(&drafts) {
+                add(&mut world, number, draft, roles.len());
+            }
+            for (tier, role) in roles.into_iter().enumerate() {
+                let (more, other) = disks[tier];
+                let objects = world.held.values().filter(|object| object.tier == tier);
+                let bytes = objects
+                    .clone()
+                    .map(|object| object.size * u64::from(object.copies));
+                let total = bytes.sum::<u64>() + other + more;
+                let copies: u64 = objects.map(|object| u64::from(object.copies)).sum();
+                let files = files[tier].map_or(u64::MAX, |more| copies + more);
+                world.tiers.push(Disk {
+                    role,
+                    total,
+                    other,
+                    files,
+                });
+            }
+            world
+        },
+    )
 }
 
 fn add(world: &mut World, number: u32, draft: &Draft, tiers: usize) {
@@ -97,6 +116,7 @@ fn add(world: &mut World, number: u32, draft: &Draft, tiers: usize) {
             let entry = wanted(number, &path(index), draft.size, draft.demand, draft.role);
             world.wanted.push(Wanted {
                 urgent: draft.urgent,
+                copies: draft.copies,
                 ..entry
             });
         }
@@ -113,6 +133,8 @@ fn add(world: &mut World, number: u32, draft: &Draft, tiers: usize) {
             size: draft.size,
             tier: tier % tiers,
             whole: draft.whole,
+            copies: draft.held_copies,
+            further: 1 + FURTHER - draft.held_copies,
             demand: draft.demand / 2,
             paths: if draft.path_lost {
                 Vec::new()
@@ -168,8 +190,14 @@ proptest! {
         let mut world = world;
         let first = world.plan();
         world.apply(&first);
+        // Of what has just come there may be further copies.
+        let further = world.plan();
+        let mut only = further.clone();
+        only.duplicates.clear();
+        prop_assert!(only.is_empty(), "first {first:#?}\nsecond {further:#?}");
+        world.apply(&further);
         let second = world.plan();
-        prop_assert!(second.is_empty(), "first {first:#?}\nsecond {second:#?}");
+        prop_assert!(second.is_empty(), "first {first:#?}\nfurther {further:#?}\nsecond {second:#?}");
         prop_assert_eq!(second.without_room.len() as u64 + second.later.objects + second.held_wanted.objects, wishes(&world).len() as u64);
     }
 
@@ -252,7 +280,8 @@ proptest! {
         let plan = world.plan();
         after.apply(&plan);
         // With two tiers of a kind, an object may stay above in the space that is left for exchanges.
-        if plan.later.objects > 0 || world.tiers.len() > 2 {
+        let has_files = world.tiers.iter().all(|disk| disk.files == u64::MAX);
+        if plan.later.objects > 0 || world.tiers.len() > 2 || !has_files {
             return Ok(());
         }
         let wishes = wishes(&world);
@@ -267,6 +296,35 @@ proptest! {
                 // Half of the space between the watermarks is left for exchanges, below another tier.
                 let swing = disk.total / 20 + 1;
                 prop_assert!(disk.other + taken + size + swing > after.high(tier), "{left_out} in {tier}: {plan:#?}");
+            }
+        }
+    }
+
+    /// Nothing has more copies than are asked for, and nothing that was chosen is without room because of further ones.
+    #[test]
+    fn as_many_copies_as_are_asked_for_where_room_is_left(world in worlds(without_bound())) {
+        let mut after = world.clone();
+        let plan = world.plan();
+        after.apply(&plan);
+        let asked = |root: &Root| {
+            let entries = world.wanted.iter().filter(|entry| entry.root == *root);
+            entries.map(|entry| entry.copies).max().unwrap_or(1)
+        };
+        for (root, object) in &after.held {
+            prop_assert!(object.copies <= asked(root), "{root} has {}", object.copies);
+        }
+        // What is fetched again has room beside what is broken.
+        if plan.later.objects > 0 || world.held.values().any(|object| !object.whole) {
+            return Ok(());
+        }
+        let moved: BTreeSet<_> = plan.moves.iter().map(|step| step.root).collect();
+        let fetched: BTreeSet<_> = plan.fetch.iter().map(|fetch| fetch.root).collect();
+        for (root, object) in &after.held {
+            let is_new = moved.contains(root) || fetched.contains(root);
+            let has_files = after.tiers[object.tier].files == u64::MAX;
+            let sinks = world.tiers.len() > 1;
+            if object.copies < asked(root) && !is_new && has_files && !sinks && wishes(&world).contains_key(root) {
+                prop_assert!(after.used(object.tier) + object.size > after.high(object.tier), "{root}: {plan:#?}");
             }
         }
     }

@@ -22,6 +22,9 @@ pub(crate) struct Object {
     pub(crate) size: u64,
     pub(crate) tier: usize,
     pub(crate) whole: bool,
+    pub(crate) copies: u8,
+    /// Copies that the devices without one can take.
+    pub(crate) further: u8,
     pub(crate) demand: u64,
     pub(crate) paths: Vec<String>,
 }
@@ -33,10 +36,15 @@ pub(crate) struct Disk {
     pub(crate) total: u64,
     /// Bytes that are not objects.
     pub(crate) other: u64,
+    /// Objects that it has files for.
+    pub(crate) files: u64,
 }
 
 pub(crate) const HIGH: u64 = 90;
 pub(crate) const LOW: u64 = 80;
+
+/// Copies that a tier has devices for, beside the first.
+pub(crate) const FURTHER: u8 = 3;
 
 pub(crate) fn root(number: u32) -> Root {
     Root(*blake3::hash(&number.to_le_bytes()).as_bytes())
@@ -63,6 +71,7 @@ pub(crate) fn disk(role: TierRole, total: u64) -> Disk {
         role,
         total,
         other: 0,
+        files: u64::MAX,
     }
 }
 
@@ -90,6 +99,8 @@ impl World {
             size,
             tier,
             whole: true,
+            copies: 1,
+            further: FURTHER,
             demand: 0,
             paths: vec![format!("/{number}")],
         };
@@ -99,7 +110,17 @@ impl World {
 
     pub(crate) fn used(&self, tier: usize) -> u64 {
         let objects = self.held.values().filter(|object| object.tier == tier);
-        self.tiers[tier].other + objects.map(|object| object.size).sum::<u64>()
+        let bytes = objects.map(|object| object.size * u64::from(object.copies));
+        self.tiers[tier].other + bytes.sum::<u64>()
+    }
+
+    fn room_objects(&self, tier: usize) -> u64 {
+        let objects = self.held.values().filter(|object| object.tier == tier);
+        let copies: u64 = objects.map(|object| u64::from(object.copies)).sum();
+        match self.tiers[tier].files {
+            u64::MAX => u64::MAX,
+            files => files.checked_sub(copies).unwrap(),
+        }
     }
 
     pub(crate) fn high(&self, tier: usize) -> u64 {
@@ -144,6 +165,7 @@ impl World {
             high_watermark: Percent::of(HIGH),
             low_watermark: Percent::of(LOW),
             allowance: self.allowance,
+            footprint: |size| size,
         }
     }
 
@@ -156,6 +178,7 @@ impl World {
         Tier {
             role,
             devices: vec![device],
+            room_objects: self.room_objects(tier),
         }
     }
 
@@ -172,19 +195,8 @@ impl World {
                 object.paths.push(entry.path.to_string());
             }
         }
-        for evict in &plan.evict {
-            let object = self.held.remove(&evict.root).expect("evicts what is held");
-            assert_eq!((object.size, object.tier), (evict.size, evict.tier));
-        }
-        for step in &plan.moves {
-            let object = self.held.get_mut(&step.root).expect("moves what is held");
-            assert_eq!(
-                (object.size, object.tier, object.whole),
-                (step.size, step.from, true)
-            );
-            object.tier = step.to;
-            self.below_the_high_watermark(step.to);
-        }
+        self.make_room(plan);
+        self.copy(plan);
         for fetch in &plan.fetch {
             let paths: Vec<String> = plan
                 .entries(&fetch.entries, &self.wanted)
@@ -195,6 +207,8 @@ impl World {
                 size: fetch.size,
                 tier: fetch.tier,
                 whole: true,
+                copies: 1,
+                further: FURTHER,
                 demand: 0,
                 paths,
             };
@@ -206,7 +220,7 @@ impl World {
             );
             let extra = broken
                 .filter(|object| object.tier == fetch.tier)
-                .map_or(0, |object| object.size);
+                .map_or(0, |object| object.size * u64::from(object.copies));
             self.held.insert(fetch.root, object);
             assert!(
                 self.used(fetch.tier) + extra <= self.high(fetch.tier),
@@ -216,11 +230,49 @@ impl World {
         }
     }
 
+    fn make_room(&mut self, plan: &Plan) {
+        for fewer in &plan.fewer {
+            let object = self.held.get_mut(&fewer.root).expect("it is held");
+            assert!((1..object.copies).contains(&fewer.keep));
+            object.further += object.copies - fewer.keep;
+            object.copies = fewer.keep;
+        }
+        for evict in &plan.evict {
+            let object = self.held.remove(&evict.root).expect("evicts what is held");
+            assert_eq!((object.size, object.tier), (evict.size, evict.tier));
+        }
+    }
+
+    fn copy(&mut self, plan: &Plan) {
+        for step in &plan.moves {
+            let object = self.held.get_mut(&step.root).expect("moves what is held");
+            assert_eq!(
+                (object.size, object.tier, object.whole),
+                (step.size, step.from, true)
+            );
+            object.tier = step.to;
+            object.further += object.copies - 1;
+            object.copies = 1;
+            self.below_the_high_watermark(step.to);
+        }
+        for one in &plan.duplicates {
+            let object = self.held.get_mut(&one.root).expect("copies what is held");
+            assert_eq!(
+                (object.size, object.tier, object.whole),
+                (one.size, one.tier, true)
+            );
+            object.further -= one.count;
+            object.copies += one.count;
+            self.below_the_high_watermark(one.tier);
+        }
+    }
+
     fn below_the_high_watermark(&self, tier: usize) {
         assert!(
             self.used(tier) <= self.high(tier),
             "tier {tier} is too full"
         );
+        self.room_objects(tier);
     }
 }
 
@@ -236,6 +288,9 @@ fn held(root: Root, object: &Object) -> Held<'_> {
         size: object.size,
         tier: object.tier,
         whole: object.whole,
+        copies: object.copies,
+        devices: 1,
+        further: object.further,
         demand: object.demand,
         paths: object.paths.iter().map(|text| path(text)).collect(),
     }
@@ -249,7 +304,9 @@ pub(crate) fn in_words(world: &World, plan: &Plan) -> Vec<String> {
             .collect()
     };
     let evict = plan.evict.iter().map(|step| format!("{step:?}"));
+    let fewer = plan.fewer.iter().map(|step| format!("{step:?}"));
     let moves = plan.moves.iter().map(|step| format!("{step:?}"));
+    let copies = plan.duplicates.iter().map(|step| format!("{step:?}"));
     let fetch = plan.fetch.iter().map(|step| {
         let paths = paths(&step.entries);
         format!(
@@ -266,8 +323,10 @@ pub(crate) fn in_words(world: &World, plan: &Plan) -> Vec<String> {
         .iter()
         .map(|step| format!("without room {} {:?}", step.root, paths(&step.entries)));
     let sums = format!("{:?} {:?}", plan.later, plan.held_wanted);
-    evict
+    fewer
+        .chain(evict)
         .chain(moves)
+        .chain(copies)
         .chain(fetch)
         .chain(publish)
         .chain(without_room)

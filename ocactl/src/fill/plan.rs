@@ -22,6 +22,7 @@ impl Report for Aged<'_, Plan> {
             labelled("blocked", &plan.blocked),
             fetches(plan),
             moves(plan),
+            copies(plan),
             evictions(plan),
             self.clock.as_of(plan.as_of),
         ];
@@ -37,6 +38,7 @@ fn totals(plan: &Plan) -> String {
     let amounts: Vec<String> = [
         amount("fetch", totals.fetch_objects, totals.fetch_bytes),
         amount("move", totals.move_objects, totals.move_bytes),
+        amount("copy", totals.copy_objects, totals.copy_bytes),
         amount("evict", totals.evict_objects, totals.evict_bytes),
         amount("no room for", totals.no_room_objects, totals.no_room_bytes),
     ]
@@ -69,6 +71,23 @@ fn moves(plan: &Plan) -> String {
         ["MOVE", "SIZE", "FROM", "TO"],
         rows.collect(),
         plan.totals.move_objects,
+    )
+}
+
+fn copies(plan: &Plan) -> String {
+    let rows = plan.copies.iter().map(|copied| {
+        let count = copied.count.to_string();
+        [
+            copied.path.clone(),
+            bytes(copied.bytes),
+            copied.tier.clone(),
+            count,
+        ]
+    });
+    listed(
+        ["COPY", "SIZE", "IN", "TIMES"],
+        rows.collect(),
+        plan.totals.copy_objects,
     )
 }
 

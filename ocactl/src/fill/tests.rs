@@ -3,7 +3,8 @@
 use jiff::tz::TimeZone;
 use protocol::fill::{
     Activity, Contact, DeviceFill, Failure, Held, ManifestFacts, Pause, Plan, PlanTotals,
-    PlannedEviction, PlannedFetch, PlannedMove, Progress, SourceStatus, Status, Transfer,
+    PlannedCopy, PlannedEviction, PlannedFetch, PlannedMove, Progress, SourceStatus, Status,
+    Transfer,
 };
 use protocol::manifest::{Serial, SourceKind};
 
@@ -271,6 +272,12 @@ fn plan() -> Plan {
             from: "nvme".into(),
             to: "hdd".into(),
         }],
+        copies: vec![PlannedCopy {
+            path: "/new.mp4".into(),
+            bytes: 1 << 30,
+            tier: "nvme".into(),
+            count: 2,
+        }],
         evict: vec![PlannedEviction {
             path: "/older.mp4".into(),
             bytes: 2 << 30,
@@ -281,6 +288,8 @@ fn plan() -> Plan {
             fetch_bytes: 1_000 << 30,
             move_objects: 1,
             move_bytes: 1 << 30,
+            copy_objects: 1,
+            copy_bytes: 2 << 30,
             evict_objects: 1,
             evict_bytes: 2 << 30,
             no_room_objects: 7,
@@ -298,6 +307,7 @@ fn a_plan() {
         serial: None,
         fetch: Vec::new(),
         moves: Vec::new(),
+        copies: Vec::new(),
         evict: Vec::new(),
         totals: PlanTotals::default(),
         blocked: String::new(),
