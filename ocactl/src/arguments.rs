@@ -176,11 +176,23 @@ Examples:
     },
 
     /// List what is published
-    #[command(visible_alias = "list")]
+    #[command(
+        visible_alias = "list",
+        after_help = "\
+Examples:
+  ocactl content ls /title --limit 100
+  ocactl content ls /title --limit 100 --after /title/segment-00100.m4s"
+    )]
     Ls {
         /// Only paths that begin so
         #[arg(default_value = "/")]
         prefix: String,
+        /// Only paths that come after this one
+        #[arg(long, value_name = "PATH")]
+        after: Option<String>,
+        /// At most so many
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+        limit: Option<u32>,
     },
 
     /// Say all about one path: object, type, layout, devices

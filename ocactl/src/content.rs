@@ -25,7 +25,14 @@ pub(crate) fn run(
         ContentCommand::Import { dir, prefix, tier } => {
             import::run(config, format, &import::Wanted { dir, prefix, tier })
         }
-        ContentCommand::Ls { prefix } => list::run(config, format, &prefix),
+        ContentCommand::Ls {
+            prefix,
+            after,
+            limit,
+        } => {
+            let page = list::Page { after, limit };
+            list::run(config, format, &prefix, &page)
+        }
         ContentCommand::Stat { path } => stat::run(config, format, &path),
         ContentCommand::Verify { prefix } => verify::run(config, format, &prefix),
         ContentCommand::Rm { paths, recursive } => remove::run(config, format, &paths, recursive),

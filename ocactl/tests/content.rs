@@ -239,3 +239,34 @@ fn a_reader_that_goes_early_is_no_error() {
         .unwrap();
     assert_eq!(status.code(), Some(0));
 }
+
+#[test]
+fn a_long_list_comes_in_pages_and_in_order() {
+    let appliance = Appliance::new();
+    for number in 0..7_u8 {
+        appliance.media(&format!("{number}.m4s"), &[number; 10]);
+    }
+    appliance.import_media().done();
+    let (mut found, mut after) = (Vec::new(), String::new());
+    loop {
+        let page = ["content", "ls", "/", "--limit", "3", "--after", &after];
+        let (_, listing) = appliance.json(&page);
+        let paths = listing["paths"].as_array().unwrap().iter();
+        found.extend(paths.map(|path| path["path"].as_str().unwrap().to_owned()));
+        let more = listing["more"].as_u64().unwrap();
+        assert_eq!(found.len() as u64 + more, 7);
+        after = found.last().unwrap().clone();
+        if more == 0 {
+            break;
+        }
+    }
+    let all: Vec<String> = (0..7).map(|number| format!("/{number}.m4s")).collect();
+    assert_eq!(found, all);
+    let said = appliance.run(&["content", "ls", "--limit", "6"]).done().out;
+    assert!(said.ends_with("1 more path: --after /5.m4s\n"), "{said}");
+    let said = appliance
+        .run(&["content", "ls", "--after", "/6.m4s"])
+        .done()
+        .out;
+    assert_eq!(said.lines().count(), 1, "{said}");
+}
