@@ -7,10 +7,10 @@ use std::path::Path;
 
 use platform::file;
 
-use crate::catalog::DoomedRecord;
+use crate::catalog::{CatalogProblem, DoomedRecord, Edit};
 use crate::device::Device;
 use crate::error::StoreError;
-use crate::ids::Generation;
+use crate::ids::{DeviceId, Generation};
 use crate::store::{Step, Store};
 
 /// What a reap did.
@@ -44,46 +44,52 @@ impl Store {
                 reaped.waiting += 1;
                 continue;
             }
-            // Another placement of the same object may live on some of the same devices.
-            let live = edit.object(&doomed.record.object)?;
-            let live = live
-                .iter()
-                .flat_map(|record| &record.copies)
-                .flat_map(|copy| &copy.devices)
-                .copied();
-            work.push((doomed, live.collect::<BTreeSet<_>>()));
+            let spared = spared(&edit, &doomed)?;
+            work.push((doomed, spared));
         }
         drop(edit);
-        let mut gone = Vec::new();
-        let mut folders = BTreeSet::new();
-        for (doomed, live) in work {
-            let devices = doomed
-                .record
-                .copies
-                .iter()
-                .flat_map(|copy| &copy.devices)
-                .filter(|id| !live.contains(id));
-            let devices: Option<Vec<&Device>> = devices.map(|id| self.device(id)).collect();
-            let Some(devices) = devices else {
-                reaped.waiting += 1;
-                continue;
-            };
-            for device in devices {
-                reaped.bytes += self.unlink(device, &doomed)?;
-                folders.insert(device.folder(&doomed.record.object));
+        let (mut gone, mut failed) = (Vec::new(), None);
+        for (doomed, spared) in work {
+            match self.unlink_all(&doomed, &spared) {
+                Ok(Some(bytes)) => {
+                    reaped.bytes += bytes;
+                    gone.push(doomed);
+                }
+                Ok(None) => reaped.waiting += 1,
+                // A device that fails keeps nothing on the others.
+                Err(error) => failed = Some(error),
             }
-            gone.push(doomed);
         }
         reaped.objects = gone.len() as u64;
-        // The names must be gone for good before the catalog forgets them.
-        folders
-            .iter()
-            .filter(|folder| folder.exists())
-            .try_for_each(|folder| {
-                file::sync_directory(folder).map_err(StoreError::io("sync", folder))
-            })?;
         self.forget(&gone)?;
-        Ok(reaped)
+        failed.map_or(Ok(reaped), Err)
+    }
+
+    /// Bytes of the files that are gone for good; `None` if one of their devices is not here.
+    fn unlink_all(
+        &self,
+        doomed: &DoomedRecord,
+        spared: &BTreeSet<DeviceId>,
+    ) -> Result<Option<u64>, StoreError> {
+        let copies = doomed.record.copies.iter();
+        let devices = copies.flat_map(|copy| &copy.devices);
+        let devices = devices.filter(|id| !spared.contains(id));
+        let devices: Option<Vec<&Device>> = devices.map(|id| self.device(id)).collect();
+        let Some(devices) = devices else {
+            return Ok(None);
+        };
+        let mut bytes = 0;
+        for device in devices {
+            bytes += self.unlink(device, doomed)?;
+            let folder = device.folder(&doomed.record.object);
+            // The names must be gone for good before the catalog forgets them. Folders that an interrupted publication made are found by
+            // the next one, which does not sync those above them again.
+            let above = if doomed.was_published() { 0 } else { 2 };
+            for folder in folder.ancestors().take(1 + above) {
+                sync_if_there(folder)?;
+            }
+        }
+        Ok(Some(bytes))
     }
 
     fn unlink(&self, device: &Device, doomed: &DoomedRecord) -> Result<u64, StoreError> {
@@ -107,6 +113,31 @@ impl Store {
             }
         }
         Ok(edit.commit()?)
+    }
+}
+
+/// Devices whose files of the object are not this record's to unlink: those of what is published, and of what is doomed and goes later.
+pub(crate) fn spared(
+    edit: &Edit<'_>,
+    doomed: &DoomedRecord,
+) -> Result<BTreeSet<DeviceId>, CatalogProblem> {
+    let object = &doomed.record.object;
+    let others = edit.doomed_of(object)?.into_iter();
+    let later = others.filter(|other| other.since > doomed.since);
+    let records = edit.object(object)?.into_iter();
+    let records = records.chain(later.map(|other| other.record));
+    Ok(records
+        .flat_map(|record| record.copies)
+        .flat_map(|copy| copy.devices)
+        .collect())
+}
+
+fn sync_if_there(folder: &Path) -> Result<(), StoreError> {
+    match file::sync_directory(folder) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(StoreError::io("sync", folder)(error))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -2,8 +2,9 @@
 //!
 //! The rules: of each copy of an object the newest placement whose columns are all here counts, the object's paths come from the sidecar with
 //! the highest revision, and of all claims to a path the highest serial wins, also if its object is incomplete: an
-//! older object is never served in the place of a newer one. Incomplete objects are listed, not published. Objects
-//! without a path are doomed. The catalog that was there is moved aside to `catalog.broken-<unix time>`.
+//! older object is never served in the place of a newer one. Incomplete objects are listed. If all devices of one are here, its lost
+//! columns are marked as bad, and it is published, to be repaired; with no column left it is doomed. Otherwise it is not published: its
+//! devices may come back. Objects without a path are doomed. The catalog that was there is moved aside to `catalog.broken-<unix time>`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -48,7 +49,7 @@ pub struct Rebuilt {
     pub moved_aside: Option<PathBuf>,
 }
 
-/// An object that is not published because columns are missing.
+/// An object of which columns are missing.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct Incomplete {
     /// The object.
@@ -59,6 +60,8 @@ pub struct Incomplete {
     pub paths: Vec<Box<str>>,
     /// Devices whose columns are missing.
     pub missing: Vec<DeviceId>,
+    /// All its devices are here, so that it waits for repair.
+    pub can_be_repaired: bool,
 }
 
 /// A file or device that cannot be used, and why.
@@ -163,9 +166,22 @@ fn add(
     let claimed = found.paths.len();
     found.paths.retain(wins);
     let newest = newest(&found.placements);
-    if newest.is_empty() {
+    let is_whole = |generation: &u64| found.placements[generation].is_whole();
+    if !newest.values().all(is_whole) || newest.is_empty() {
         report.incomplete.extend(incomplete(object, &found));
-        return Ok(());
+    }
+    if newest.is_empty() {
+        let lost = found
+            .placements
+            .iter()
+            .filter(|(_, placed)| placed.is_lost());
+        return lost
+            .map(|(generation, placed)| record(*generation, placed))
+            .try_for_each(|copy| {
+                let record = ObjectRecord::of_copies(object, vec![copy]);
+                let since = report.generation;
+                Ok(edit.put_doomed(&DoomedRecord { since, record })?)
+            });
     }
     let sidecars_agree = found.is_settled && found.paths.len() == claimed;
     let (live, former): (Vec<_>, Vec<_>) = found
@@ -205,21 +221,30 @@ fn add(
     }
 }
 
-/// The newest whole placement of each copy.
+/// The newest whole placement of each copy; if there is none of any, the newest that can be repaired.
 fn newest(placements: &BTreeMap<u64, Placed>) -> BTreeMap<u8, u64> {
     let whole = placements.iter().filter(|(_, placed)| placed.is_whole());
-    whole
+    let whole: BTreeMap<_, _> = whole
         .map(|(generation, placed)| (placed.copy, *generation))
+        .collect();
+    if !whole.is_empty() {
+        return whole;
+    }
+    let mut newest = placements.iter().rev();
+    let found = newest.find(|(_, placed)| placed.can_be_repaired());
+    found
+        .map(|(generation, placed)| (placed.copy, *generation))
+        .into_iter()
         .collect()
 }
 
 fn record(placed: u64, found: &Placed) -> CopyRecord {
-    CopyRecord::new(
-        placed,
-        found.layout,
-        found.tier.clone(),
-        found.devices.clone(),
-    )
+    let (tier, devices) = (found.tier.clone(), found.devices.clone());
+    let mut copy = CopyRecord::new(placed, found.layout, tier, devices);
+    for (column, _) in found.missing() {
+        copy.bad.insert(column);
+    }
+    copy
 }
 
 fn incomplete(object: ObjectId, found: &Found) -> Option<Incomplete> {
@@ -230,9 +255,11 @@ fn incomplete(object: ObjectId, found: &Found) -> Option<Incomplete> {
         paths: found.paths.iter().map(|entry| entry.path.clone()).collect(),
         missing: newest
             .missing()
+            .map(|(_, device)| device)
             .collect::<BTreeSet<_>>()
             .into_iter()
             .collect(),
+        can_be_repaired: newest.can_be_repaired(),
     })
 }
 

@@ -1,97 +1,119 @@
 //! Opening the store after a crash: what is whole is kept, what can be resumed is put back into `staging/`, the rest is removed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::io;
+use std::path::Path;
 
 use crate::catalog::DoomedRecord;
-use crate::device::Device;
+use crate::device::{Device, DeviceProblem};
 use crate::error::StoreError;
 use crate::ids::{DeviceId, Generation, ObjectId};
 use crate::limits::MAX_RESUMABLE;
+use crate::reap;
 use crate::staging::{Claim, files};
 use crate::store::Store;
 
+/// What stays in `staging/`, with the devices of its columns.
+type Kept = BTreeMap<ObjectId, Box<[DeviceId]>>;
+
 impl Store {
-    pub(crate) fn make_staging(&self) -> Result<(), StoreError> {
-        for device in self.writable() {
+    pub(crate) fn make_staging(&mut self) {
+        self.on_writable(|_, device| {
             let staging = device.staging();
-            fs::create_dir_all(&staging).map_err(StoreError::io("create", staging))?;
-        }
-        Ok(())
+            fs::create_dir_all(&staging).map_err(StoreError::io("create", staging))
+        });
     }
 
-    fn writable(&self) -> impl Iterator<Item = &Device> {
-        let devices = self
-            .slots
-            .iter()
-            .filter_map(|slot| slot.device.as_ref().ok());
-        devices.filter(|device| device.check_writable().is_ok())
+    /// Does it on each device; one on which it fails is as good as away, and keeps nobody from the others.
+    fn on_writable(&mut self, work: impl Fn(&Self, &Device) -> Result<(), StoreError>) {
+        for index in 0..self.slots.len() {
+            let Ok(device) = &self.slots[index].device else {
+                continue;
+            };
+            let device = device.clone();
+            if device.check_writable().is_err() {
+                continue;
+            }
+            if let Err(error) = work(self, &device) {
+                let path = device.root().to_path_buf();
+                tracing::error!(device = %path.display(), %error, "the store goes on without it");
+                let source = io::Error::other(error);
+                self.slots[index].device = Err(DeviceProblem::Unreadable { path, source });
+            }
+        }
     }
 
     /// Takes back what publications brought to its place and did not commit. Columns that have a journal go back into `staging/`,
-    /// where the next staging finds them; all other files are unlinked.
+    /// where the next staging finds them; all other files are unlinked. What lies on a device that fails waits.
     pub(crate) fn undo_intentions(&mut self) -> Result<(), StoreError> {
-        let intentions = self.catalog.edit()?.doomed()?;
-        let intentions = intentions.iter().filter(|doomed| !doomed.was_published());
-        for intention in intentions {
-            self.take_back(intention)?;
+        let edit = self.catalog.edit()?;
+        let mut intentions = Vec::new();
+        for doomed in edit.doomed()? {
+            if !doomed.was_published() {
+                let spared = reap::spared(&edit, &doomed)?;
+                intentions.push((doomed, spared));
+            }
         }
-        self.unlink_doomed(Generation(0)).map(drop)
+        drop(edit);
+        for (intention, spared) in &intentions {
+            self.take_back(intention, spared);
+        }
+        match self.unlink_doomed(Generation(0)) {
+            Err(StoreError::Catalog(problem)) => Err(problem.into()),
+            Err(error) => {
+                tracing::error!(%error, "what was not published is not all gone");
+                Ok(())
+            }
+            Ok(_) => Ok(()),
+        }
     }
 
-    fn take_back(&self, intention: &DoomedRecord) -> Result<(), StoreError> {
+    fn take_back(&self, intention: &DoomedRecord, spared: &BTreeSet<DeviceId>) {
         let object = &intention.record.object;
         for copy in &intention.record.copies {
             for (column, id) in copy.devices.iter().enumerate() {
-                let Some(device) = self.device(id) else {
+                let Some(device) = self.device(id).filter(|_| !spared.contains(id)) else {
                     continue;
                 };
-                let (staged, place) = (
-                    files::column_path(device, object),
-                    device.column_path(object),
-                );
-                let length = fs::metadata(&place).map(|file| file.len());
-                // Without a staged column, the one at the place is the one that was staged: a rename is all that takes it.
-                let was_renamed = files::journal_path(device, object).exists()
-                    && !staged.exists()
-                    && length.is_ok_and(|length| length == copy.layout.column_length(column));
-                if was_renamed {
-                    fs::rename(&place, &staged)
-                        .map_err(StoreError::io("take back into staging", &place))?;
+                let length = copy.layout.column_length(column);
+                if let Err(error) = take_back_column(device, object, length) {
+                    tracing::warn!(%object, %error, "a column cannot be resumed");
                 }
             }
         }
-        Ok(())
     }
 
     /// Removes from `staging/` what cannot be resumed: columns without a journal and journals without a column, those that cannot be
     /// read or whose other columns are not here, those of objects that are stored meanwhile, and the oldest beyond
     /// [`MAX_RESUMABLE`]. What somebody writes stays.
-    pub(crate) fn clear_staging(&self) -> Result<(), StoreError> {
+    pub(crate) fn clear_staging(&mut self) -> Result<(), StoreError> {
         let kept = self.worth_keeping()?;
-        for device in self.writable() {
-            let staging = device.staging();
-            for file in fs::read_dir(&staging).map_err(StoreError::io("read", &staging))? {
-                let path = file.map_err(StoreError::io("read", &staging))?.path();
-                let object = files::object_of(&path);
-                let is_kept = |object| {
-                    let devices: Option<&Box<[DeviceId]>> = kept.get(&object);
-                    let is_in_hand = Claim::take(&self.config.state_dir, &object).is_none();
-                    let is_part = path == files::column_path(device, &object)
-                        || path == files::journal_path(device, &object);
-                    is_in_hand || is_part && devices.is_some_and(|ids| ids.contains(&device.id()))
-                };
-                if !object.is_some_and(is_kept) {
-                    tracing::info!(file = %path.display(), "removing what an interrupted writer left");
-                    fs::remove_file(&path).map_err(StoreError::io("remove", &path))?;
-                }
+        self.on_writable(|store, device| store.clear_staging_of(device, &kept));
+        Ok(())
+    }
+
+    fn clear_staging_of(&self, device: &Device, kept: &Kept) -> Result<(), StoreError> {
+        let staging = device.staging();
+        for file in fs::read_dir(&staging).map_err(StoreError::io("read", &staging))? {
+            let path = file.map_err(StoreError::io("read", &staging))?.path();
+            let is_kept = |object| {
+                let is_in_hand = Claim::take(&self.config.state_dir, &object).is_none();
+                let is_part = path == files::column_path(device, &object)
+                    || path == files::journal_path(device, &object);
+                let devices = kept.get(&object);
+                is_in_hand || is_part && devices.is_some_and(|ids| ids.contains(&device.id()))
+            };
+            if !files::object_of(&path).is_some_and(is_kept) {
+                tracing::info!(file = %path.display(), "removing what an interrupted writer left");
+                fs::remove_file(&path).map_err(StoreError::io("remove", &path))?;
             }
         }
         Ok(())
     }
 
     /// The newest objects that can be resumed, with their devices.
-    fn worth_keeping(&self) -> Result<BTreeMap<ObjectId, Box<[DeviceId]>>, StoreError> {
+    fn worth_keeping(&self) -> Result<Kept, StoreError> {
         let mut found = Vec::new();
         for (object, partial) in self.partials() {
             let head = partial.head();
@@ -107,4 +129,22 @@ impl Store {
             .map(|(_, object, devices)| (object, devices))
             .collect())
     }
+}
+
+/// Puts a column that came to its place back into `staging/`, if it can be resumed there.
+fn take_back_column(device: &Device, object: &ObjectId, length: u64) -> Result<(), StoreError> {
+    let journal = files::journal_path(device, object);
+    let (staged, place) = (
+        files::column_path(device, object),
+        device.column_path(object),
+    );
+    let exists = |path: &Path| path.try_exists().map_err(StoreError::io("look for", path));
+    // Without a staged column, the one at the place is the one that was staged: a rename is all that takes it.
+    if !exists(&journal)? || exists(&staged)? {
+        return Ok(());
+    }
+    if fs::metadata(&place).is_ok_and(|file| file.len() == length) {
+        fs::rename(&place, &staged).map_err(StoreError::io("take back into staging", &place))?;
+    }
+    Ok(())
 }

@@ -322,9 +322,14 @@ impl Column {
         let Some(writer) = self.writer.take() else {
             return Ok(());
         };
-        writer
-            .finish()
-            .map_err(StoreError::io("sync", self.part.file.path()))?;
+        if let Err(error) = writer.finish() {
+            // What a failed fsync(2) could not write, the kernel may call clean: a second one that succeeds proves nothing. So nobody
+            // resumes this.
+            if target.claim.is_some() {
+                files::remove(&self.part.device, &target.tree.object())?;
+            }
+            return Err(StoreError::io("sync", self.part.file.path())(error));
+        }
         let length = target.layout.column_length(index);
         self.part.note(target, index, length)
     }

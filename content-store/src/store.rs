@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::catalog::{self, Catalog, CatalogProblem, CopyRecord, ObjectRecord, WriterLock};
+use crate::catalog::{self, Catalog, CopyRecord, ObjectRecord, WriterLock};
 use crate::chunk_tree::ChunkTree;
 use crate::config::{StoreConfig, TierConfig};
 use crate::device::{self, Device, DeviceProblem};
@@ -180,10 +181,9 @@ impl Store {
     ) -> Result<Self, StoreError> {
         let slots = open_devices(&config)?;
         let folder = catalog::folder(&config.state_dir);
-        if !folder.join("data.mdb").exists() && slots.iter().any(holds_objects) {
-            // An empty catalog beside full devices is a lost one: to begin anew would orphan all they hold.
-            return Err(CatalogProblem::Missing { path: folder }.into());
-        }
+        // An empty catalog beside full devices is a lost one: to begin anew would orphan all they hold.
+        let is_new = !slots.iter().any(holds_objects);
+        let _known = (!is_new).then(|| Catalog::open(&folder)).transpose()?;
         let catalog = Catalog::open_or_create(&folder, Generation(1))?;
         let mut store = Self {
             config,
@@ -195,7 +195,7 @@ impl Store {
             rule: Rule::default(),
             _lock: lock,
         };
-        store.make_staging()?;
+        store.make_staging();
         store.undo_intentions()?;
         store.clear_staging()?;
         store.settle()?;
@@ -447,10 +447,10 @@ impl Store {
             let Some(device) = self.device(id) else {
                 return false;
             };
-            let length = fs::metadata(device.column_path(object)).map(|column| column.len());
+            let length = copy.layout.column_length(column);
             !copy.bad.contains(column)
-                && length.is_ok_and(|length| length == copy.layout.column_length(column))
-                && device.sidecar_path(object).exists()
+                && length_of(&device.column_path(object)) == Some(length)
+                && length_of(&device.sidecar_path(object)).is_some()
         })
     }
 
@@ -537,11 +537,27 @@ impl Store {
 /// A device, and what may be placed on it, or why nothing.
 pub(crate) type Looked<'a> = (&'a DeviceSlot, Result<Candidate, String>);
 
+/// Bytes of a file; `None` if there is none, or it cannot be looked at.
+fn length_of(path: &Path) -> Option<u64> {
+    match fs::metadata(path) {
+        Ok(file) => Some(file.len()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(error) => {
+            tracing::error!(file = %path.display(), %error, "taken for lost");
+            None
+        }
+    }
+}
+
 fn holds_objects(slot: &DeviceSlot) -> bool {
     let Ok(device) = &slot.device else {
         return false;
     };
-    fs::read_dir(device.objects()).is_ok_and(|mut folders| folders.next().is_some())
+    match fs::read_dir(device.objects()) {
+        Ok(mut folders) => folders.next().is_some(),
+        // What cannot be looked at may hold anything.
+        Err(error) => error.kind() != io::ErrorKind::NotFound,
+    }
 }
 
 fn candidate(

@@ -97,10 +97,12 @@ fn incomplete_line(object: &Incomplete) -> String {
     } else {
         object.paths.join(", ")
     };
-    format!(
-        "! {paths}: not published, columns are missing on device {}",
-        missing.join(", ")
-    )
+    let state = if object.can_be_repaired {
+        "to be repaired, columns are lost on device"
+    } else {
+        "not published, columns are missing on device"
+    };
+    format!("! {paths}: {state} {}", missing.join(", "))
 }
 
 /// Reads all of it: every page and every record with its checksum, then what the records say of each other and of the devices.

@@ -56,11 +56,11 @@ impl Catalog {
                 edit.set_format()?;
                 edit.set_generation(first)?;
                 edit.commit()?;
-                platform::file::sync_directory(folder).map_err(io)?;
-                platform::file::sync_directory(folder.parent().unwrap_or(Path::new("/")))
-                    .map_err(io)?;
             }
         }
+        // Whoever made it may have been killed before it did so.
+        platform::file::sync_directory(folder).map_err(io)?;
+        platform::file::sync_directory(folder.parent().unwrap_or(Path::new("/"))).map_err(io)?;
         Ok(catalog)
     }
 

@@ -1,8 +1,9 @@
 //! Reading all sidecars of all devices.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use super::Unusable;
@@ -37,6 +38,8 @@ pub(super) struct Placed {
     revision: u64,
     /// Columns that are here, each with its device.
     here: Vec<(usize, DeviceId)>,
+    /// All its devices are here, so what is missing is lost.
+    is_known: bool,
 }
 
 impl Placed {
@@ -44,11 +47,20 @@ impl Placed {
         self.missing().next().is_none()
     }
 
-    /// Devices of the columns that are not here.
-    pub(super) fn missing(&self) -> impl Iterator<Item = DeviceId> {
+    /// Columns that are not here, with their devices.
+    pub(super) fn missing(&self) -> impl Iterator<Item = (usize, DeviceId)> {
         let columns = self.devices.iter().copied().enumerate();
-        let missing = columns.filter(|column| !self.here.contains(column));
-        missing.map(|(_, device)| device)
+        columns.filter(|column| !self.here.contains(column))
+    }
+
+    /// Some columns are lost for good, others are here.
+    pub(super) fn can_be_repaired(&self) -> bool {
+        self.is_known && !self.here.is_empty()
+    }
+
+    /// All columns are lost for good.
+    pub(super) fn is_lost(&self) -> bool {
+        self.is_known && self.here.is_empty()
     }
 }
 
@@ -58,14 +70,14 @@ pub(super) fn scan(
     unusable: &mut Vec<Unusable>,
     mut progress: impl FnMut(u64),
 ) -> BTreeMap<ObjectId, Found> {
-    let mut found = BTreeMap::new();
+    let mut found: BTreeMap<ObjectId, Found> = BTreeMap::new();
     let mut count = 0;
     for device in slots.iter().filter_map(|slot| slot.device.as_ref().ok()) {
         for path in files(&device.objects(), unusable) {
             let result = match path.extension().and_then(OsStr::to_str) {
-                Some("meta") => {
-                    read(device, &path).and_then(|sidecar| add(&mut found, device.id(), sidecar))
-                }
+                Some("meta") => read(device, &path).and_then(|(sidecar, column)| {
+                    add(&mut found, device.id(), sidecar, column.is_ok()).and(column)
+                }),
                 Some("col") if path.with_extension("meta").exists() => Ok(()),
                 Some("col") => Err("it has no sidecar".into()),
                 _ => Err("it is no file of the store".into()),
@@ -76,6 +88,13 @@ pub(super) fn scan(
             count += 1;
             progress(count);
         }
+    }
+    let here: BTreeSet<_> = slots.iter().filter_map(DeviceSlot::id).collect();
+    let placements = found
+        .values_mut()
+        .flat_map(|found| found.placements.values_mut());
+    for placed in placements {
+        placed.is_known = placed.devices.iter().all(|id| here.contains(id));
     }
     found
 }
@@ -107,8 +126,8 @@ fn entries(folder: &Path, unusable: &mut Vec<Unusable>) -> Vec<PathBuf> {
     })
 }
 
-/// A sidecar that is at its place, beside a column of the right length.
-fn read(device: &Device, path: &Path) -> Result<Sidecar, String> {
+/// A sidecar that is at its place, and why its column is lost, if it is.
+fn read(device: &Device, path: &Path) -> Result<(Sidecar, Result<(), String>), String> {
     let sidecar = Sidecar::read(path).map_err(|problem| problem.to_string())?;
     if device.sidecar_path(&sidecar.object) != path {
         return Err(format!("it belongs to object {}", sidecar.object));
@@ -116,24 +135,27 @@ fn read(device: &Device, path: &Path) -> Result<Sidecar, String> {
     if sidecar.devices.get(usize::from(sidecar.column)) != Some(&device.id()) {
         return Err("it belongs on another device".into());
     }
-    let column = device.column_path(&sidecar.object);
-    let (found, expected) = (
-        fs::metadata(&column).map(|column| column.len()),
-        sidecar.column_length(),
-    );
-    match found {
-        Ok(found) if found == expected => Ok(sidecar),
-        Ok(found) => Err(format!(
-            "its column has {found} bytes instead of {expected}"
-        )),
-        Err(error) => Err(format!("its column: {error}")),
-    }
+    let expected = sidecar.column_length();
+    let column = match fs::metadata(device.column_path(&sidecar.object)) {
+        Ok(found) if found.len() == expected => Ok(()),
+        Ok(found) => {
+            let found = found.len();
+            Err(format!(
+                "its column has {found} bytes instead of {expected}"
+            ))
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Err("its column is lost".into()),
+        // It may be there another time.
+        Err(error) => return Err(format!("its column: {error}")),
+    };
+    Ok((sidecar, column))
 }
 
 fn add(
     found: &mut BTreeMap<ObjectId, Found>,
     device: DeviceId,
     sidecar: Sidecar,
+    has_column: bool,
 ) -> Result<(), String> {
     let Sidecar {
         object,
@@ -159,6 +181,7 @@ fn add(
             copy,
             tier,
             here: Vec::new(),
+            is_known: false,
             devices: devices.clone(),
             revision,
         });
@@ -166,7 +189,9 @@ fn add(
     if placement.layout != layout || !agrees && placement.revision == revision {
         return Err(format!("it contradicts another sidecar of object {object}"));
     }
-    placement.here.push((usize::from(column), device));
+    if has_column {
+        placement.here.push((usize::from(column), device));
+    }
     if revision > placement.revision {
         placement.revision = revision;
         placement.devices = devices;

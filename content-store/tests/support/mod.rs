@@ -29,10 +29,14 @@ impl Appliance {
     /// With three initialised devices.
     pub fn new() -> Self {
         let temporary = tempfile::tempdir().unwrap();
-        let appliance = Self {
-            folder: temporary.path().into(),
-            _temporary: Some(temporary),
-        };
+        let mut appliance = Self::make_at(temporary.path());
+        appliance._temporary = Some(temporary);
+        appliance
+    }
+
+    /// The same in a folder of somebody else.
+    pub fn make_at(folder: &Path) -> Self {
+        let appliance = Self::at(folder);
         for root in appliance.devices() {
             std::fs::create_dir_all(&root).unwrap();
             let options = InitOptions {
