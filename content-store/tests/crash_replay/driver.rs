@@ -1,0 +1,110 @@
+//! The program that is watched: this test binary again, on a box that the test made.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::process::Command;
+
+use content_store::{Store, StoreError};
+
+use crate::plan::{Deed, Plan, perform};
+use crate::support::Appliance;
+
+const FOLDER: &str = "OCA_CRASH_FOLDER";
+const PLAN: &str = "OCA_CRASH_PLAN";
+const PATIENCE: &str = "OCA_CRASH_PATIENCE";
+
+/// The body of the test `driver`: in the child it follows the plan, anywhere else it does nothing.
+pub fn run() {
+    let (Ok(folder), Ok(plan)) = (std::env::var(FOLDER), std::env::var(PLAN)) else {
+        return;
+    };
+    let patience = std::env::var(PATIENCE).unwrap().parse().unwrap();
+    let folder = Path::new(&folder);
+    let mut driver = Driver {
+        appliance: Appliance::at(folder),
+        store: None,
+        marks: File::create(folder.join("marks")).unwrap(),
+        patience,
+    };
+    call_often(folder);
+    for (number, deed) in Plan::of(&plan).deeds.iter().enumerate() {
+        driver.insist(number, deed);
+    }
+}
+
+/// The command that runs it. `patience` is how often a deed may fail.
+pub fn command(folder: &Path, plan: &str, patience: u32) -> Command {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", "driver", "--nocapture"]);
+    command
+        .env(FOLDER, folder)
+        .env(PLAN, plan)
+        .env(PATIENCE, patience.to_string());
+    command
+}
+
+/// A name that is asked for when the plan begins.
+pub const BEGIN: &str = "begin";
+
+/// `strace` makes the N-th call of *every* thread fail, and those that start this program must not: so this thread is ahead of them.
+fn call_often(folder: &Path) {
+    for _ in 0..64 {
+        let mut null = File::options()
+            .read(true)
+            .write(true)
+            .open("/dev/null")
+            .unwrap();
+        null.read_at(&mut [0], 0).unwrap();
+        assert_eq!(null.read(&mut [0]).unwrap(), 0);
+        null.write_all(b"0").unwrap();
+        null.metadata().unwrap();
+        std::fs::read_dir(folder).unwrap().for_each(drop);
+    }
+    std::fs::metadata(folder.join(BEGIN)).unwrap_err();
+}
+
+struct Driver {
+    appliance: Appliance,
+    store: Option<Store>,
+    marks: File,
+    patience: u32,
+}
+
+impl Driver {
+    /// Does it, if need be again, and then with the store opened anew.
+    fn insist(&mut self, number: usize, deed: &Deed) {
+        for attempt in 0..=self.patience {
+            match self.perform(deed) {
+                Ok(()) => {
+                    self.note(&format!("done {number} {attempt}"));
+                    return;
+                }
+                Err(error) => self.note(&format!("failed {number} {attempt} {deed:?}: {error}")),
+            }
+            if attempt > 0 {
+                self.store = None;
+            }
+        }
+        self.note(&format!("gave up {number}"));
+    }
+
+    fn perform(&mut self, deed: &Deed) -> Result<(), StoreError> {
+        if matches!(deed, Deed::Reopen) {
+            self.store = None;
+        }
+        if self.store.is_none() {
+            self.store = Some(Store::open(self.appliance.config())?);
+        }
+        match &mut self.store {
+            Some(store) => perform(store, deed),
+            None => Ok(()),
+        }
+    }
+
+    fn note(&mut self, line: &str) {
+        let line = format!("{}\n", line.replace('\n', " "));
+        self.marks.write_all(line.as_bytes()).unwrap();
+    }
+}

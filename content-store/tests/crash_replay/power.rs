@@ -1,0 +1,161 @@
+//! Power cuts: every prefix of every operation, replayed.
+
+use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
+
+use crate::check::{Verdict, survives, survives_without_catalog};
+use crate::disk::{self, Fate, Names, Recording};
+use crate::plan::{Plan, Tree, perform};
+use crate::random::Random;
+use crate::support::Appliance;
+use crate::{driver, seed, time_box, trace};
+
+/// A plan as it was carried out once.
+pub struct Run {
+    name: String,
+    states: Vec<Tree>,
+    recording: Recording,
+}
+
+/// A box on which the deeds before the plan are done.
+pub fn prepared(plan: &Plan) -> Appliance {
+    let appliance = Appliance::new();
+    let mut store = appliance.open();
+    for deed in &plan.before {
+        perform(&mut store, deed).unwrap();
+    }
+    drop(store);
+    appliance
+}
+
+impl Run {
+    fn of(name: &str) -> Self {
+        let plan = Plan::of(name);
+        let appliance = prepared(&plan);
+        let start = disk::image(&appliance.folder);
+        let calls = trace::record(
+            &mut driver::command(&appliance.folder, name, 0),
+            &appliance.folder.join("calls"),
+        );
+        let recording = Recording::new(&appliance.folder, start, &calls);
+        let states = plan.states();
+        assert_eq!(
+            recording.marks(recording.cuts()),
+            plan.deeds.len(),
+            "{name}: all deeds are done"
+        );
+        Self {
+            name: name.into(),
+            states,
+            recording,
+        }
+    }
+
+    /// What may be published after a cut: what the last deed that was done has left, or the one that was being done.
+    fn allowed(&self, cut: usize) -> &[Tree] {
+        let done = self.recording.marks(cut);
+        &self.states[done..(done + 2).min(self.states.len())]
+    }
+
+    fn try_cut(&self, cut: usize, names: Names, fate: Fate, seed: u64) {
+        let image = self.recording.cut(cut, names, fate, &mut Random(seed));
+        let allowed = self.allowed(cut);
+        let verdict = match seed % 4 {
+            0 => replay(&image, |appliance| {
+                survives_without_catalog(appliance, allowed)
+            }),
+            _ => replay(&image, |appliance| survives(appliance, allowed)),
+        };
+        if let Err(words) = verdict {
+            let (name, last) = (&self.name, self.recording.last(cut));
+            panic!(
+                "{name} cut after call {cut} ({last}), names {names:?}, rest {fate:?}, seed {seed}: {words}"
+            );
+        }
+    }
+
+    /// Cuts after every call, so often each, and gives how many cuts that were.
+    fn try_all(&self, often: u64, random: &mut Random) -> u64 {
+        for cut in 0..=self.recording.cuts() {
+            for _ in 0..often {
+                let names = random.one_of(&[Names::InOrder, Names::ByFolder]);
+                let fate = random.one_of(&[Fate::Mixed, Fate::Mixed, Fate::Lost, Fate::Kept]);
+                self.try_cut(cut, names, fate, random.next());
+            }
+        }
+        often * (self.recording.cuts() as u64 + 1)
+    }
+}
+
+/// A folder in memory where there is one: a box is made there thousands of times.
+fn quick_folder() -> TempDir {
+    let memory = PathBuf::from("/dev/shm");
+    match memory.is_dir() {
+        true => tempfile::tempdir_in(memory),
+        false => tempfile::tempdir(),
+    }
+    .unwrap()
+}
+
+fn replay(image: &disk::Image, check: impl FnOnce(&Appliance) -> Verdict) -> Verdict {
+    let folder = quick_folder();
+    disk::write(image, folder.path());
+    check(&Appliance::at(Path::new(folder.path())))
+}
+
+fn cut_everywhere(name: &str) {
+    let mut random = Random(seed());
+    let run = Run::of(name);
+    let often = if time_box().is_some() { 10 } else { 1 };
+    let count = run.try_all(often, &mut random);
+    println!(
+        "{name}: {} prefixes, {count} power cuts survived",
+        run.recording.cuts() + 1
+    );
+}
+
+#[test]
+fn power_fails_during_a_publish() {
+    cut_everywhere("publish");
+}
+
+#[test]
+fn power_fails_during_a_batch() {
+    cut_everywhere("batch");
+}
+
+#[test]
+fn power_fails_during_an_eviction() {
+    cut_everywhere("evict");
+}
+
+#[test]
+fn power_fails_during_a_move() {
+    cut_everywhere("move");
+}
+
+#[test]
+fn power_fails_while_a_copy_is_made() {
+    cut_everywhere("copy");
+}
+
+#[test]
+fn power_fails_while_an_object_is_resumed() {
+    cut_everywhere("resume");
+}
+
+/// One history here; in a long run one after another.
+#[test]
+fn power_fails_in_random_histories() {
+    let end = time_box();
+    let mut next = seed();
+    loop {
+        println!("history random-{next}");
+        cut_everywhere(&format!("random-{next}"));
+        next += 1;
+        if end.is_none_or(|end| std::time::Instant::now() > end) {
+            return;
+        }
+    }
+}
