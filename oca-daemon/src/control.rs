@@ -12,7 +12,7 @@ mod certificates;
 mod drain;
 mod notify;
 mod reload;
-mod self_test;
+pub(crate) mod self_test;
 mod signals;
 mod standing;
 

@@ -23,6 +23,7 @@ use protocol::units::ByteSize;
 use crate::access_log;
 use crate::addresses::Addresses;
 use crate::admin::words;
+use crate::bgp;
 use crate::catalog_watch::CatalogWatch;
 use crate::control::{Control, Doors};
 use crate::devices::{self, Identities};
@@ -87,6 +88,9 @@ pub fn check(config: &Config) -> Findings {
     }
     findings.faults.extend(missing_log_folder(config));
     check_tls(config, &mut findings);
+    let bgp = bgp::Setup::of(config);
+    let broken = bgp.err().map(|error| format!("{error:#}"));
+    findings.faults.extend(broken);
     findings.notes.extend(without_effect(config));
     let budgets = Budgets::of(config);
     findings.notes.push(format!(
@@ -116,6 +120,10 @@ pub fn run(config: Config, config_path: PathBuf) -> anyhow::Result<()> {
     let budgets = Budgets::of(&config);
     let mut inherited = Inherited::of_process().context("sockets of the service manager")?;
     let tls = Tls::of(&config, SystemTime::now().into())?;
+    let bgp = bgp::Setup::of(&config)?.map(|setup| (setup.desk(&config), setup));
+    let (desk, speaking) = bgp
+        .map(|((desk, asked), setup)| (desk, (setup, asked)))
+        .unzip();
     let doors = Doors::open(&config, &mut inherited)?;
     let Listeners {
         by_worker,
@@ -125,8 +133,9 @@ pub fn run(config: Config, config_path: PathBuf) -> anyhow::Result<()> {
     let devices = devices::start(&config, &identities, budgets.in_flight)?;
     let index = Arc::new(Index::default());
     let config = Arc::new(config);
-    let shared =
-        Shared::new(config, index, devices, workers, addresses, chosen).with_tls(tls.map(Arc::new));
+    let shared = Shared::new(config, index, devices, workers, addresses, chosen)
+        .with_tls(tls.map(Arc::new))
+        .with_bgp(desk);
     let shared = Arc::new(shared);
     budgets.announce(&shared);
     for note in without_effect(&shared.config.load()) {
@@ -136,7 +145,10 @@ pub fn run(config: Config, config_path: PathBuf) -> anyhow::Result<()> {
     identities.await_first_look(FIRST_LOOK);
     watch.look();
     let control = Control::new(doors, &shared, identities, config_path);
-    let threads = start_threads(&shared, watch, Reporter::new(Arc::clone(control.admin())))?;
+    let reporter = Reporter::new(Arc::clone(control.admin()));
+    let speaker = speaking
+        .and_then(|(setup, asked)| bgp::Speaker::new(Arc::clone(control.admin()), setup, asked));
+    let threads = start_threads(&shared, watch, reporter, speaker)?;
     let connections = connections_per_worker(&shared.config.load(), workers, descriptors);
     let workers = start_workers(&shared, by_worker, connections)?;
     for listener in &shared.listening {
@@ -183,16 +195,10 @@ fn check_tls(config: &Config, findings: &mut Findings) {
 /// What the configuration asks for and this release does not do yet: said, so that nobody relies on it.
 fn without_effect(config: &Config) -> Vec<String> {
     let on_miss = matches!(config.serve.on_miss, config::OnMiss::Redirect(_));
-    let asked = [
-        (
-            on_miss,
-            "serve.on_miss: a path that is not here is answered 404, not redirected, yet",
-        ),
-        (
-            !config.bgp.neighbor.is_empty(),
-            "bgp.neighbor: there is no BGP session yet",
-        ),
-    ];
+    let asked = [(
+        on_miss,
+        "serve.on_miss: a path that is not here is answered 404, not redirected, yet",
+    )];
     let said = asked.into_iter().filter(|(asked, _)| *asked);
     said.map(|(_, note)| format!("without effect: {note}"))
         .collect()
@@ -272,6 +278,7 @@ fn start_threads(
     shared: &Arc<Shared>,
     watch: CatalogWatch,
     reporter: Option<Reporter>,
+    speaker: Option<bgp::Speaker>,
 ) -> anyhow::Result<Vec<JoinHandle<()>>> {
     let tier = MemoryTier::new(Arc::clone(shared));
     let named = |name: &str| std::thread::Builder::new().name(name.to_owned());
@@ -282,6 +289,9 @@ fn start_threads(
     if let Some(log) = &shared.access_log {
         let writer = access_log::Writer::new(Arc::clone(log));
         threads.push(named("oca-access-log").spawn(move || writer.run())?);
+    }
+    if let Some(speaker) = speaker {
+        threads.push(named("oca-bgp").spawn(move || speaker.run())?);
     }
     if let Some(reporter) = reporter {
         threads.push(named("oca-report").spawn(move || reporter.run())?);
@@ -356,6 +366,9 @@ fn stop(
     tracing::info!(cut_transfers = cut, "stopped serving");
     if let Some(log) = &shared.access_log {
         log.close();
+    }
+    if let Some(bgp) = &shared.bgp {
+        bgp.end();
     }
     shared.devices.iter().for_each(|device| device.stop());
     let waited = std::time::Instant::now();

@@ -6,11 +6,12 @@
 //! [`daemon`] puts everything together, [`memory_tier`] decides what is locked, [`catalog_watch`] swaps the index,
 //! [`control`] reacts to signals and keeps the state, [`admin`] and [`operator`] answer people, [`report`] tells the control
 //! endpoint what [`demand`] there is, [`access_log`] writes down what viewers asked for. [`cmcd`] and [`pacing`] hear what players say.
-//! [`tls`] holds what connections over TLS need.
+//! [`bgp`] speaks with routers. [`tls`] holds what connections over TLS need.
 
 pub mod access_log;
 pub mod addresses;
 pub mod admin;
+pub mod bgp;
 pub mod catalog_watch;
 pub mod cmcd;
 pub mod connection;

@@ -360,3 +360,40 @@ const _: () = assert!(CERTIFICATE_ENDS_SOON.as_secs() < CERTIFICATE_ENDS.as_secs
 const _: () = assert!(SEALED_BUFFERS_READY <= SEALED_BUFFERS);
 const _: () = assert!(REPORT_SERVED <= SERVED_KEPT && REPORT_MISSES <= MISSED_KEPT);
 const _: () = assert!(REPORT_PAUSE_MIN.as_secs() < REPORT_PAUSE_MAX.as_secs());
+
+/// What has happened to connections with routers and was not looked at yet. While it is full, nothing is read: 16 x
+/// [`BGP_READ_BYTES`] at most.
+pub const BGP_HEARD: usize = 16;
+
+/// Bytes read from a router at once; some 3000 routes, of which the machine takes less than 10 ms.
+pub const BGP_READ_BYTES: usize = 64 * 1024;
+
+/// How long what came in is looked at before the clock is.
+pub const BGP_TURN: Duration = Duration::from_millis(50);
+
+/// How often the service addresses are looked at, and the status is told.
+pub const BGP_LOOK: Duration = Duration::from_secs(1);
+
+/// How often a service address is asked whether it answers, and how soon again once it did not.
+pub const BGP_CANARY: Duration = Duration::from_secs(5);
+
+/// How long a connection to a router may take to open.
+pub const BGP_CONNECT: Duration = Duration::from_secs(10);
+
+/// Messages that wait for a router to read. It takes a KEEPALIVE every ten seconds to fill it.
+pub const BGP_OUTBOX: usize = 64;
+
+/// How long one message may wait for room in the socket: as long as a hold time.
+pub const BGP_WRITE: Duration = Duration::from_secs(30);
+
+/// How long a router may take to close its end after the last words.
+pub const BGP_LINGER: Duration = Duration::from_secs(2);
+
+/// How long the daemon's end waits for that.
+pub const BGP_STOP: Duration = Duration::from_millis(500);
+
+/// Questions of operators that wait.
+pub const BGP_QUESTIONS: usize = 4;
+
+/// Bytes read of a file with a password.
+pub const BGP_PASSWORD_BYTES: u64 = 1024;

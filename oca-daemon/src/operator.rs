@@ -4,11 +4,14 @@
 //! something is a [`Command`] to the control loop, which alone owns the state.
 
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use protocol::config::Certificate;
+use protocol::limits::ROUTES_PAGE_MAX;
 use protocol::operator::{self, BadLine, Fault, Generation, Refusal, Request, Response};
+use steering::bgp::prefix::NotAPrefix;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc, oneshot};
@@ -16,6 +19,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout};
 
 use crate::admin::Admin;
+use crate::bgp;
 use crate::catalog_watch::CatalogStatus;
 use crate::limits::{
     ADMIN_ACCEPT_PAUSE, CATALOG_POLL, OPERATOR_CONNECTIONS, OPERATOR_IDLE, OPERATOR_LINE_BYTES,
@@ -117,6 +121,11 @@ async fn answer(line: &[u8], admin: &Admin, commands: &mpsc::Sender<Command>) ->
         Ok(Request::Status) => Response::Status(Box::new(admin.status())),
         Ok(Request::Generation) => Response::Generation(generation(&admin.shared.catalog.load())),
         Ok(Request::Reload) => reload(&admin.shared).await,
+        Ok(Request::BgpRoutes {
+            neighbor,
+            after,
+            limit,
+        }) => bgp_routes(&admin.shared, neighbor, after, limit).await,
         Ok(Request::TlsCheck { certificates }) => check_certificates(certificates).await,
         // The lease at the control endpoint that `force` overrides is asked for by the control endpoint's client.
         Ok(Request::Drain {
@@ -204,6 +213,47 @@ async fn check_certificates(certificates: Vec<Certificate>) -> Response {
                 "the files were not read within {} s: the disk does not answer",
                 STATE_DISK_WAIT.as_secs()
             ),
+        }),
+    }
+}
+
+/// The speaker answers between two turns of its loop.
+async fn bgp_routes(
+    shared: &Shared,
+    neighbor: IpAddr,
+    after: Option<String>,
+    limit: u32,
+) -> Response {
+    let unknown = |message: String| {
+        refused(Refusal {
+            fault: Fault::Request,
+            message,
+        })
+    };
+    let Some(bgp) = &shared.bgp else {
+        return unknown("there is no [[bgp.neighbor]] in the configuration".to_owned());
+    };
+    let after = match after.map(|text| text.parse()).transpose() {
+        Ok(after) => after,
+        Err(NotAPrefix) => return unknown("`after` is not a prefix".to_owned()),
+    };
+    let (reply, answer) = oneshot::channel();
+    let question = bgp::Question {
+        neighbor,
+        after,
+        limit: limit.min(ROUTES_PAGE_MAX) as usize,
+        reply,
+    };
+    // A speaker that has ended drops the question, or its reply.
+    let _ = bgp.ask(question).await;
+    match answer.await {
+        Ok(Some(page)) => Response::BgpRoutes(page),
+        Ok(None) => unknown(format!(
+            "{neighbor} is not a [[bgp.neighbor]] with role = \"listen\""
+        )),
+        Err(_) => refused(Refusal {
+            fault: Fault::State,
+            message: "the daemon is stopping".to_owned(),
         }),
     }
 }

@@ -14,6 +14,7 @@ use protocol::fill::Facts;
 use protocol::status::Listener;
 
 use crate::access_log::AccessLog;
+use crate::bgp::Desk;
 use crate::catalog_watch::CatalogStatus;
 use crate::counters::WorkerCounters;
 use crate::demand::Demand;
@@ -87,6 +88,8 @@ pub struct Shared {
     pub listening: Vec<Listener>,
     /// What connections over TLS need; `None` if nobody is served with TLS.
     pub tls: Option<Arc<Tls>>,
+    /// Sessions with routers; `None` if there is no neighbour.
+    pub bgp: Option<Arc<Desk>>,
     mode: AtomicU8,
     stop_at: ArcSwapOption<Instant>,
     wakers: std::sync::Mutex<Vec<Waker>>,
@@ -137,6 +140,7 @@ impl Shared {
             chosen,
             listening,
             tls: None,
+            bgp: None,
             mode: AtomicU8::new(SERVING),
             stop_at: ArcSwapOption::empty(),
             wakers: std::sync::Mutex::default(),
@@ -147,6 +151,12 @@ impl Shared {
     #[must_use]
     pub fn with_tls(self, tls: Option<Arc<Tls>>) -> Self {
         Self { tls, ..self }
+    }
+
+    /// With the speaker's desk.
+    #[must_use]
+    pub fn with_bgp(self, bgp: Option<Arc<Desk>>) -> Self {
+        Self { bgp, ..self }
     }
 
     /// How connections are served now.

@@ -92,6 +92,7 @@ fn status(state: State) -> Status {
             tried: Some(1_789_999_998),
             problem: "answered 503: busy".into(),
         }),
+        bgp: None,
         fill: Some(Filling {
             told: 1_789_999_997,
             activity: Activity::Closed,

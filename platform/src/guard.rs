@@ -11,7 +11,7 @@ mod linux;
 
 use std::io;
 use std::net::IpAddr;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd};
 
 use socket2::SockRef;
 
@@ -26,18 +26,27 @@ const DIRECT: u32 = 255;
 /// The longest key, bytes (`TCP_MD5SIG_MAXKEYLEN`; setkey(8) takes as many).
 pub const KEY_MAX_BYTES: usize = 80;
 
+/// Sends with the TTL that a direct neighbour wants to see, whatever it hears: for a listener that also hears others. `family` is
+/// any address of the socket's family.
+///
+/// # Errors
+/// What the kernel says.
+pub fn as_direct(socket: BorrowedFd<'_>, family: IpAddr) -> io::Result<()> {
+    let socket = SockRef::from(&socket);
+    match family {
+        IpAddr::V4(_) => socket.set_ttl_v4(DIRECT),
+        IpAddr::V6(_) => socket.set_unicast_hops_v6(DIRECT),
+    }
+}
+
 /// Sends with the TTL that only a direct neighbour can receive, and hears only what came with it. `family` is any address of the
 /// socket's family.
 ///
 /// # Errors
 /// What the kernel says; `Unsupported` for IPv6 on FreeBSD, which has no such option.
 pub fn only_direct(socket: BorrowedFd<'_>, family: IpAddr) -> io::Result<()> {
-    let socket = SockRef::from(&socket);
-    match family {
-        IpAddr::V4(_) => socket.set_ttl_v4(DIRECT)?,
-        IpAddr::V6(_) => socket.set_unicast_hops_v6(DIRECT)?,
-    }
-    system::least_ttl(socket.as_fd(), family, DIRECT)
+    as_direct(socket, family)?;
+    system::least_ttl(socket, family, DIRECT)
 }
 
 /// Signs segments to `peer`, and drops those from it that are not signed, with `key` of at most [`KEY_MAX_BYTES`]. FreeBSD takes
@@ -77,6 +86,7 @@ mod tests {
     use socket2::{Domain, Socket, Type};
     use std::io::{Read, Write};
     use std::net::{SocketAddr, TcpListener};
+    use std::os::fd::AsFd;
     use std::time::Duration;
 
     fn socket(address: &str) -> (Socket, SocketAddr) {

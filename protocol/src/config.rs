@@ -7,6 +7,7 @@
 //! Sections of programs that are not installed ([`Control`], [`Fill`], [`Bgp`]) are checked as well, so that a file is right
 //! or wrong for all programs alike.
 
+mod bgp;
 mod error;
 mod file;
 mod locate;
@@ -15,6 +16,7 @@ mod tls;
 mod validate;
 mod value;
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -27,10 +29,11 @@ use file::Written;
 use locate::Document;
 use validate::Findings;
 
+pub use bgp::{Bgp, Neighbor, NeighborRole};
 pub use error::{ConfigError, Problem};
 pub use section::{
-    AccessLog, Addresses, Backend, Bgp, Control, Fill, Listen, Log, Neighbor, NeighborRole, Pacing,
-    Serve, Steering, TierRole, Workers,
+    AccessLog, Addresses, Backend, Control, Fill, Listen, Log, Pacing, Serve, Steering, TierRole,
+    Workers,
 };
 pub use tls::{Certificate, KernelTls, Suite, Tls, TlsVersion};
 pub use value::{Auto, BadPrefix, OnMiss, Prefix};
@@ -100,6 +103,17 @@ pub struct Tier {
 }
 
 impl Config {
+    /// The BGP identifier: `bgp.router_id`, else the first IPv4 service address. There is one if there are neighbours.
+    #[must_use]
+    pub fn router_id(&self) -> Option<Ipv4Addr> {
+        let addresses = self.steering.service_addresses.iter();
+        let mut own = addresses.filter_map(|address| match address {
+            IpAddr::V4(ip) => Some(*ip),
+            IpAddr::V6(_) => None,
+        });
+        self.bgp.router_id.or_else(|| own.next())
+    }
+
     /// Where the daemon listens for `ocactl`.
     #[must_use]
     pub fn daemon_socket(&self) -> PathBuf {

@@ -12,6 +12,7 @@
 //!
 //! This crate knows no socket, no clock and nothing of the other crates. Only [`config::load`] reads a file.
 
+pub mod bgp;
 pub mod config;
 pub mod control;
 pub mod demand;

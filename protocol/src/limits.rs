@@ -45,6 +45,9 @@ pub const ACCESS_LOGS_MAX: u16 = 1000;
 /// Service addresses of one appliance, as many as may be announced over BGP.
 pub const SERVICE_ADDRESSES_MAX: usize = 16;
 
+/// Routes in one answer: with long ways and many communities about 1 MiB, far below a line.
+pub const ROUTES_PAGE_MAX: u32 = 1000;
+
 /// The longest line on an operator socket: a status with 256 devices has about 150 KiB.
 pub const LINE_MAX_BYTES: usize = 4 * 1024 * 1024;
 

@@ -9,11 +9,13 @@
 //! < {"protocol":1,"response":"refused","fault":"state","message":".."}
 //! ```
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::bgp::RoutePage;
 use crate::config;
 use crate::fill::Facts;
 use crate::limits::LINE_MAX_BYTES;
@@ -54,6 +56,15 @@ pub enum Request {
         /// Not necessarily those of the daemon's configuration.
         certificates: Vec<config::Certificate>,
     },
+    /// [`Response::BgpRoutes`]: what was learned from a neighbour, a page at a time.
+    BgpRoutes {
+        /// Its address.
+        neighbor: IpAddr,
+        /// The last prefix of the page before; `None`: the first page.
+        after: Option<String>,
+        /// The most routes; at most [`crate::limits::ROUTES_PAGE_MAX`].
+        limit: u32,
+    },
     /// [`Response::Noted`]: what the fill agent tells of itself, every 5 s.
     Fill(Box<Facts>),
 }
@@ -80,6 +91,8 @@ pub enum Response {
         /// In the order of the question.
         certificates: Vec<CheckedCertificate>,
     },
+    /// To [`Request::BgpRoutes`].
+    BgpRoutes(RoutePage),
     /// To [`Request::Fill`].
     Noted,
     /// It was not done.

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::bgp::Bgp;
 use crate::config::TierRole;
 use crate::fill::Activity;
 
@@ -58,6 +59,9 @@ pub struct Status {
     /// What the fill agent told last; `None` if it never did.
     #[serde(default)]
     pub fill: Option<Filling>,
+    /// Sessions with routers; `None` if there is no neighbour.
+    #[serde(default)]
+    pub bgp: Option<Bgp>,
 }
 
 /// The states of design section 6, worst last but for the drain.

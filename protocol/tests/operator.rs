@@ -133,6 +133,7 @@ fn a_status_goes_through_a_line() {
         },
         tls: None,
         report: None,
+        bgp: None,
         fill: None,
     };
     let response = Response::Status(Box::new(status));

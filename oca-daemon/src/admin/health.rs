@@ -14,9 +14,10 @@
 //! | certificate, no subject | - | none is valid, and nobody is served in clear |
 //! | self-test | - | it failed |
 //! | control | no report was answered for some intervals | - |
+//! | route-feed | there is no session with a router that says whom to serve | - |
 //! | agent | it is to fill, and has not told of itself for a while | - |
 //!
-//! The last two are shared causes: they are shown, and never change the state.
+//! The last three are shared causes: they are shown, and never change the state.
 //!
 //! A memory tier that is smaller than wanted is a remark in `/status`, and no cause: the box serves all that it has, and a
 //! machine that lets nobody lock memory would otherwise never be well.
@@ -26,6 +27,8 @@ mod certificate;
 use std::time::Duration;
 
 use platform::device::Verdict;
+use protocol::bgp::Neighbor;
+use protocol::config::NeighborRole;
 use protocol::status::SelfTest;
 use steering::health::{Component, Sample, Severity};
 use steering::hint::Capacity;
@@ -50,7 +53,30 @@ pub fn samples(
     samples.push(self_test_sample(self_test));
     samples.extend(control_sample(observed));
     samples.extend(agent_sample(observed));
+    samples.extend(route_feed_samples(observed));
     samples
+}
+
+/// Sessions with routers that are listened to.
+fn route_feed_samples(observed: &Observation) -> Vec<Sample> {
+    let neighbors = observed.bgp.iter().flat_map(|bgp| &bgp.neighbors);
+    let listened = neighbors.filter(|it| it.role == NeighborRole::Listen);
+    let sample = |neighbor: &Neighbor| {
+        let broken = neighbor.agreed.is_none().then_some(Severity::Degraded);
+        sample(
+            Component::RouteFeed,
+            &neighbor.address.to_string(),
+            broken,
+            || {
+                let why = match neighbor.ending.as_str() {
+                    "" => "none has come about yet",
+                    ending => ending,
+                };
+                format!("no BGP session with {}: {why}", neighbor.address)
+            },
+        )
+    };
+    listened.map(sample).collect()
 }
 
 /// The time is said as a point: a detail that changed with every look would be news each time.

@@ -4,6 +4,7 @@
 //! values come from closed sets: worker numbers, devices and tiers of the configuration, and enums. No label ever comes from
 //! a request.
 
+mod bgp;
 mod certificates;
 mod devices;
 mod page;
@@ -36,6 +37,7 @@ pub fn text(observed: &Observation, standing: &Standing) -> prometheus::Result<S
     standing::add(&mut page, observed, standing);
     certificates::add(&mut page, observed);
     report::add(&mut page, observed);
+    bgp::add(&mut page, observed);
     process::add(&mut page, observed);
     page.text()
 }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use platform::device::DeviceSnapshot;
 use platform::process::Usage;
+use protocol::bgp::Bgp;
 use protocol::config::{Config, TierRole};
 use protocol::fill::Facts;
 use steering::UnixTime;
@@ -55,6 +56,8 @@ pub struct Observation {
     pub catalog: Arc<CatalogStatus>,
     /// What connections over TLS need, if there are any.
     pub tls: Option<Arc<Tls>>,
+    /// Sessions with routers, if there are neighbours.
+    pub bgp: Option<Arc<Bgp>>,
     /// The process; `None` if the system does not tell.
     pub process: Option<Usage>,
 }
@@ -125,6 +128,7 @@ impl Observation {
             memory_problem: shared.memory.problem(),
             catalog: shared.catalog.load_full(),
             tls: shared.tls.clone(),
+            bgp: shared.bgp.as_ref().map(|desk| desk.status()),
             process: platform::process::usage().ok(),
             config,
         }

@@ -78,6 +78,7 @@ pub fn document(observed: &Observation, standing: &Standing, about: &About) -> S
             activity: told.1.activity,
             why: told.1.why.clone(),
         }),
+        bgp: observed.bgp.as_deref().cloned(),
     }
 }
 

@@ -64,6 +64,9 @@ impl Control {
 
     /// Connections are let in for the test, and only for it until it has passed.
     async fn end_drain(&mut self, by: &str) -> Response {
+        if let Some(bgp) = &self.shared.bgp {
+            bgp.release();
+        }
         if self.drain.phase() == Phase::InService {
             return Response::Undrain {
                 state: words::state(self.admin.standing.load().hint.facts.state),

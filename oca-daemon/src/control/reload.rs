@@ -79,6 +79,7 @@ fn needing_restart(old: &Config, read: &Config) -> Vec<&'static str> {
             "[log], other than the access log's sample",
             sampled_as(&old.log, &read.log) != read.log,
         ),
+        ("[bgp]", old.bgp != read.bgp),
         ("[control]", old.control != read.control),
         ("[[tier]]", old.tiers != read.tiers),
         ("[serve], other than stop_bound", {

@@ -31,7 +31,8 @@ pub(super) async fn run(listening: &[Listener]) -> SelfTest {
     SelfTest::Passed
 }
 
-async fn ask(address: SocketAddr, purpose: ListenerPurpose) -> Result<(), String> {
+/// Tests one address; an error says what came instead of an answer.
+pub(crate) async fn ask(address: SocketAddr, purpose: ListenerPurpose) -> Result<(), String> {
     let conversation = async {
         let stream = TcpStream::connect(address).await.map_err(said)?;
         if purpose == ListenerPurpose::Https {

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
-use super::section::{Bgp, Control, Fill, Listen, Log, Serve, Steering, TierRole, Workers};
+use super::bgp::Bgp;
+use super::section::{Control, Fill, Listen, Log, Serve, Steering, TierRole, Workers};
 use super::tls::Tls;
 use crate::units::ByteSize;
 

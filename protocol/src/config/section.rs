@@ -340,35 +340,3 @@ impl Default for Steering {
         }
     }
 }
-
-/// `[bgp]`
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, Serialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Bgp {
-    /// `[[bgp.neighbor]]`: one session each.
-    pub neighbor: Vec<Neighbor>,
-}
-
-/// `[[bgp.neighbor]]`
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct Neighbor {
-    /// The router's address.
-    pub address: IpAddr,
-    /// Our autonomous system.
-    pub local_as: u32,
-    /// The router's autonomous system.
-    pub remote_as: u32,
-    /// What the session is for.
-    pub role: NeighborRole,
-}
-
-/// `role` of a `[[bgp.neighbor]]`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum NeighborRole {
-    /// Learn the prefixes that are to be served.
-    Listen,
-    /// Announce the service addresses.
-    Announce,
-}

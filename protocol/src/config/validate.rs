@@ -1,6 +1,7 @@
 //! From what is typed to what it means: defaults are filled in, relations are checked. All problems are found, not the first.
 
 mod address;
+mod bgp;
 mod tier;
 mod tls;
 
@@ -69,7 +70,7 @@ pub(super) fn resolve(written: Written, paths: &Paths, findings: &mut Findings<'
     };
     address::listen(&config, findings);
     address::steering(&config, findings);
-    address::bgp(&config, findings);
+    bgp::bgp(&config, findings);
     tls::tls(&config, findings);
     workers(&config, findings);
     serve(&config, findings);

@@ -254,6 +254,12 @@ impl Learned {
         }
     }
 
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.routes.is_empty()
+    }
+
     /// How many there are.
     #[must_use]
     pub fn counts(&self) -> Counts {

@@ -97,32 +97,3 @@ pub(super) fn steering(config: &Config, findings: &mut Findings<'_, '_>) {
         );
     }
 }
-
-pub(super) fn bgp(config: &Config, findings: &mut Findings<'_, '_>) {
-    let neighbors = &config.bgp.neighbor;
-    for (index, neighbor) in neighbors.iter().enumerate() {
-        let path = |key: &str| format!("bgp.neighbor.{index}.{key}");
-        if neighbors[..index]
-            .iter()
-            .any(|other| other.address == neighbor.address)
-        {
-            let address = neighbor.address;
-            findings.add(
-                &path("address"),
-                format!("{address} is there twice; allowed: one session per router"),
-            );
-        }
-        // RFC 7607: AS 0 is never used; RFC 4893: 23456 stands for a number that does not fit; RFC 7300: the last one.
-        for (key, number) in [
-            ("local_as", neighbor.local_as),
-            ("remote_as", neighbor.remote_as),
-        ] {
-            if matches!(number, 0 | 23_456 | u32::MAX) {
-                findings.add(
-                    &path(key),
-                    format!("{number} is reserved; allowed: 1 to 4294967294, without 23456"),
-                );
-            }
-        }
-    }
-}
