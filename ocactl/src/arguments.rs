@@ -1,5 +1,6 @@
 //! What may be typed. Help, man pages and completions all come from here.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
@@ -92,6 +93,10 @@ Examples:
     /// Certificates that viewers are shown: list them, check their files
     #[command(subcommand)]
     Tls(TlsCommand),
+
+    /// Sessions with routers: who is there, what was learned, what is announced
+    #[command(subcommand)]
+    Bgp(BgpCommand),
 
     /// Man pages and shell completions, for packagers
     #[command(subcommand, hide = true)]
@@ -384,6 +389,31 @@ Examples:
   ocactl tls check && systemctl reload oca-daemon
   ocactl --config /tmp/new.toml tls check")]
     Check,
+}
+
+/// `bgp ..`
+#[derive(Debug, Subcommand)]
+pub(crate) enum BgpCommand {
+    /// List the neighbours: state of the session, since when, what was learned or told, and how the last one ended
+    #[command(after_help = "\
+Example:
+  ocactl bgp neighbors --json | jq '.neighbors[] | select(.state != \"established\") | .ending'")]
+    Neighbors,
+
+    /// List the prefixes that neighbours want served, or that are configured for when none tells any
+    #[command(after_help = "\
+A stale prefix is of a session that has ended; it is kept for bgp.stale_time.
+
+Example:
+  ocactl bgp routes --neighbor 198.51.100.1 | grep stale")]
+    Routes {
+        /// Only those of this neighbour
+        #[arg(long, value_name = "ADDRESS")]
+        neighbor: Option<IpAddr>,
+    },
+
+    /// List what neighbours are told of the service addresses, and why it is not told of one
+    Advertised,
 }
 
 /// `generate ..`

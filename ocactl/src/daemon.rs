@@ -1,9 +1,12 @@
 //! The daemon, as its operator socket answers.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use protocol::bgp::RoutePage;
 use protocol::config::Certificate;
+use protocol::limits::ROUTES_PAGE_MAX;
 use protocol::operator::{CheckedCertificate, Generation, Request, Response};
 use protocol::status::Status;
 
@@ -45,6 +48,23 @@ impl Daemon {
     ) -> Result<Vec<CheckedCertificate>, AskError> {
         match self.ask(Request::TlsCheck { certificates }, ANSWER_TIMEOUT)? {
             Response::TlsChecked { certificates } => Ok(certificates),
+            _ => Err(self.unexpected()),
+        }
+    }
+
+    /// What was learned from a neighbour, behind `after`.
+    pub(crate) fn bgp_routes(
+        &self,
+        neighbor: IpAddr,
+        after: Option<String>,
+    ) -> Result<RoutePage, AskError> {
+        let request = Request::BgpRoutes {
+            neighbor,
+            after,
+            limit: ROUTES_PAGE_MAX,
+        };
+        match self.ask(request, ANSWER_TIMEOUT)? {
+            Response::BgpRoutes(page) => Ok(page),
             _ => Err(self.unexpected()),
         }
     }

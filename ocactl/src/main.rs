@@ -6,6 +6,7 @@
 
 mod agent;
 mod arguments;
+mod bgp;
 mod catalog;
 mod check;
 mod clock;
@@ -93,6 +94,7 @@ fn obey(command: Command, config: &Config, format: Format) -> Result<Outcome, Fa
             },
         ),
         Command::Device(DeviceCommand::Ls) => device::list(config, format),
+        Command::Bgp(command) => bgp::run(config, format, command),
         Command::Tls(command) => tls::run(config, format, command),
         Command::Fill(command) => fill::run(config, format, command),
         Command::FillWindow(command) => fill_window::run(config, format, command),
