@@ -1,0 +1,199 @@
+//! Two network namespaces with a cable between them: the box in one, BIRD in the other.
+
+use std::fs;
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use crate::support::{Daemon, Plan, Site, eventually};
+
+/// The router's ends of the sessions.
+pub(crate) const ROUTER: &str = "10.0.0.1";
+pub(crate) const ROUTER_6: &str = "2001:db8:1::1";
+/// The box's ends.
+pub(crate) const BOX: &str = "10.0.0.2";
+pub(crate) const BOX_6: &str = "2001:db8:1::2";
+/// Where viewers are served.
+pub(crate) const SERVICE: &str = "192.0.2.80";
+pub(crate) const SERVICE_6: &str = "2001:db8:5::80";
+
+/// What every BIRD here begins with: prefixes to be served, and a quick temper.
+const ROUTES: &str = "
+router id 10.0.0.1;
+log stderr all;
+protocol device {}
+protocol static served4 {
+    ipv4;
+    route 198.51.100.0/25 blackhole { bgp_community.add((64496, 1)); };
+    route 198.51.100.128/25 blackhole;
+    route 0.0.0.0/0 blackhole;
+}
+protocol static served6 {
+    ipv6;
+    route 2001:db8:100::/48 blackhole;
+}
+filter served {
+    if source = RTS_STATIC then { bgp_med = 7; accept; }
+    reject;
+}
+template bgp session {
+    hold time 9;
+    connect delay time 1;
+    connect retry time 1;
+    error wait time 1, 2;
+    ipv4 { import all; export filter served; };
+    ipv6 { import all; export filter served; };
+}
+";
+
+/// The two namespaces; gone when dropped.
+pub(crate) struct Network {
+    router: String,
+    appliance: String,
+}
+
+impl Network {
+    pub(crate) fn new() -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = |of: &str| format!("oca-{of}-{}-{number}", std::process::id());
+        let network = Self {
+            router: name("router"),
+            appliance: name("box"),
+        };
+        let Self { router, appliance } = &network;
+        ip(&format!("netns add {router}"));
+        ip(&format!("netns add {appliance}"));
+        ip(&format!(
+            "-n {router} link add cable type veth peer name cable netns {appliance}"
+        ));
+        for (space, ends) in [
+            (router, [format!("{ROUTER}/29"), format!("{ROUTER_6}/64")]),
+            (appliance, [format!("{BOX}/29"), format!("{BOX_6}/64")]),
+        ] {
+            ip(&format!("-n {space} link set lo up"));
+            ip(&format!("-n {space} link set cable up"));
+            ip(&format!("-n {space} addr add {} dev cable", ends[0]));
+            ip(&format!("-n {space} addr add {} dev cable nodad", ends[1]));
+        }
+        ip(&format!("-n {appliance} addr add {SERVICE}/32 dev lo"));
+        ip(&format!(
+            "-n {appliance} addr add {SERVICE_6}/128 dev lo nodad"
+        ));
+        network
+    }
+
+    /// A box with these neighbours.
+    pub(crate) fn site(&self, bgp: &str) -> Site {
+        let site = Site::new(&Plan {
+            devices: 1,
+            stripe_width: 1,
+            ..Plan::default()
+        });
+        let text = fs::read_to_string(site.config()).unwrap();
+        let text = text.replace("[\"127.0.0.1:0\"]", "[\"0.0.0.0:80\", \"[::]:80\"]");
+        let steering = format!(
+            "[steering]\nservice_addresses = [\"{SERVICE}\", \"{SERVICE_6}\"]\nhint_lifetime = \"1 s\"\n"
+        );
+        fs::write(site.config(), format!("{text}{steering}{bgp}")).unwrap();
+        site
+    }
+
+    /// The daemon of `site` in the box's namespace.
+    pub(crate) fn start(&self, site: &Site) -> Daemon {
+        let mut command = Command::new("ip");
+        command
+            .args([
+                "netns",
+                "exec",
+                &self.appliance,
+                env!("CARGO_BIN_EXE_oca-daemon"),
+            ])
+            .arg("--config")
+            .arg(site.config())
+            .stdin(Stdio::null());
+        Daemon::spawn(command, &site.path("run"))
+    }
+
+    /// BIRD in the router's namespace; its files lie beside those of `site`.
+    pub(crate) fn bird(&self, site: &Site, sessions: &str) -> Bird {
+        let configuration = site.path("bird.conf");
+        fs::write(&configuration, format!("{ROUTES}{sessions}")).unwrap();
+        let mut command = Command::new("ip");
+        command
+            .args(["netns", "exec", &self.router, "bird", "-f", "-c"])
+            .arg(&configuration)
+            .arg("-s")
+            .arg(site.path("bird.ctl"))
+            .stdin(Stdio::null());
+        let bird = Bird {
+            child: command.spawn().expect("ip runs"),
+            socket: site.path("bird.ctl").display().to_string(),
+        };
+        eventually("BIRD answers", || {
+            bird.asks("show status")
+                .contains("Daemon is up")
+                .then_some(())
+        });
+        bird
+    }
+}
+
+impl Drop for Network {
+    fn drop(&mut self) {
+        for space in [&self.router, &self.appliance] {
+            let _ = Command::new("ip").args(["netns", "del", space]).status();
+        }
+    }
+}
+
+fn ip(arguments: &str) {
+    let ran = Command::new("ip").args(arguments.split(' ')).output();
+    let Output { status, stderr, .. } = ran.expect("ip runs");
+    assert!(
+        status.success(),
+        "ip {arguments}: {}",
+        String::from_utf8_lossy(&stderr)
+    );
+}
+
+/// A running BIRD; killed when dropped.
+pub(crate) struct Bird {
+    pub(crate) child: Child,
+    socket: String,
+}
+
+impl Bird {
+    /// What `birdc` answers.
+    pub(crate) fn asks(&self, question: &str) -> String {
+        let mut command = Command::new("birdc");
+        command.args(["-s", &self.socket]).args(question.split(' '));
+        let output = command.output().expect("birdc runs");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    /// Waits for the route to `prefix` to be as `is` wants it; an empty text: there is none.
+    pub(crate) fn route(&self, prefix: &str, is: impl Fn(&str) -> bool) -> String {
+        eventually(&format!("BIRD's route to {prefix}"), || {
+            let said = self.asks(&format!("show route for {prefix} all"));
+            let route = if said.contains("BGP") {
+                said
+            } else {
+                String::new()
+            };
+            is(&route).then_some(route)
+        })
+    }
+
+    /// kill -9.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().expect("killed");
+        self.child.wait().expect("reaped");
+    }
+}
+
+impl Drop for Bird {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

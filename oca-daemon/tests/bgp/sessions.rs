@@ -1,0 +1,300 @@
+//! What operators rely on between the box and a router that is not ours.
+
+use std::process::Command;
+
+use protocol::bgp::{Bgp, Feed, Neighbor, Route};
+use protocol::operator::{Request, Response};
+use protocol::status::{Scope, State};
+
+use crate::network::{BOX, BOX_6, Network, ROUTER, ROUTER_6, SERVICE, SERVICE_6};
+use crate::support::{Daemon, eventually};
+
+const LARGE_AS: u32 = 4_200_000_001;
+
+fn neighbor(address: &str, role: &str, more: &str) -> String {
+    format!(
+        "[[bgp.neighbor]]\naddress = \"{address}\"\nlocal_as = {LARGE_AS}\nremote_as = 64496\nrole = \"{role}\"\n{more}\n"
+    )
+}
+
+fn session(name: &str, ours: &str, theirs: &str, more: &str) -> String {
+    format!(
+        "protocol bgp {name} from session {{ local {theirs} as 64496; neighbor {ours} as {LARGE_AS}; {more} }}\n"
+    )
+}
+
+fn status(daemon: &Daemon) -> Bgp {
+    daemon.status().bgp.unwrap()
+}
+
+fn of(daemon: &Daemon, address: &str) -> Neighbor {
+    let mut neighbors = status(daemon).neighbors.into_iter();
+    neighbors
+        .find(|it| it.address.to_string() == address)
+        .unwrap()
+}
+
+/// Waits for the session with `address`.
+fn established(daemon: &Daemon, address: &str) -> Neighbor {
+    eventually(&format!("the session with {address}"), || {
+        let all = status(daemon).neighbors;
+        all.into_iter()
+            .find(|it| it.address.to_string() == address && it.agreed.is_some())
+    })
+}
+
+/// Waits until the last session with `address` has ended as `how` says.
+fn ended(daemon: &Daemon, address: &str, how: &str) {
+    eventually(&format!("{address} ended: {how}"), || {
+        let neighbor = of(daemon, address);
+        neighbor.ending.contains(how).then_some(())
+    });
+}
+
+fn routes(daemon: &Daemon, address: &str) -> Vec<Route> {
+    let request = Request::BgpRoutes {
+        neighbor: address.parse().unwrap(),
+        after: None,
+        limit: 10,
+    };
+    match daemon.ask(&request) {
+        Response::BgpRoutes(page) => page.routes,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn learns(daemon: &Daemon, address: &str, prefixes: &[&str]) -> Vec<Route> {
+    eventually(&format!("{prefixes:?} of {address}"), || {
+        let routes = routes(daemon, address);
+        let names: Vec<&str> = routes.iter().map(|it| &*it.prefix).collect();
+        (names == prefixes).then_some(routes)
+    })
+}
+
+#[test]
+fn routes_go_both_ways_over_ipv4_and_ipv6_with_large_as_numbers() {
+    let network = Network::new();
+    let site =
+        network.site(&(neighbor(ROUTER, "listen", "") + &neighbor(ROUTER_6, "announce", "")));
+    let bird = network.bird(
+        &site,
+        &(session("listened", BOX, ROUTER, "") + &session("told", BOX_6, ROUTER_6, "")),
+    );
+    let daemon = network.start(&site);
+    let agreed = established(&daemon, ROUTER).agreed.unwrap();
+    assert_eq!((agreed.hold_time, agreed.four_octet_as), (9, true));
+    assert_eq!(agreed.families, ["ipv4", "ipv6"]);
+    assert_eq!(agreed.local.to_string(), BOX);
+    let served = ["198.51.100.0/25", "198.51.100.128/25", "2001:db8:100::/48"];
+    let learned = learns(&daemon, ROUTER, &served);
+    let first = &learned[0];
+    assert_eq!((first.med, first.as_path.as_str()), (Some(7), "64496"));
+    assert_eq!(first.communities, ["64496:1"]);
+    assert_eq!(
+        first.next_hop.map(|it| it.to_string()).as_deref(),
+        Some(ROUTER)
+    );
+    eventually("the default route is refused", || {
+        let status = status(&daemon);
+        let refused = status.neighbors[0].learned.clone()?.refused;
+        let counted = refused
+            .iter()
+            .any(|it| it.reason == "default" && it.routes == 1);
+        (counted && status.feed == Feed::Learned).then_some(())
+    });
+
+    let route = bird.route(SERVICE_6, |route| !route.is_empty());
+    for said in [
+        "BGP.as_path: 4200000001",
+        "BGP.med: 100",
+        "BGP.community: (65535,65281)",
+        &format!("BGP.next_hop: {BOX_6}"),
+        "/128",
+    ] {
+        assert!(route.contains(said), "{said} in {route}");
+    }
+    // What was learned from one router was not told to the other, nor to itself.
+    let told = bird.asks("show route where source = RTS_BGP count");
+    assert!(told.contains("1 of"), "{told}");
+}
+
+#[test]
+fn a_drain_is_told_when_it_is_done_and_undrain_takes_it_back() {
+    let network = Network::new();
+    let site = network.site(&neighbor(ROUTER, "announce", ""));
+    let bird = network.bird(&site, &session("told", BOX, ROUTER, ""));
+    let daemon = network.start(&site);
+    bird.route(SERVICE, |route| route.contains("BGP.med: 100"));
+    let by = || "ada".to_owned();
+    daemon.ask(&Request::Drain {
+        by: by(),
+        reason: None,
+        force: false,
+    });
+    let leaving = bird.route(SERVICE, |route| route.contains("BGP.med: 500"));
+    assert!(
+        leaving.contains("(65535,0)") && leaving.contains("(65535,65281)"),
+        "{leaving}"
+    );
+    daemon.ask(&Request::Undrain { by: by() });
+    bird.route(SERVICE, |route| route.contains("BGP.med: 100"));
+    let told = &of(&daemon, ROUTER).advertised;
+    assert_eq!((told.len(), told[0].med), (1, 100));
+    assert_eq!(told[0].prefix, format!("{SERVICE}/32"));
+}
+
+#[test]
+fn a_daemon_that_is_killed_takes_its_routes_along_and_one_that_stops_says_so() {
+    let network = Network::new();
+    let site = network.site(&neighbor(ROUTER, "announce", ""));
+    let bird = network.bird(&site, &session("told", BOX, ROUTER, ""));
+    let mut daemon = network.start(&site);
+    bird.route(SERVICE, |route| !route.is_empty());
+    let begun = std::time::Instant::now();
+    daemon.kill();
+    bird.route(SERVICE, str::is_empty);
+    assert!(
+        begun.elapsed().as_secs() < 5,
+        "the connection ends with the process, not at hold time"
+    );
+
+    let mut daemon = network.start(&site);
+    bird.route(SERVICE, |route| !route.is_empty());
+    let pid = daemon.child.id().to_string();
+    assert!(
+        Command::new("kill")
+            .args(["-s", "TERM", &pid])
+            .status()
+            .unwrap()
+            .success()
+    );
+    eventually("the daemon ends", || daemon.child.try_wait().unwrap());
+    bird.route(SERVICE, str::is_empty);
+    let said = bird.asks("show protocols all told");
+    assert!(said.contains("Received: Administrative shutdown"), "{said}");
+}
+
+#[test]
+fn what_a_killed_router_told_is_kept_as_stale_until_it_tells_again() {
+    let network = Network::new();
+    let site = network.site(&neighbor(ROUTER, "listen", ""));
+    let sessions = session("listened", BOX, ROUTER, "");
+    let mut bird = network.bird(&site, &sessions);
+    let daemon = network.start(&site);
+    let served = ["198.51.100.0/25", "198.51.100.128/25", "2001:db8:100::/48"];
+    learns(&daemon, ROUTER, &served);
+    bird.kill();
+    eventually("stale routes", || {
+        (status(&daemon).feed == Feed::Stale).then_some(())
+    });
+    assert!(routes(&daemon, ROUTER).iter().all(|it| it.stale));
+    eventually("a shared cause", || {
+        let causes = daemon.status().causes;
+        let feed = causes.iter().find(|it| it.component == "route-feed")?;
+        (feed.scope == Scope::Shared).then_some(())
+    });
+    assert_eq!(daemon.status().state, State::Ok);
+    let _bird = network.bird(&site, &sessions);
+    established(&daemon, ROUTER);
+    eventually("fresh routes", || {
+        let routes = routes(&daemon, ROUTER);
+        (routes.len() == 3 && routes.iter().all(|it| !it.stale)).then_some(())
+    });
+}
+
+#[test]
+fn a_router_that_falls_silent_is_given_up_at_hold_time() {
+    let network = Network::new();
+    let site = network.site(&neighbor(ROUTER, "listen", "hold_time = \"3 s\""));
+    let bird = network.bird(&site, &session("listened", BOX, ROUTER, ""));
+    let daemon = network.start(&site);
+    established(&daemon, ROUTER);
+    let pid = bird.child.id().to_string();
+    let signal = |name| {
+        Command::new("kill")
+            .args(["-s", name, &pid])
+            .status()
+            .unwrap()
+    };
+    assert!(signal("STOP").success());
+    ended(&daemon, ROUTER, "sent hold timer expired (4/0)");
+    assert!(signal("CONT").success());
+    established(&daemon, ROUTER);
+}
+
+#[test]
+fn one_prefix_more_than_the_maximum_ends_the_session() {
+    let network = Network::new();
+    let site = network.site(&neighbor(ROUTER, "listen", "maximum_prefix = 2"));
+    let bird = network.bird(&site, &session("listened", BOX, ROUTER, ""));
+    let daemon = network.start(&site);
+    ended(
+        &daemon,
+        ROUTER,
+        "sent maximum number of prefixes reached (6/1)",
+    );
+    assert_eq!(of(&daemon, ROUTER).state, "idle");
+    assert_eq!(status(&daemon).feed, Feed::Empty);
+    eventually("BIRD knows why", || {
+        let said = bird.asks("show protocols all listened");
+        said.contains("Received: Maximum number of prefixes reached")
+            .then_some(())
+    });
+}
+
+#[test]
+fn a_router_that_connects_is_let_in_and_nobody_else() {
+    let network = Network::new();
+    let listen = format!("[bgp]\nlisten = [\"{BOX}:179\"]\n");
+    let site = network.site(&(listen + &neighbor(ROUTER, "listen", "passive = true")));
+    let bird = network.bird(&site, &session("listened", BOX, ROUTER, ""));
+    let daemon = network.start(&site);
+    established(&daemon, ROUTER);
+    drop(bird);
+    ended(&daemon, ROUTER, "closed by the neighbour");
+    let elsewhere = session("listened", BOX, "10.0.0.3", "");
+    let _bird = network.bird(&site, &elsewhere);
+    assert_eq!(of(&daemon, ROUTER).sessions, 1);
+}
+
+#[test]
+fn a_password_that_both_know_lets_them_speak_and_another_does_not() {
+    let network = Network::new();
+    let file = std::env::temp_dir().join(format!("oca-bgp-password-{}", std::process::id()));
+    std::fs::write(&file, "not guessed\n").unwrap();
+    let site = network.site(&neighbor(
+        ROUTER,
+        "listen",
+        &format!("password_file = {file:?}"),
+    ));
+    let right = session("listened", BOX, ROUTER, "password \"not guessed\";");
+    let wrong = session("listened", BOX, ROUTER, "password \"guessed\";");
+    let daemon = network.start(&site);
+    let bird = network.bird(&site, &right);
+    established(&daemon, ROUTER);
+    drop(bird);
+    ended(&daemon, ROUTER, "closed by the neighbour");
+    let _bird = network.bird(&site, &wrong);
+    ended(&daemon, ROUTER, "cannot connect: timed out");
+    assert_eq!(of(&daemon, ROUTER).sessions, 1);
+    std::fs::remove_file(file).unwrap();
+}
+
+#[test]
+fn ttl_security_on_both_sides_or_on_none() {
+    let network = Network::new();
+    let site = network.site(&neighbor(ROUTER, "listen", "ttl_security = true"));
+    let daemon = network.start(&site);
+    let bird = network.bird(&site, &session("listened", BOX, ROUTER, "ttl security on;"));
+    established(&daemon, ROUTER);
+    drop(bird);
+    ended(&daemon, ROUTER, "closed by the neighbour");
+    // What BIRD sends over the connection has a TTL of 1, and is not heard; nor is what it says in the end.
+    let deaf = session("listened", BOX, ROUTER, "startup hold time 3;");
+    let bird = network.bird(&site, &deaf);
+    eventually("BIRD gives up", || {
+        let said = bird.asks("show protocols all listened");
+        said.contains("Hold timer expired").then_some(())
+    });
+    assert_eq!(of(&daemon, ROUTER).sessions, 1);
+}
