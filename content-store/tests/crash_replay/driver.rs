@@ -98,7 +98,7 @@ impl Driver {
             self.store = Some(Store::open(self.appliance.config())?);
         }
         match &mut self.store {
-            Some(store) => perform(store, deed),
+            Some(store) => perform(store, &self.appliance.state_dir(), deed),
             None => Ok(()),
         }
     }

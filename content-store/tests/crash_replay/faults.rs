@@ -173,6 +173,11 @@ fn calls_fail_while_a_copy_is_made() {
 }
 
 #[test]
+fn calls_fail_during_a_repair() {
+    fail_everywhere("repair", 16);
+}
+
+#[test]
 fn calls_fail_while_an_object_is_resumed() {
     fail_everywhere("resume", 16);
 }

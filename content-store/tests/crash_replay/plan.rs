@@ -1,9 +1,11 @@
 //! What the store is asked to do, and what must be published afterwards.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
+use content_store::catalog::{CopyRecord, Snapshot};
 use content_store::chunk_tree::ChunkTree;
-use content_store::{Content, ObjectId, Publication, Stage, Store, StoreError};
+use content_store::{BadColumn, Content, ObjectId, Publication, Stage, Store, StoreError};
 
 use crate::random::Random;
 use crate::support::{self, MIB};
@@ -26,6 +28,9 @@ pub enum Deed {
     /// Stages the first MiB, and lets go.
     Begin(Bytes, &'static str),
     Reopen,
+    /// Marks a column of its first copy as bad.
+    Quarantine(Bytes),
+    Repair(Bytes),
 }
 
 /// The paths, each with the object that it leads to.
@@ -74,6 +79,12 @@ impl Plan {
             "copy" => vec![
                 Deed::Copy(Bytes(2, LARGE), "hdd"),
                 Deed::Copy(Bytes(1, 3000), "hdd"),
+            ],
+            "repair" => vec![
+                Deed::Quarantine(Bytes(2, LARGE)),
+                Deed::Repair(Bytes(2, LARGE)),
+                Deed::Quarantine(Bytes(1, 3000)),
+                Deed::Repair(Bytes(1, 3000)),
             ],
             "resume" => vec![
                 Deed::Begin(Bytes(7, LARGE), "nvme"),
@@ -138,7 +149,7 @@ fn random_deed(random: &mut Random, paths: &BTreeMap<String, Bytes>) -> Deed {
     let known: Vec<_> = paths.iter().collect();
     let tier = random.one_of(&["nvme", "hdd"]);
     let pick = |random: &mut Random| known[random.below(known.len() as u64) as usize];
-    match random.below(if known.is_empty() { 5 } else { 9 }) {
+    match random.below(if known.is_empty() { 5 } else { 11 }) {
         0..3 => {
             let names = random.one_of(&[&["/a"][..], &["/b", "/old"], &["/c", "/d", "/kept"]]);
             let items = names
@@ -151,6 +162,8 @@ fn random_deed(random: &mut Random, paths: &BTreeMap<String, Bytes>) -> Deed {
         5 => Deed::Remove(pick(random).0.clone()),
         6 => Deed::Reap,
         7 => Deed::Move(*pick(random).1, tier),
+        8 => Deed::Quarantine(*pick(random).1),
+        9 => Deed::Repair(*pick(random).1),
         _ => Deed::Copy(*pick(random).1, tier),
     }
 }
@@ -178,7 +191,7 @@ impl Bytes {
 }
 
 /// Does it. A deed that was done before is done.
-pub fn perform(store: &mut Store, deed: &Deed) -> Result<(), StoreError> {
+pub fn perform(store: &mut Store, state_dir: &Path, deed: &Deed) -> Result<(), StoreError> {
     match deed {
         Deed::Publish(items) => publish(store, items),
         Deed::Remove(path) => match store.remove(&[path]) {
@@ -216,9 +229,50 @@ pub fn perform(store: &mut Store, deed: &Deed) -> Result<(), StoreError> {
             }
             Ok(())
         }
+        Deed::Quarantine(bytes) => quarantine(store, state_dir, *bytes),
+        Deed::Repair(bytes) => repair(store, state_dir, *bytes),
         // By whoever has the store.
         Deed::Reopen => Ok(()),
     }
+}
+
+fn first_copy(state_dir: &Path, bytes: Bytes) -> Result<Option<CopyRecord>, StoreError> {
+    let mut objects = Snapshot::read_or_empty(state_dir)?.objects.into_iter();
+    let record = objects.find(|record| record.object == bytes.id());
+    Ok(record.map(|mut record| record.copies.remove(0)))
+}
+
+fn quarantine(store: &mut Store, state_dir: &Path, bytes: Bytes) -> Result<(), StoreError> {
+    let Some(copy) = first_copy(state_dir, bytes)? else {
+        return Ok(());
+    };
+    let bad = BadColumn {
+        object: bytes.id(),
+        device: copy.devices[0],
+        seen: store.generation()?,
+    };
+    store.quarantine(&[bad]).map(drop)
+}
+
+fn repair(store: &mut Store, state_dir: &Path, bytes: Bytes) -> Result<(), StoreError> {
+    let Some(copy) = first_copy(state_dir, bytes)? else {
+        return Ok(());
+    };
+    let Some(mut repairing) = store.repair(&bytes.id(), copy.placed, None)? else {
+        return Ok(());
+    };
+    let all = bytes.bytes();
+    while repairing.rest() > 0 {
+        let here = repairing.holders();
+        let group = here.into_iter().find_map(|id| repairing.read_here(id));
+        let group = group.unwrap_or_else(|| {
+            let mut groups = all[repairing.written() as usize..].chunks(MIB as usize);
+            groups.next().unwrap_or_default().to_vec()
+        });
+        repairing.write_group(&group)?;
+    }
+    let repaired = repairing.seal()?;
+    store.finish_repairs(vec![repaired]).map(drop)
 }
 
 fn settle(store: &mut Store, content: Content) -> Result<(), StoreError> {

@@ -23,7 +23,7 @@ pub fn prepared(plan: &Plan) -> Appliance {
     let appliance = Appliance::new();
     let mut store = appliance.open();
     for deed in &plan.before {
-        perform(&mut store, deed).unwrap();
+        perform(&mut store, &appliance.state_dir(), deed).unwrap();
     }
     drop(store);
     appliance
@@ -138,6 +138,11 @@ fn power_fails_during_a_move() {
 #[test]
 fn power_fails_while_a_copy_is_made() {
     cut_everywhere("copy");
+}
+
+#[test]
+fn power_fails_during_a_repair() {
+    cut_everywhere("repair");
 }
 
 #[test]
