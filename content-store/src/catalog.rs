@@ -72,7 +72,7 @@ pub enum CatalogProblem {
         path: PathBuf,
     },
     /// The disk of the state folder fails, or is full.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {source}: see whether the disk has room, and the kernel log", path.display())]
     Io {
         /// Its folder.
         path: PathBuf,
@@ -108,6 +108,9 @@ impl CatalogProblem {
                 path,
                 io::Error::new(io::ErrorKind::StorageFull, "the catalog's map is full"),
             ),
+            heed::Error::Mdb(heed::MdbError::Panic) => {
+                Self::io(path, io::Error::other("an earlier commit failed half way"))
+            }
             heed::Error::EnvAlreadyOpened => Self::Replaced { path: path.into() },
             error => Self::corrupt(path, error),
         }

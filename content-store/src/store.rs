@@ -204,7 +204,11 @@ impl Store {
 
     /// Looks at the devices again, if that was some time ago: one that hangs is not here from now on, and one that is back is. To be
     /// called before what touches devices; one that begins to hang in that very moment is waited for.
+    /// A catalog whose last commit failed half way is opened again.
     pub fn look_at_devices(&mut self) {
+        if let Err(error) = self.renew_catalog() {
+            tracing::error!(%error, "the catalog cannot be written");
+        }
         if self.looked.elapsed() < DEVICE_LOOK_AGE {
             return;
         }
@@ -217,6 +221,14 @@ impl Store {
             slot.device = device;
         }
         self.looked = Instant::now();
+    }
+
+    fn renew_catalog(&mut self) -> Result<(), StoreError> {
+        if self.catalog.renew()? {
+            tracing::warn!("a commit failed half way: the catalog was opened again");
+            self.undo_intentions()?;
+        }
+        Ok(())
     }
 
     /// Places new columns by this rule from now on.

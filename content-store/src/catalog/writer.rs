@@ -1,6 +1,7 @@
 //! Writing the catalog: one transaction per [`Edit`], durable when it is committed.
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -17,12 +18,14 @@ use crate::ids::{Generation, ObjectId};
 /// The catalog as its writer has it. The writer lock is the holder's affair.
 pub(crate) struct Catalog {
     folder: PathBuf,
-    environment: Arc<Environment>,
+    /// None only if it could not be opened again.
+    environment: Option<Arc<Environment>>,
 }
 
 /// One transaction. Dropped without [`commit`](Self::commit), it changes nothing.
 pub(crate) struct Edit<'a> {
     catalog: &'a Catalog,
+    environment: &'a Environment,
     transaction: RwTxn<'a>,
 }
 
@@ -32,8 +35,24 @@ impl Catalog {
         let environment = super::reader::open_existing(folder)?;
         Ok(Self {
             folder: folder.into(),
-            environment,
+            environment: Some(environment),
         })
+    }
+
+    /// LMDB refuses all work once the last step of a commit has failed. Opened anew, it goes on from what the disk holds: all of that
+    /// commit or nothing. Does nothing to one that works; says whether it was to be done.
+    pub(crate) fn renew(&mut self) -> Result<bool, CatalogProblem> {
+        let is_broken = |environment: &Arc<Environment>| {
+            let begun = environment.env.write_txn();
+            matches!(begun, Err(heed::Error::Mdb(heed::MdbError::Panic)))
+        };
+        let is_broken = self.environment.as_ref().is_none_or(is_broken);
+        if is_broken {
+            // A process has one at most.
+            self.environment = None;
+            self.environment = Some(super::reader::open_existing(&self.folder)?);
+        }
+        Ok(is_broken)
     }
 
     /// Opens the catalog in `folder`, and makes an empty one if there is none.
@@ -42,10 +61,10 @@ impl Catalog {
         fs::create_dir_all(folder).map_err(io)?;
         let catalog = Self {
             folder: folder.into(),
-            environment: Environment::open(folder)?,
+            environment: Some(Environment::open(folder)?),
         };
         let mut edit = catalog.edit()?;
-        match format_of(&catalog.environment, &edit.transaction, folder)? {
+        match format_of(edit.environment, &edit.transaction, folder)? {
             Some(CATALOG_FORMAT) => drop(edit),
             // Every record of the format before is one of this format too.
             Some(_) => {
@@ -65,13 +84,15 @@ impl Catalog {
     }
 
     pub(crate) fn edit(&self) -> Result<Edit<'_>, CatalogProblem> {
-        let transaction = self
-            .environment
-            .env
-            .write_txn()
-            .map_err(|error| self.problem(error))?;
+        let environment = self.environment.as_deref().ok_or_else(|| {
+            let source = io::Error::other("after a failed commit it could not be opened again");
+            CatalogProblem::io(&self.folder, source)
+        })?;
+        let begun = environment.env.write_txn();
+        let transaction = begun.map_err(|error| self.problem(error))?;
         Ok(Edit {
             catalog: self,
+            environment,
             transaction,
         })
     }
@@ -147,7 +168,7 @@ impl Edit<'_> {
         read: impl FnOnce(&mut Decoder<'_>) -> Result<T, Malformed>,
     ) -> Result<Option<T>, CatalogProblem> {
         read_record(
-            &self.catalog.environment,
+            self.environment,
             &self.transaction,
             &self.catalog.folder,
             key,
@@ -165,7 +186,6 @@ impl Edit<'_> {
         encode(&mut payload);
         let value = seal(&key, payload);
         let put = self
-            .catalog
             .environment
             .database
             .put(&mut self.transaction, &key, &value);
@@ -174,7 +194,6 @@ impl Edit<'_> {
 
     fn delete(&mut self, key: &Key) -> Result<(), CatalogProblem> {
         let deleted = self
-            .catalog
             .environment
             .database
             .delete(&mut self.transaction, &key.bytes());
@@ -185,7 +204,7 @@ impl Edit<'_> {
 
     /// All keys that begin like `start`.
     fn keys(&self, start: &[u8]) -> Result<Vec<Key>, CatalogProblem> {
-        let database = &self.catalog.environment.database;
+        let database = &self.environment.database;
         let records = database
             .prefix_iter(&self.transaction, start)
             .map_err(|error| self.catalog.problem(error))?;
@@ -207,11 +226,7 @@ impl Edit<'_> {
     }
 
     pub(crate) fn generation(&self) -> Result<Generation, CatalogProblem> {
-        generation_of(
-            &self.catalog.environment,
-            &self.transaction,
-            &self.catalog.folder,
-        )
+        generation_of(self.environment, &self.transaction, &self.catalog.folder)
     }
 
     pub(crate) fn set_generation(&mut self, generation: Generation) -> Result<(), CatalogProblem> {
@@ -366,7 +381,7 @@ mod tests {
 
     fn format(catalog: &Catalog) -> Option<u32> {
         let edit = catalog.edit().unwrap();
-        format_of(&catalog.environment, &edit.transaction, &catalog.folder).unwrap()
+        format_of(edit.environment, &edit.transaction, &catalog.folder).unwrap()
     }
 
     #[test]

@@ -73,7 +73,7 @@ struct Driver {
 }
 
 impl Driver {
-    /// Does it, if need be again, and then with the store opened anew.
+    /// Does it, if need be again.
     fn insist(&mut self, number: usize, deed: &Deed) {
         for attempt in 0..=self.patience {
             match self.perform(deed) {
@@ -82,9 +82,6 @@ impl Driver {
                     return;
                 }
                 Err(error) => self.note(&format!("failed {number} {attempt} {deed:?}: {error}")),
-            }
-            if attempt > 0 {
-                self.store = None;
             }
         }
         self.note(&format!("gave up {number}"));
@@ -98,7 +95,10 @@ impl Driver {
             self.store = Some(Store::open(self.appliance.config())?);
         }
         match &mut self.store {
-            Some(store) => perform(store, &self.appliance.state_dir(), deed),
+            Some(store) => {
+                store.look_at_devices();
+                perform(store, &self.appliance.state_dir(), deed)
+            }
             None => Ok(()),
         }
     }

@@ -203,7 +203,9 @@ pub fn perform(store: &mut Store, state_dir: &Path, deed: &Deed) -> Result<(), S
             store.reap(generation).map(drop)
         }
         Deed::Move(bytes, tier) => match store.restage(&bytes.id(), tier) {
-            Ok(Stage::Stored(_)) | Err(StoreError::NoRoom { .. }) => Ok(()),
+            // Refused: there is no room, or no copy that is whole.
+            Ok(Stage::Stored(_))
+            | Err(StoreError::NoRoom { .. } | StoreError::UnknownObject(_)) => Ok(()),
             Ok(Stage::Write(mut staging)) => {
                 let source = store.reader(&bytes.id())?.starting_at(staging.written());
                 staging.copy_from(source, |_| ())?;
@@ -212,7 +214,7 @@ pub fn perform(store: &mut Store, state_dir: &Path, deed: &Deed) -> Result<(), S
             Err(error) => Err(error),
         },
         Deed::Copy(bytes, tier) => match store.stage_copy(&bytes.id(), tier) {
-            Err(StoreError::NoRoom { .. }) => Ok(()),
+            Err(StoreError::NoRoom { .. } | StoreError::UnknownObject(_)) => Ok(()),
             Ok(mut staging) => {
                 staging.copy_from(store.reader(&bytes.id())?, |_| ())?;
                 settle(store, Content::Copied(staging.seal()?))
