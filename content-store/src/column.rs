@@ -10,6 +10,7 @@ use crate::device::{column_path, sidecar_path};
 use crate::ids::ObjectId;
 use crate::limits::CRC_BLOCK_BYTES;
 use crate::sidecar::{BadSidecar, Sidecar};
+use crate::stripe::StripeLayout;
 
 const _: () = assert!(CRC_BLOCK_BYTES == platform::stored_file::BLOCK_BYTES);
 
@@ -19,29 +20,28 @@ pub struct ColumnSource {
     root: Arc<Path>,
     object: ObjectId,
     column: u8,
-    length: u64,
+    layout: StripeLayout,
     /// Made when the column is first read: most columns of a large catalog never are.
     path: OnceLock<Box<Path>>,
 }
 
 impl ColumnSource {
-    /// Column number `column` of `object`, `length` bytes, on the device at `root`.
-    pub fn new(root: Arc<Path>, object: ObjectId, column: u8, length: u64) -> Self {
+    /// Column number `column` of `object`, cut like that, on the device at `root`.
+    pub fn new(root: Arc<Path>, object: ObjectId, column: u8, layout: StripeLayout) -> Self {
         Self {
             root,
             object,
             column,
-            length,
+            layout,
             path: OnceLock::new(),
         }
     }
 
     fn table(&self) -> Result<CrcTable, BadSidecar> {
         let sidecar = Sidecar::read(&sidecar_path(&self.root, &self.object))?;
-        let is_ours = sidecar.object == self.object
-            && sidecar.column == self.column
-            && sidecar.column_length() == self.length;
-        if is_ours {
+        // A publication with another stripe unit may have come to this place and no further: its columns can have the same length.
+        let found = (sidecar.object, sidecar.column, sidecar.layout);
+        if found == (self.object, self.column, self.layout) {
             Ok(CrcTable(sidecar.crcs))
         } else {
             Err(BadSidecar::OfAnotherColumn)
@@ -56,7 +56,7 @@ impl Source for ColumnSource {
     }
 
     fn length(&self) -> u64 {
-        self.length
+        self.layout.column_length(usize::from(self.column))
     }
 
     fn load_check(&self) -> io::Result<Box<dyn BlockCheck>> {

@@ -407,8 +407,7 @@ impl Places {
                 file: Arc::clone(file),
             };
         }
-        let length = copy.layout.column_length(column);
-        let source = ColumnSource::new(Arc::clone(&place.root), object, column as u8, length);
+        let source = ColumnSource::new(Arc::clone(&place.root), object, column as u8, copy.layout);
         Column::Here {
             device,
             file: StoredFile::new(device, Box::new(source)),

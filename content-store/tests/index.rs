@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use content_store::column::ColumnSource;
 use content_store::index::Built;
-use content_store::{Column, Index, IndexDevice, Object, Store};
+use content_store::{Column, Index, IndexDevice, Object, Store, StripeLayout};
 use platform::stored_file::Source;
 use support::{Appliance, MIB, bytes, id, publish};
 
@@ -162,15 +162,21 @@ fn the_check_of_a_column_comes_from_its_sidecar() {
         };
         let root: Arc<Path> = store.devices()[*device].root.as_path().into();
         let source =
-            |column| ColumnSource::new(Arc::clone(&root), object.id, column, file.length());
-        let check = source(number as u8).load_check().unwrap();
+            |column, layout| ColumnSource::new(Arc::clone(&root), object.id, column, layout);
+        let layout = object.first.layout;
+        let check = source(number as u8, layout).load_check().unwrap();
         let mut bytes = std::fs::read(file.path()).unwrap();
         assert_eq!(check.check(0, &bytes), Ok(()));
         bytes[70_000] ^= 1;
         assert_eq!(check.check(0, &bytes).unwrap_err().offset, 64 << 10);
         assert!(
-            source(1 - number as u8).load_check().is_err(),
+            source(1 - number as u8, layout).load_check().is_err(),
             "the sidecar of another column"
+        );
+        let other = StripeLayout::new(layout.size(), 2 * MIB, 2).unwrap();
+        assert!(
+            source(number as u8, other).load_check().is_err(),
+            "of columns that are cut otherwise"
         );
     }
 }
