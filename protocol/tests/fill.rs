@@ -6,8 +6,8 @@ mod support;
 
 use protocol::fill::{
     Activity, Change, Contact, DeviceFill, Facts, Failure, Held, Hours, ManifestFacts, Overridden,
-    Pause, Plan, PlanTotals, PlannedEviction, PlannedFetch, PlannedMove, Progress, Request,
-    Response, SetHours, SourceStatus, Status, Transfer, Window,
+    Pause, Plan, PlanTotals, PlannedCopy, PlannedEviction, PlannedFetch, PlannedMove, Progress,
+    Request, Response, SetHours, SourceStatus, Status, Transfer, Window,
 };
 use protocol::manifest::{Serial, SourceKind};
 use protocol::operator::{self, Fault, Refusal};
@@ -286,6 +286,12 @@ fn a_plan_has_this_line() {
             from: "warm".into(),
             to: "hot".into(),
         }],
+        copies: vec![PlannedCopy {
+            path: "/d.mp4".into(),
+            bytes: 262_144,
+            tier: "hot".into(),
+            count: 1,
+        }],
         evict: vec![PlannedEviction {
             path: "/c.mp4".into(),
             bytes: 524_288,
@@ -296,6 +302,8 @@ fn a_plan_has_this_line() {
             fetch_bytes: 20_971_520,
             move_objects: 1,
             move_bytes: 1_048_576,
+            copy_objects: 1,
+            copy_bytes: 262_144,
             evict_objects: 2,
             evict_bytes: 1_048_577,
             no_room_objects: 3,
@@ -308,9 +316,10 @@ fn a_plan_has_this_line() {
         r#"{"protocol":1,"response":"plan","as_of":1790000040,"serial":{"epoch":1,"number":42},
             "fetch":[{"path":"/a.mp4","bytes":2097152,"tier":"hot","source":"c002.fra001.example"}],
             "moves":[{"path":"/b.mp4","bytes":1048576,"from":"warm","to":"hot"}],
+            "copies":[{"path":"/d.mp4","bytes":262144,"tier":"hot","count":1}],
             "evict":[{"path":"/c.mp4","bytes":524288,"tier":"hot"}],
             "totals":{"fetch_objects":10,"fetch_bytes":20971520,"move_objects":1,"move_bytes":1048576,
-            "evict_objects":2,"evict_bytes":1048577,"no_room_objects":3,"no_room_bytes":4},
+            "copy_objects":1,"copy_bytes":262144,"evict_objects":2,"evict_bytes":1048577,"no_room_objects":3,"no_room_bytes":4},
             "blocked":"outside the window until 02:00"}"#,
     );
 }
