@@ -7,7 +7,7 @@
 //! Desk ◄─ status, every second
 //! ```
 //!
-//! Before anything that came in is looked at, what is due is done; and what comes in is bounded ([`BGP_READ_BYTES`] a turn), so a
+//! Before anything that came in is looked at, what is due is done; and what comes in is bounded ([`BGP_TURN`]), so a
 //! router that sends all its routes delays no KEEPALIVE.
 
 mod connection;

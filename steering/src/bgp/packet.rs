@@ -1,7 +1,7 @@
 //! The messages of RFC 4271 as bytes: read all five, write all but the UPDATE. What may be announced is written by
 //! [`super::announcement`].
 //!
-//! Nothing here panics, whatever comes in: bytes are taken by [`reader`], which says `None` where there are none.
+//! Nothing here panics, whatever comes in: bytes are taken by a reader that says `None` where there are none.
 
 pub mod attributes;
 pub mod notification;
