@@ -106,10 +106,12 @@ pub struct TlsCounters {
     pub failures: [Counter; Reason::ALL.len()],
     /// From accepting to the end of the handshake.
     pub handshake: Latency,
-    /// Turns in which a handshake went on.
+    /// Turns in which the worker itself went on with handshakes.
     pub handshake_turns: Counter,
-    /// Times that a handshake went on: two or three for each.
-    pub handshake_steps: Counter,
+    /// Times that it did: two or three for each handshake.
+    pub handshake_steps_here: Counter,
+    /// Times that the thread beside it did.
+    pub handshake_steps_beside: Counter,
     /// Connections cut off after their handshake, in the order of [`Fault::number`].
     pub faults: [Counter; Fault::ALL.len()],
     /// Times that a worker went over to its next key.

@@ -314,6 +314,7 @@ fn start_workers(
     for (number, listeners) in listeners.into_iter().enumerate() {
         let setup = Setup {
             number,
+            cores: cores.clone(),
             backend: shared.chosen.backend,
             connections,
             addresses: Arc::clone(&addresses),

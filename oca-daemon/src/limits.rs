@@ -74,6 +74,13 @@ pub const ADDRESS_CELLS: usize = 64 * 1024;
 /// Cost: at most this much while the handshake lasts, and what rustls makes of it.
 pub const HANDSHAKE_BYTES: usize = 64 * 1024;
 
+/// Handshakes that the thread beside a worker has at once: one in work, one that it goes on with while the worker takes the first. On a
+/// core that is never idle these wait longest: the kernel gives the thread 0.3 % of it.
+pub const HANDSHAKES_BESIDE: usize = 2;
+
+/// A handshake that has waited so long for the thread beside its worker goes on in the worker itself.
+pub const HANDSHAKE_WAIT: Duration = Duration::from_millis(10);
+
 /// Handshakes go on in a turn of a worker until so much time has passed, and one at least does: a viewer never waits for more than this and
 /// one handshake.
 pub const HANDSHAKES_PER_TURN: Duration = Duration::from_micros(200);

@@ -9,6 +9,7 @@
 //! The way of certificates: `files` -> [`Pair`] -> [`Look`] -> [`Watch`] -> [`Certificates`].
 
 mod agreed;
+pub mod beside;
 mod certificates;
 mod files;
 pub mod handshake;

@@ -33,20 +33,24 @@ use crate::tls::session::Plain;
 
 mod accept;
 mod drive;
+mod handshakes;
 mod kernel;
 mod reads;
 mod sealing;
 mod secure;
 mod transmit;
 
+use handshakes::Handshakes;
 use reads::ReadTable;
 use sealing::Sealing;
-use secure::{Heard, Opening, Queue, Secure};
+use secure::{Heard, Opening, Secure};
 
 /// What a worker is made of.
 pub struct Setup {
     /// Which of the workers it is.
     pub number: usize,
+    /// The cores of this process, for what goes on beside the worker.
+    pub cores: Vec<usize>,
     /// How the kernel is asked.
     pub backend: Backend,
     /// Connections that it may have open.
@@ -81,7 +85,7 @@ pub struct Worker {
     /// Of each listener, by its id, whether its connections speak TLS.
     listeners: Box<[bool]>,
     has_stopped_accepting: bool,
-    handshakes: Queue,
+    handshakes: Handshakes,
     /// How long a handshake may take.
     handshake_patience: Duration,
     sealing: Sealing,
@@ -156,23 +160,24 @@ impl Worker {
     /// # Errors
     /// What the kernel says of the reactor or of the listeners.
     pub fn new(setup: Setup) -> io::Result<Self> {
-        let Setup {
-            number,
-            backend,
-            connections,
-            addresses,
-            listeners,
-            counters,
-            shared,
-        } = setup;
+        let connections = setup.connections;
         let sockets = connections + CONNECTIONS_SPARE;
         let limits = ReactorLimits {
             connections: sockets,
             receive_buffers: RECEIVE_BUFFERS,
             receive_buffer_bytes: RECEIVE_BUFFER_BYTES,
         };
-        let mut reactor = Reactor::new(backend, &limits)?;
+        let mut reactor = Reactor::new(setup.backend, &limits)?;
         let waker = reactor.waker();
+        let handshakes = Handshakes::new(&setup, waker.clone())?;
+        let Setup {
+            number,
+            addresses,
+            listeners,
+            counters,
+            shared,
+            ..
+        } = setup;
         shared.register_waker(waker.clone());
         let is_tls: Box<[bool]> = listeners.iter().map(|listener| listener.is_tls).collect();
         for (id, listener) in listeners.into_iter().enumerate() {
@@ -193,7 +198,7 @@ impl Worker {
             reads: ReadTable::default(),
             spares: Vec::with_capacity(SPARE_BUFFERS),
             has_stopped_accepting: false,
-            handshakes: Queue::default(),
+            handshakes,
             handshake_patience: handshake_patience(&shared.config.load()),
             sealing: Sealing::new(&is_tls),
             listeners: is_tls,
@@ -236,7 +241,7 @@ impl Worker {
 
     fn turn(&mut self) -> io::Result<()> {
         let timeout = match self.timers.next(self.thought.now) {
-            _ if !self.ready.is_empty() || !self.handshakes.is_empty() => Duration::ZERO,
+            _ if !self.ready.is_empty() => Duration::ZERO,
             next => next.unwrap_or(RECHECK).min(self.longest_wait()),
         };
         self.thought.counters.waiting.set(1);
@@ -360,10 +365,11 @@ impl Worker {
     }
 
     fn longest_wait(&self) -> Duration {
+        let handshakes = self.handshakes.longest_sleep(self.thought.now);
         if self.holders.is_empty() {
-            RECHECK
+            handshakes
         } else {
-            HOLDERS_EVERY
+            handshakes.min(HOLDERS_EVERY)
         }
     }
 

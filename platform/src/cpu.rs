@@ -39,6 +39,14 @@ pub fn keep_to_cores(cores: &[usize]) -> io::Result<()> {
     system::set_affinity(cores)
 }
 
+/// Lets every other thread go first: from now on the calling thread runs when its core has nothing else to do, and loses it at once to a
+/// thread that wakes up. On Linux (`SCHED_IDLE`, sched(7)) it still gets some 0.3 % of a core that is never idle.
+///
+/// Errors: what the kernel says; `Unsupported` on FreeBSD, whose idle class gets nothing at all on a busy core.
+pub fn run_when_idle() -> io::Result<()> {
+    system::run_when_idle()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -72,5 +80,22 @@ mod tests {
             let error = pin_to_core(core).unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
         }
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn who_runs_when_idle_is_of_the_idle_class_and_no_other_thread_is() {
+        /// Field 41 of `/proc/<pid>/stat`, proc_pid_stat(5).
+        fn class() -> i32 {
+            let stat = std::fs::read_to_string("/proc/thread-self/stat").unwrap();
+            let (_, fields) = stat.rsplit_once(") ").unwrap();
+            fields.split(' ').nth(41 - 3).unwrap().parse().unwrap()
+        }
+        let idle = std::thread::spawn(|| {
+            run_when_idle().unwrap();
+            class()
+        });
+        assert_eq!(idle.join().unwrap(), libc::SCHED_IDLE);
+        assert_eq!(class(), libc::SCHED_OTHER);
     }
 }

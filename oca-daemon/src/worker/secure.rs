@@ -1,7 +1,7 @@
-//! What a connection over TLS does beside its HTTP: the handshake, in its turn; opening what comes; and what was sealed and waits for room.
+//! What a connection over TLS does beside its HTTP: the handshake; opening what comes; and what was sealed and waits for room.
 //!
 //! ```text
-//!  bytes ──► Handshake ── queue, bounded per turn ──► Open(Session) ──► records opened ──► Connection::received
+//!  bytes ──► Handshake ──► Away, see handshakes ──► Open(Session) ──► records opened ──► Connection::received
 //!                │ failed                               │ fault
 //!                ▼                                      ▼
 //!              Over: an alert is sent, then the connection lingers as after any last answer
@@ -9,7 +9,6 @@
 //!
 //! Nothing is asked of the HTTP machine while sealed bytes wait: they go first.
 
-use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use content_store::Index;
@@ -18,15 +17,14 @@ use rustls::AlertDescription;
 
 use super::sealing::Unsent;
 use super::{Slot, Thought, Worker, slot};
-use crate::access_log::End;
 use crate::connection::Late;
 use crate::counters::TlsCounters;
-use crate::limits::{HANDSHAKES_PER_TURN, RECHECK};
-use crate::tls::handshake::{Handshake, Progress, Reason};
+use crate::limits::RECHECK;
+use crate::tls::Tls;
+use crate::tls::handshake::{Handshake, Reason};
 use crate::tls::records::Fault;
 use crate::tls::seal::CONTROL_BYTES;
 use crate::tls::session::{Next, Plain, Session};
-use crate::tls::{Agreed, Tls};
 
 /// Beside the HTTP machine of a connection over TLS.
 pub(super) struct Secure {
@@ -40,16 +38,18 @@ pub(super) struct Secure {
     /// It is to be closed for writing when nothing is unsent.
     pub(super) ends: bool,
     /// It stands in the queue of handshakes.
-    is_queued: bool,
+    pub(super) is_queued: bool,
     /// The peer will send no more, and not all that it sent was looked at.
-    peer_closed: bool,
-    accepted: Instant,
+    pub(super) peer_closed: bool,
+    pub(super) accepted: Instant,
     /// When its handshake must be done.
     deadline: Instant,
 }
 
 pub(super) enum State {
     Handshake(Handshake),
+    /// Its handshake goes on elsewhere; what the client sends meanwhile is kept.
+    Away(Vec<u8>),
     Open(Box<Session>),
     /// What still comes is thrown away.
     Over,
@@ -72,14 +72,14 @@ impl Secure {
     }
 
     fn is_handshaking(&self) -> bool {
-        matches!(self.state, State::Handshake(_))
+        matches!(self.state, State::Handshake(_) | State::Away(_))
     }
 
     /// Its keys, once the handshake is done.
     pub(super) fn session(&mut self) -> Option<&mut Session> {
         match &mut self.state {
             State::Open(session) => Some(session),
-            State::Handshake(_) | State::Over => None,
+            State::Handshake(_) | State::Away(_) | State::Over => None,
         }
     }
 
@@ -97,28 +97,10 @@ impl Secure {
         }
     }
 
-    fn push(&mut self, bytes: &[u8]) {
+    pub(super) fn push(&mut self, bytes: &[u8]) {
         if !bytes.is_empty() {
             self.unsent.get_or_insert_default().push(bytes);
         }
-    }
-}
-
-/// Connections whose handshakes can go on, first come first served.
-#[derive(Debug, Default)]
-pub(super) struct Queue {
-    waiting: VecDeque<Token>,
-}
-
-impl Queue {
-    pub(super) fn is_empty(&self) -> bool {
-        self.waiting.is_empty()
-    }
-
-    /// The next one of a turn in which `done` went on already, which took `spent`.
-    fn next(&mut self, done: u64, spent: Duration) -> Option<Token> {
-        let is_over = done > 0 && spent >= HANDSHAKES_PER_TURN;
-        (!is_over).then(|| self.waiting.pop_front()).flatten()
     }
 }
 
@@ -178,6 +160,10 @@ impl Slot {
             State::Handshake(handshake) => {
                 handshake.received(input);
                 Heard::Handshake
+            }
+            State::Away(kept) => {
+                kept.extend_from_slice(input);
+                Heard::Stop
             }
             State::Open(_) => match self.open(input, opening) {
                 Ok(true) => Heard::GoOn,
@@ -249,112 +235,16 @@ impl Worker {
                 self.queue_handshake(token);
                 false
             }
+            State::Away(_) => {
+                secure.peer_closed = true;
+                false
+            }
             State::Open(session) if session.has_kept() && slot.connection.is_answering() => {
                 secure.peer_closed = true;
                 false
             }
             State::Open(_) | State::Over => true,
         }
-    }
-
-    /// It has its turn when there is time for handshakes.
-    pub(super) fn queue_handshake(&mut self, token: Token) {
-        let Some(slot) = slot(&mut self.connections, token) else {
-            return;
-        };
-        if let Some(secure) = slot.secure.as_deref_mut()
-            && let State::Handshake(handshake) = &secure.state
-        {
-            if !handshake.is_hungry() {
-                self.reactor.stop_receive(token);
-            }
-            if !std::mem::replace(&mut secure.is_queued, true) {
-                self.handshakes.waiting.push_back(token);
-            }
-        }
-    }
-
-    /// Handshakes go on, as many as there is time for: those who are served already come first.
-    pub(super) fn run_handshakes(&mut self, index: &Index) {
-        if self.handshakes.is_empty() {
-            return;
-        }
-        let begun = Instant::now();
-        self.thought.counters.tls.handshake_turns.add(1);
-        for done in 0.. {
-            let Some(token) = self.handshakes.next(done, begun.elapsed()) else {
-                return;
-            };
-            self.advance_handshake(token, index);
-        }
-    }
-
-    fn advance_handshake(&mut self, token: Token, index: &Index) {
-        let Some(slot) = slot(&mut self.connections, token) else {
-            return;
-        };
-        let Some(secure) = slot.secure.as_deref_mut() else {
-            return;
-        };
-        secure.is_queued = false;
-        let State::Handshake(handshake) = std::mem::replace(&mut secure.state, State::Over) else {
-            return;
-        };
-        self.thought.counters.tls.handshake_steps.add(1);
-        let mut output = Vec::new();
-        let progress = handshake.advance(&mut output);
-        secure.push(&output);
-        match progress {
-            Progress::Pending(_) if secure.peer_closed => {
-                return self.handshake_failed(token, Reason::PeerClosed, index);
-            }
-            Progress::Pending(handshake) => {
-                secure.state = State::Handshake(handshake);
-                self.reactor.receive(token);
-            }
-            Progress::Done(session, agreed) => {
-                secure.state = State::Open(session);
-                let waited = secure.accepted;
-                let path = self.choose_path(token);
-                let agreed = Agreed { path, ..agreed };
-                self.handshake_done(token, agreed, waited, index);
-            }
-            Progress::Failed(reason) => return self.handshake_failed(token, reason, index),
-        }
-        self.drive(token, index);
-    }
-
-    fn handshake_done(&mut self, token: Token, agreed: Agreed, accepted: Instant, index: &Index) {
-        self.thought.now = Instant::now();
-        let counters = &self.thought.counters.tls;
-        let kind = if agreed.is_resumed {
-            &counters.resumed
-        } else {
-            &counters.full
-        };
-        kind[agreed.suite.number()].add(1);
-        counters.paths[agreed.path.number()].add(1);
-        counters.handshaking.subtract(1);
-        let took = self.thought.now.saturating_duration_since(accepted);
-        counters.handshake.record(took);
-        if let Some(slot) = slot(&mut self.connections, token) {
-            slot.connection
-                .secured(agreed, &self.thought.context(index));
-        }
-    }
-
-    /// What rustls had to say is sent; who has gone hears nothing.
-    fn handshake_failed(&mut self, token: Token, reason: Reason, index: &Index) {
-        let counters = &self.thought.counters.tls;
-        counters.failures[reason.number()].add(1);
-        counters.handshaking.subtract(1);
-        if reason == Reason::PeerClosed {
-            return self.end(token, End::Peer);
-        }
-        if let Some(slot) = slot(&mut self.connections, token) {
-            slot.connection.hang_up(&self.thought.context(index));
-        }
-        self.drive(token, index);
     }
 
     /// A peer sent what it must not: it is told so after what was sealed for it, and hears no more.
@@ -392,22 +282,5 @@ impl Secure {
                 self.push(&record[..length]);
             }
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn one_handshake_goes_on_however_long_the_last_took_and_no_other_when_time_is_up() {
-        let mut reactor = Queue::default();
-        assert!(reactor.next(0, Duration::ZERO).is_none());
-        let token = |bits| Token::from_bits(bits);
-        reactor.waiting.extend([token(1), token(2), token(3)]);
-        assert_eq!(reactor.next(0, Duration::from_secs(1)), Some(token(1)));
-        assert_eq!(reactor.next(1, HANDSHAKES_PER_TURN), None);
-        assert_eq!(reactor.next(1, HANDSHAKES_PER_TURN / 2), Some(token(2)));
-        assert!(!reactor.is_empty());
     }
 }

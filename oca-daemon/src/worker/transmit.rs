@@ -100,7 +100,7 @@ impl Worker {
             return Some(Then::Wait);
         }
         match &mut secure.state {
-            State::Handshake(_) => Some(Then::Wait),
+            State::Handshake(_) | State::Away(_) => Some(Then::Wait),
             State::Open(session) if session.is_handed_over() => {
                 self.before_kernel_step(token, index)
             }

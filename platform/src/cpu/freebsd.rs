@@ -51,6 +51,10 @@ pub(super) fn set_affinity(cores: &[usize]) -> io::Result<()> {
     Ok(())
 }
 
+pub(super) fn run_when_idle() -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
 /// EDEADLK is how this call says that the thread may not run on any core of the set.
 fn refusal() -> io::Error {
     match io::Error::last_os_error() {

@@ -1,4 +1,4 @@
-//! `sched_setaffinity(2)`: with process id 0 it speaks of the calling thread.
+//! `sched_setaffinity(2)`, `sched_setscheduler(2)`: with process id 0 they speak of the calling thread.
 
 use std::io;
 use std::mem::{self, MaybeUninit};
@@ -28,6 +28,15 @@ pub(super) fn set_affinity(cores: &[usize]) -> io::Result<()> {
     }
     // SAFETY: `set` is valid and of the size told.
     if unsafe { libc::sched_setaffinity(0, mem::size_of_val(&set), &set) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}
+
+pub(super) fn run_when_idle() -> io::Result<()> {
+    let no_priority = libc::sched_param { sched_priority: 0 };
+    // SAFETY: the parameter is valid; process id 0 is the calling thread.
+    if unsafe { libc::sched_setscheduler(0, libc::SCHED_IDLE, &no_priority) } < 0 {
         return Err(io::Error::last_os_error());
     }
     Ok(())

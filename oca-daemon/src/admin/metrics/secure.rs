@@ -79,14 +79,18 @@ fn add_handshakes(page: &mut Page, observed: &Observation) {
         "Handshakes that are under way.",
         observed.total(|worker| worker.tls.handshaking.value()) as f64,
     );
-    page.counter(
+    let steps = |by, of: fn(&TlsCounters) -> u64| counted(&[("by", by)], total(observed, of));
+    page.counters(
         "oca_tls_handshake_steps_total",
-        "Times that a handshake went on: two or three for each.",
-        observed.total(|worker| worker.tls.handshake_steps.value()),
+        "Times that a handshake went on, two or three for each: in the thread beside its worker, or in the worker when that found no time.",
+        [
+            steps("thread", |tls| tls.handshake_steps_beside.value()),
+            steps("worker", |tls| tls.handshake_steps_here.value()),
+        ],
     );
     page.counter(
         "oca_tls_handshake_turns_total",
-        "Turns of a worker's loop in which handshakes went on. Beside each, every viewer that could be served was.",
+        "Turns of a worker's loop in which it went on with handshakes itself. Beside each, every viewer that could be served was.",
         observed.total(|worker| worker.tls.handshake_turns.value()),
     );
 }

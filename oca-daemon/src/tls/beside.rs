@@ -1,0 +1,139 @@
+//! A thread beside a worker that goes on with its handshakes: one costs as much as answering dozens of requests, in one piece, and the
+//! worker's viewers must not wait for it. The kernel runs the thread when its core has nothing else to do, and takes the core away again
+//! when the worker has.
+//!
+//! ```text
+//!  worker ── give(token, Handshake) ──► jobs ──► advance ──► steps ──► take() ── worker, woken
+//! ```
+//!
+//! Neither side takes a lock. What is given out is little: the worker keeps the rest, in its order, and can go on with it by itself.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, Thread};
+
+use crossbeam_queue::ArrayQueue;
+use platform::cpu;
+use platform::reactor::{Token, Waker};
+
+use super::handshake::{Handshake, Progress};
+use crate::limits::HANDSHAKES_BESIDE;
+
+/// What came of going on with a handshake.
+pub struct Step {
+    /// Whose it is.
+    pub token: Token,
+    /// Where it is now.
+    pub progress: Progress,
+    /// What is to be sent.
+    pub output: Vec<u8>,
+}
+
+impl Step {
+    /// Goes on with a handshake as far as its input allows.
+    pub fn of(token: Token, handshake: Handshake) -> Self {
+        let mut output = Vec::new();
+        let progress = handshake.advance(&mut output);
+        Self {
+            token,
+            progress,
+            output,
+        }
+    }
+}
+
+/// The worker's end. Dropping it ends the thread.
+pub struct Beside {
+    exchange: Arc<Exchange>,
+    thread: Thread,
+    /// Handshakes that were given and not taken.
+    out: usize,
+}
+
+struct Exchange {
+    jobs: ArrayQueue<(Token, Handshake)>,
+    steps: ArrayQueue<Step>,
+    is_over: AtomicBool,
+    worker: Waker,
+}
+
+impl Beside {
+    /// The thread of a worker, which may run on `cores`.
+    ///
+    /// # Errors
+    /// When the system gives no thread.
+    pub fn start(worker: usize, cores: Vec<usize>, waker: Waker) -> io::Result<Self> {
+        let exchange = Arc::new(Exchange {
+            jobs: ArrayQueue::new(HANDSHAKES_BESIDE),
+            steps: ArrayQueue::new(HANDSHAKES_BESIDE),
+            is_over: AtomicBool::new(false),
+            worker: waker,
+        });
+        let runs = Arc::clone(&exchange);
+        let named = thread::Builder::new().name(format!("oca-shake-{worker}"));
+        let thread = named.spawn(move || {
+            settle(&cores);
+            runs.run();
+        })?;
+        Ok(Self {
+            exchange,
+            thread: thread.thread().clone(),
+            out: 0,
+        })
+    }
+
+    /// Whether it takes one more.
+    pub fn has_room(&self) -> bool {
+        self.out < HANDSHAKES_BESIDE
+    }
+
+    /// Hands a handshake over, if it [has room](Self::has_room); otherwise gives it back.
+    pub fn give(&mut self, token: Token, handshake: Handshake) -> Option<Handshake> {
+        if let Err((_, handshake)) = self.exchange.jobs.push((token, handshake)) {
+            return Some(handshake);
+        }
+        self.out += 1;
+        self.thread.unpark();
+        None
+    }
+
+    /// The next one that came back.
+    pub fn take(&mut self) -> Option<Step> {
+        let step = self.exchange.steps.pop()?;
+        self.out -= 1;
+        Some(step)
+    }
+}
+
+impl Drop for Beside {
+    fn drop(&mut self) {
+        self.exchange.is_over.store(true, Ordering::Release);
+        self.thread.unpark();
+    }
+}
+
+/// Where it may run, and when: without it the thread does its work all the same, at the cost of viewers.
+fn settle(cores: &[usize]) {
+    if let Err(error) = cpu::keep_to_cores(cores) {
+        tracing::debug!(%error, "handshakes stay on the core of their worker");
+    }
+    if let Err(error) = cpu::run_when_idle() {
+        tracing::debug!(%error, "handshakes are as urgent as viewers");
+    }
+}
+
+impl Exchange {
+    fn run(&self) {
+        while !self.is_over.load(Ordering::Acquire) {
+            let Some((token, handshake)) = self.jobs.pop() else {
+                thread::park();
+                continue;
+            };
+            // As many places as can be out: there is one.
+            if self.steps.push(Step::of(token, handshake)).is_ok() {
+                self.worker.wake();
+            }
+        }
+    }
+}
