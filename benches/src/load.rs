@@ -456,7 +456,7 @@ impl<'a> Running<'a> {
 
     fn take(&mut self, number: usize, answer: Answer) -> Result<()> {
         match answer {
-            Answer::Served => self.latencies.record(self.connections[number].age()),
+            Answer::Served => self.latencies.record(self.connections[number].took()),
             Answer::Refused(refusal) => bail!("status {} instead of 206", refusal.status),
             Answer::Cut => bail!("the server has closed the connection within a response"),
         }

@@ -11,6 +11,7 @@ use std::net::{Shutdown, SocketAddr, TcpListener};
 use std::num::NonZeroU64;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr;
+use std::time::SystemTime;
 
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 
@@ -103,6 +104,23 @@ pub fn unsent_bytes(socket: BorrowedFd<'_>) -> io::Result<u32> {
 /// Errors: `WouldBlock` if there are none, or the socket's error.
 pub fn discard(socket: BorrowedFd<'_>, most: usize) -> io::Result<usize> {
     system::discard(socket, most)
+}
+
+/// Has the kernel note when bytes arrive, for [`discard_stamped`]; whether it can.
+///
+/// Linux: `SO_TIMESTAMPING` (socket(7), Documentation/networking/timestamping.rst). FreeBSD notes it for datagrams only.
+pub fn stamp_arrivals(socket: BorrowedFd<'_>) -> bool {
+    system::stamp_arrivals(socket).is_ok()
+}
+
+/// As [`discard`]; and when the last of the bytes came in at this machine's end, however late they are taken, if the kernel noted it.
+///
+/// Errors: as of [`discard`].
+pub fn discard_stamped(
+    socket: BorrowedFd<'_>,
+    most: usize,
+) -> io::Result<(usize, Option<SystemTime>)> {
+    system::discard_stamped(socket, most)
 }
 
 /// Bounds what one connection may have in the kernel, in bytes. See [`ListenOptions::send_buffer_bytes`].
@@ -263,6 +281,43 @@ mod tests {
                 assert!(send_buffer(listener.as_fd()).unwrap() >= 256 * 1024);
             }
         }
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn the_kernel_says_when_bytes_came_however_late_they_are_taken() {
+        use std::io::Write;
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (socket, _) = listener.accept().unwrap();
+        assert!(stamp_arrivals(socket.as_fd()));
+        // The first who wants stamps has them a moment later.
+        let begun = Instant::now();
+        let mut is_stamped = || {
+            peer.write_all(&[7; 10]).unwrap();
+            discard_stamped(socket.as_fd(), 10).unwrap().1.is_some()
+        };
+        while !is_stamped() {
+            assert!(begun.elapsed() < Duration::from_secs(30), "no stamp");
+        }
+        let before = SystemTime::now();
+        peer.write_all(&[7; 1000]).unwrap();
+        // On loopback they are here when the call is over.
+        let after = SystemTime::now();
+        std::thread::sleep(Duration::from_millis(20));
+        let (count, came) = discard_stamped(socket.as_fd(), 400).unwrap();
+        let (rest, last) = discard_stamped(socket.as_fd(), 4000).unwrap();
+        assert_eq!((count, rest), (400, 600));
+        let last = last.expect("the end of a packet is stamped");
+        assert!(
+            before <= last && last <= after,
+            "{before:?} {last:?} {after:?}"
+        );
+        assert!(came.is_none_or(|came| came == last));
+        let nothing = discard_stamped(socket.as_fd(), 1).unwrap_err();
+        assert_eq!(nothing.kind(), io::ErrorKind::WouldBlock);
+        drop(peer);
+        assert_eq!(discard_stamped(socket.as_fd(), 1).unwrap(), (0, None));
     }
 
     #[test]

@@ -12,10 +12,10 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result, bail, ensure};
-use platform::socket::discard;
+use platform::socket::{discard_stamped, stamp_arrivals};
 
 use super::head::{self, HEAD_MAX_BYTES, Head};
 use super::tls::Session;
@@ -31,8 +31,11 @@ pub(crate) struct Connection<'a> {
     channel: Channel,
     check: Check,
     state: State<'a>,
-    /// When the request under way was due.
+    /// When the request under way was due, by either clock.
     due: Instant,
+    due_by_the_wall: SystemTime,
+    /// When the last bytes of its response came, if the kernel has noted it.
+    came: Option<SystemTime>,
     /// Text of the request; emptied when it is sent.
     text: Vec<u8>,
     /// Start of the response: the head and perhaps some of the body.
@@ -91,6 +94,8 @@ impl<'a> Connection<'a> {
             check,
             state: State::Idle,
             due: Instant::now(),
+            due_by_the_wall: SystemTime::now(),
+            came: None,
             text: Vec::new(),
             start: Vec::with_capacity(HEAD_MAX_BYTES),
             room: vec![0; if check == Check::Read { READ_BYTES } else { 0 }].into(),
@@ -128,6 +133,8 @@ impl<'a> Connection<'a> {
             range.offset + range.length - 1
         )?;
         self.due = due;
+        self.due_by_the_wall = SystemTime::now() - due.elapsed();
+        self.came = None;
         self.start.clear();
         self.state = State::Head(range);
         if self.is_open() { self.send() } else { Ok(()) }
@@ -144,6 +151,16 @@ impl<'a> Connection<'a> {
     /// How long ago the last request was due.
     pub(super) fn age(&self) -> Duration {
         self.due.elapsed()
+    }
+
+    /// How long the request took whose response is whole: until its last byte was here, not until this program found time for it, where
+    /// the kernel says so.
+    pub(super) fn took(&self) -> Duration {
+        let noted = self
+            .came
+            .map(|came| came.duration_since(self.due_by_the_wall));
+        // A wall clock may have been set back.
+        noted.and_then(Result::ok).unwrap_or_else(|| self.age())
     }
 
     /// A response is awaited.
@@ -232,7 +249,13 @@ impl<'a> Connection<'a> {
     fn read_body(&mut self, wanted: Range<'a>, received: u64) -> Result<Step> {
         let left = usize::try_from(wanted.length - received).unwrap_or(usize::MAX);
         let arrived = match self.check {
-            Check::Length => arrived(self.channel.discard(left))?,
+            Check::Length => {
+                let discarded = self.channel.discard(left);
+                arrived(discarded.map(|(count, came)| {
+                    self.came = came;
+                    count
+                }))?
+            }
             Check::Read => {
                 let room = left.min(self.room.len());
                 arrived(self.channel.read(&mut self.room[..room]))?
@@ -266,7 +289,8 @@ impl<'a> Connection<'a> {
             return Ok(Step::Over(Answer::Refused(refusal)));
         }
         let room = usize::try_from(left).unwrap_or(usize::MAX);
-        Ok(match arrived(self.channel.discard(room))? {
+        let discarded = self.channel.discard(room).map(|(count, _)| count);
+        Ok(match arrived(discarded)? {
             Arrived::Bytes(count) => {
                 let left = left - count as u64;
                 self.state = State::Refusal { refusal, left };
@@ -291,6 +315,7 @@ impl Channel {
             TcpStream::connect(address).with_context(|| format!("cannot connect to {address}"))?;
         socket.set_nodelay(true)?;
         socket.set_nonblocking(true)?;
+        stamp_arrivals(socket.as_fd());
         let start = |client| Session::start(client, &socket);
         let session = target.tls.as_ref().map(start).transpose()?;
         Ok(Self { socket, session })
@@ -321,11 +346,13 @@ impl Channel {
         }
     }
 
-    /// Bytes are thrown away, in the kernel where that can be.
-    fn discard(&mut self, most: usize) -> io::Result<usize> {
+    /// Bytes are thrown away, in the kernel where that can be; how many, and when the last came.
+    fn discard(&mut self, most: usize) -> io::Result<(usize, Option<SystemTime>)> {
         match &mut self.session {
-            Some(session) => session.discard(&self.socket, most),
-            None => discard(self.socket.as_fd(), most),
+            Some(session) => session
+                .discard(&self.socket, most)
+                .map(|count| (count, None)),
+            None => discard_stamped(self.socket.as_fd(), most),
         }
     }
 }

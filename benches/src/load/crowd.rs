@@ -275,7 +275,7 @@ impl<'a> Viewers<'a> {
 
     /// Notes what came of a request, and when the viewer comes again.
     fn over(&mut self, viewer: usize, answer: Answer) {
-        let took = self.connections[viewer].age();
+        let took = self.connections[viewer].took();
         self.shared.pending.fetch_sub(1, SeqCst);
         self.shared.tallies()[self.asked[viewer]].add(answer, took);
         let pause = match (self.plan.pace, answer) {

@@ -3,6 +3,7 @@
 use std::io;
 use std::num::NonZeroU64;
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::time::SystemTime;
 
 use socket2::Socket;
 
@@ -25,6 +26,17 @@ pub(super) fn share_port(socket: &Socket) -> io::Result<()> {
 /// A resource limit as a plain number.
 pub(super) fn limit(limit: libc::rlim_t) -> u64 {
     u64::try_from(limit).unwrap_or(u64::MAX)
+}
+
+pub(super) fn stamp_arrivals(_: BorrowedFd<'_>) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+pub(super) fn discard_stamped(
+    socket: BorrowedFd<'_>,
+    most: usize,
+) -> io::Result<(usize, Option<SystemTime>)> {
+    discard(socket, most).map(|gone| (gone, None))
 }
 
 /// There is no word for throwing bytes away: they are copied to where nobody looks, a piece at a time.

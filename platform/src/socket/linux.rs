@@ -1,9 +1,11 @@
 //! Linux words for sockets.
 
 use std::io;
+use std::mem;
 use std::num::NonZeroU64;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use socket2::Socket;
 
@@ -35,3 +37,72 @@ pub(super) fn discard(socket: BorrowedFd<'_>, most: usize) -> io::Result<usize> 
     let gone = unsafe { libc::recv(socket.as_raw_fd(), ptr::null_mut(), most, flags) };
     usize::try_from(gone).map_err(|_| io::Error::last_os_error())
 }
+
+/// Arrival in software: when the network stack got the packet, on the core that brought it.
+pub(super) fn stamp_arrivals(socket: BorrowedFd<'_>) -> io::Result<()> {
+    let flags = libc::SOF_TIMESTAMPING_RX_SOFTWARE | libc::SOF_TIMESTAMPING_SOFTWARE;
+    // SAFETY: `flags` is valid for the length that is given, and only read, during the call.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_TIMESTAMPING,
+            ptr::from_ref(&flags).cast(),
+            mem::size_of_val(&flags) as libc::socklen_t,
+        )
+    };
+    if result < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}
+
+/// `struct scm_timestamping` of linux/errqueue.h: the first is the software's, the others are a device's.
+type Stamps = [libc::timespec; 3];
+
+/// Room for a control message of [`Stamps`], aligned as its header wants.
+#[repr(C)]
+struct Control {
+    header: libc::cmsghdr,
+    stamps: Stamps,
+}
+
+pub(super) fn discard_stamped(
+    socket: BorrowedFd<'_>,
+    most: usize,
+) -> io::Result<(usize, Option<SystemTime>)> {
+    let mut nowhere = libc::iovec {
+        iov_base: ptr::null_mut(),
+        iov_len: most,
+    };
+    // SAFETY: plain numbers, for which zeros are values.
+    let mut control: Control = unsafe { mem::zeroed() };
+    // SAFETY: numbers and null pointers.
+    let mut message: libc::msghdr = unsafe { mem::zeroed() };
+    message.msg_iov = &raw mut nowhere;
+    message.msg_iovlen = 1;
+    message.msg_control = (&raw mut control).cast();
+    message.msg_controllen = mem::size_of::<Control>();
+    let flags = libc::MSG_TRUNC | libc::MSG_DONTWAIT;
+    // SAFETY: the message and what it points to live during the call; a stream socket writes no bytes with these flags.
+    let gone = unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut message, flags) };
+    let gone = usize::try_from(gone).map_err(|_| io::Error::last_os_error())?;
+    let is_stamp = message.msg_controllen >= mem::size_of::<Control>()
+        && (control.header.cmsg_level, control.header.cmsg_type)
+            == (libc::SOL_SOCKET, libc::SCM_TIMESTAMPING);
+    let [software, ..] = control.stamps;
+    Ok((gone, is_stamp.then(|| moment(software)).flatten()))
+}
+
+/// `None` for zero: not noted.
+fn moment(at: libc::timespec) -> Option<SystemTime> {
+    let seconds = u64::try_from(at.tv_sec)
+        .ok()
+        .filter(|seconds| *seconds > 0)?;
+    Some(UNIX_EPOCH + Duration::new(seconds, u32::try_from(at.tv_nsec).ok()?))
+}
+
+const _: () = assert!(
+    mem::offset_of!(Control, stamps) == 16 && mem::size_of::<Control>() == 16 + 3 * 16,
+    "a control message as CMSG_DATA and CMSG_LEN lay it out on 64 bits (cmsg(3))"
+);
