@@ -212,7 +212,9 @@ impl Run<'_> {
                     fill: beside == Beside::Fill,
                 };
                 let begun = Instant::now();
-                rows.push(self.row(place, server, trial)?);
+                let row = self.row(place, server, trial);
+                // Half an hour of others is not lost for it.
+                rows.push(row.unwrap_or_else(|error| Row::broken(trial, &error)));
                 eprintln!("{trial}: {:.0} s", begun.elapsed().as_secs_f64());
             }
         }

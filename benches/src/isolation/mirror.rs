@@ -98,8 +98,8 @@ impl Mirror {
 
     /// Empties all files; through the mount, so that nobody has anything of them in memory afterwards. What they held is kept.
     pub(super) fn truncate(&self) -> Result<()> {
-        let each =
-            "rm -rf \"$2\"; cp -r \"$1\" \"$2\"; find \"$1\" -type f -exec truncate -s 0 {} +";
+        // Of an error that a write met before, the first who closes the file hears: not the second copy.
+        let each = "rm -rf \"$2\"; cp -r \"$1\" \"$2\" || { rm -rf \"$2\"; cp -r \"$1\" \"$2\"; }; find \"$1\" -type f -exec truncate -s 0 {} +";
         self.shell(each)
     }
 

@@ -97,7 +97,7 @@ impl fmt::Display for Trial {
 pub(super) struct Row {
     pub(super) trial: Trial,
     pub(super) pairs: Vec<Pair>,
-    /// The server's process has ended meanwhile.
+    /// The server's process has ended meanwhile, or there was another reason to go no further.
     pub(super) died: Option<String>,
     /// Of a run of its own.
     pub(super) longest_call: Option<Longest>,
@@ -116,6 +116,14 @@ impl Row {
             longest_call: None,
             voids: Vec::new(),
             void: 0,
+        }
+    }
+
+    /// One that could not be measured.
+    pub(super) fn broken(trial: Trial, error: &anyhow::Error) -> Self {
+        Self {
+            died: Some(format!("not measured to the end: {error:#}")),
+            ..Self::of(trial)
         }
     }
 
@@ -145,7 +153,10 @@ impl Row {
             let last = self.voids.last().map_or("", String::as_str);
             misses.push(format!("{} samples stayed void ({last})", self.void));
         }
-        if !self.trial.server.is_ours() {
+        if self.pairs.is_empty() {
+            misses.extend(self.died.clone());
+        }
+        if self.pairs.is_empty() || !self.trial.server.is_ours() {
             return misses;
         }
         let ratio = self.median(Pair::ratio);
@@ -306,6 +317,15 @@ mod tests {
     fn only_ours_can_miss() {
         assert!(misses(&[row(Kind::Nginx, 0.0, 9000)]).is_empty());
         assert!(misses(&[row(Kind::OcaUring, 970.0, 19)]).is_empty());
+    }
+
+    #[test]
+    fn what_could_not_be_measured_is_a_miss_of_anybody() {
+        let trial = row(Kind::Nginx, 1000.0, 3).trial;
+        let broken = Row::broken(trial, &anyhow::anyhow!("no disk").context("making it ill"));
+        let misses = misses(&[broken]);
+        assert_eq!(misses.len(), 1, "{misses:?}");
+        assert!(misses[0].ends_with("not measured to the end: making it ill: no disk"));
     }
 
     #[test]
