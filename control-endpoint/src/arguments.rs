@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
+use command_line::Generate;
 use control_endpoint::config;
 use protocol::config::TierRole;
 use protocol::units::ByteSize;
@@ -93,6 +94,9 @@ pub(crate) enum Command {
         /// A file that `backup` has written.
         file: PathBuf,
     },
+    /// Man pages and shell completions, for packagers.
+    #[command(hide = true, subcommand)]
+    Generate(Generate),
 }
 
 #[derive(Debug, Subcommand)]

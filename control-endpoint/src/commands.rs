@@ -68,22 +68,20 @@ async fn obey(config: &Config, database: &Database, command: Command) -> Result<
             appliance,
             allow_shrink,
         } => {
-            build(
-                database,
-                &Terms::of(config)?,
-                Order {
-                    only: appliance,
-                    allow_shrink,
-                },
-            )
-            .await
+            let only = appliance;
+            let order = Order { only, allow_shrink };
+            build(database, &Terms::of(config)?, order).await
         }
         Command::Backup { file } => {
             backup::write(database, &file).await?;
             println!("written {}", file.display());
             Ok(Outcome::Done)
         }
-        Command::Serve | Command::Check | Command::Keygen { .. } | Command::Restore { .. } => {
+        Command::Serve
+        | Command::Check
+        | Command::Keygen { .. }
+        | Command::Restore { .. }
+        | Command::Generate(_) => {
             unreachable!("these do not use an open database")
         }
     }

@@ -7,7 +7,7 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 use control_endpoint::config;
 use control_endpoint::error::{Outcome, Usage};
 use control_endpoint::keygen;
@@ -58,6 +58,10 @@ fn run(arguments: Arguments) -> Result<Outcome> {
             private.display(),
             public.display()
         );
+        return Ok(Outcome::Done);
+    }
+    if let Command::Generate(generate) = &arguments.command {
+        generate.run(Arguments::command())?;
         return Ok(Outcome::Done);
     }
     let config = config::load(&arguments.config)?;

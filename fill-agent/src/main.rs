@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
+use command_line::Generate;
 use fill_agent::agent::Mode;
 use fill_agent::service;
-use protocol::config;
+use protocol::config::{self, Config};
 use protocol::paths::Paths;
 
 /// The configuration or the command line is wrong.
@@ -26,7 +27,7 @@ struct Arguments {
     command: Option<Command>,
 }
 
-#[derive(Debug, Clone, Copy, Subcommand)]
+#[derive(Debug, Clone, Subcommand)]
 enum Command {
     /// Fill every night, until SIGTERM.
     Run,
@@ -38,6 +39,9 @@ enum Command {
     },
     /// Check configuration, keys, token, state, and that the control endpoint answers; and exit.
     Check,
+    /// Man pages and shell completions, for packagers.
+    #[command(hide = true, subcommand)]
+    Generate(Generate),
 }
 
 const EXAMPLES: &str = "Examples:
@@ -52,6 +56,9 @@ fn main() -> ExitCode {
     let Some(command) = arguments.command else {
         return without_command(arguments.print_paths);
     };
+    if let Command::Generate(generate) = command {
+        return conclude(generate.run(Arguments::command()).map_err(Into::into));
+    }
     let config = match config::load(&arguments.config) {
         Ok(config) => config,
         Err(error) => {
@@ -59,11 +66,20 @@ fn main() -> ExitCode {
             return ExitCode::from(WRONG_USAGE);
         }
     };
-    let result = match command {
-        Command::Run => service::work(config, arguments.config, Mode::Service),
-        Command::Once { now } => service::work(config, arguments.config, Mode::Once { now }),
+    conclude(obey(&command, config, arguments.config))
+}
+
+fn obey(command: &Command, config: Config, file: PathBuf) -> anyhow::Result<()> {
+    match command {
+        Command::Run => service::work(config, file, Mode::Service),
+        Command::Once { now } => service::work(config, file, Mode::Once { now: *now }),
         Command::Check => service::check(&config),
-    };
+        // Needs no configuration: `main` has seen to it.
+        Command::Generate(_) => Ok(()),
+    }
+}
+
+fn conclude(result: anyhow::Result<()>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

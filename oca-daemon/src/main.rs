@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
+use command_line::Generate;
 use oca_daemon::daemon;
 use platform::allocation::CountingAllocator;
 use protocol::config::{self, Config};
@@ -34,6 +35,9 @@ struct Arguments {
 enum Command {
     /// Check configuration, devices, catalog and limits, and exit.
     Check,
+    /// Man pages and shell completions, for packagers.
+    #[command(hide = true, subcommand)]
+    Generate(Generate),
 }
 
 const EXAMPLES: &str = "Examples:
@@ -49,6 +53,9 @@ fn main() -> ExitCode {
         print_paths();
         return ExitCode::SUCCESS;
     }
+    if let Some(Command::Generate(generate)) = &arguments.command {
+        return report(generate.run(Arguments::command()).map_err(Into::into));
+    }
     let config = match config::load(&arguments.config) {
         Ok(config) => config,
         Err(error) => {
@@ -58,6 +65,8 @@ fn main() -> ExitCode {
     };
     report(match arguments.command {
         Some(Command::Check) => check(&config),
+        // The other command needs no configuration: it has been done.
+        Some(Command::Generate(_)) => Ok(()),
         None => serve(config, arguments.config),
     })
 }

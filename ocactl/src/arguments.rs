@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use command_line::Generate;
 use protocol::manifest::Serial;
 use protocol::units::{BitRate, Interval};
 
@@ -100,7 +101,7 @@ Examples:
 
     /// Man pages and shell completions, for packagers
     #[command(subcommand, hide = true)]
-    Generate(GenerateCommand),
+    Generate(Generate),
 }
 
 /// `drain`
@@ -414,21 +415,6 @@ Example:
 
     /// List what neighbours are told of the service addresses, and why it is not told of one
     Advertised,
-}
-
-/// `generate ..`
-#[derive(Debug, Subcommand)]
-pub(crate) enum GenerateCommand {
-    /// Man pages, one file per command
-    Man {
-        /// Folder to write to
-        dir: PathBuf,
-    },
-    /// A completion script, to standard output
-    Completions {
-        /// The shell
-        shell: clap_complete::Shell,
-    },
 }
 
 #[cfg(test)]

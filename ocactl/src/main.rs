@@ -17,7 +17,6 @@ mod drain;
 mod error;
 mod fill;
 mod fill_window;
-mod generate;
 mod layout;
 mod limits;
 mod output;
@@ -29,7 +28,7 @@ mod tls;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 use protocol::config::{self, Config};
 use protocol::paths::Paths;
 use tracing_subscriber::EnvFilter;
@@ -68,7 +67,8 @@ fn run(arguments: Arguments) -> Result<Outcome, Failure> {
         return Ok(Outcome::Done);
     };
     if let Command::Generate(command) = &command {
-        return generate::run(command);
+        command.run(Arguments::command())?;
+        return Ok(Outcome::Done);
     }
     let config = config::load(&arguments.config).map_err(Failure::usage)?;
     obey(command, &config, format)
@@ -102,6 +102,6 @@ fn obey(command: Command, config: &Config, format: Format) -> Result<Outcome, Fa
         Command::Catalog(CatalogCommand::Rebuild) => catalog::rebuild(config, format),
         Command::Catalog(CatalogCommand::Check) => catalog::check(config, format),
         // Needs no configuration: `run` has seen to it.
-        Command::Generate(command) => generate::run(&command),
+        Command::Generate(_) => Ok(Outcome::Done),
     }
 }
