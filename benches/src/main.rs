@@ -7,6 +7,7 @@
 //!
 //! Figures of different runs or machines cannot be compared; only the ratios of one run mean something.
 
+mod catalog;
 #[cfg(target_os = "linux")]
 mod cold;
 mod content;
@@ -70,6 +71,8 @@ enum Command {
     /// Compare servers on content ten times their memory: CPU per GB, bytes read, rate against fio (root)
     #[cfg(target_os = "linux")]
     Cold(cold::Arguments),
+    /// What a large catalog costs: start, taking over a commit, memory, and latency beside a small one
+    Catalog(catalog::Arguments),
     /// Viewers with a buffer each: start time, pauses, quality, and CPU per GB
     Viewers(viewers::Arguments),
     /// How much of what viewers ask for is in memory, by the memory tier's policy and by others
@@ -89,6 +92,7 @@ fn main() -> Result<()> {
         Command::Isolation(arguments) => isolation::main(&arguments),
         #[cfg(target_os = "linux")]
         Command::Cold(arguments) => cold::main(&arguments),
+        Command::Catalog(arguments) => catalog::main(&arguments),
         Command::Viewers(arguments) => viewers::main(&arguments),
         Command::Memory(arguments) => memory::main(&arguments),
     }

@@ -13,12 +13,14 @@ mod inspect;
 mod lock;
 mod reader;
 mod record;
+mod seed;
 mod writer;
 
 pub use lock::WriterLock;
 pub use reader::{CatalogReader, Snapshot};
 pub use record::{ColumnSet, CopyRecord, DoomedRecord, ObjectRecord};
 pub(crate) use record::{Key, path_key};
+pub use seed::seed;
 pub(crate) use writer::{Catalog, Edit};
 
 /// The version that is written, and the newest that is read.
