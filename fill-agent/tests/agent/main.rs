@@ -4,6 +4,7 @@
 
 mod appliance;
 mod beside;
+mod copies;
 mod endpoint;
 mod hanging;
 mod hostile;
