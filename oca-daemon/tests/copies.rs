@@ -126,3 +126,35 @@ fn a_bad_block_of_one_copy_is_read_from_the_other() {
         );
     }
 }
+
+#[test]
+fn many_viewers_of_one_object_read_from_both_copies() {
+    for backend in BACKENDS {
+        let film = content(3, 32 * MIB);
+        let site = site(backend, &film);
+        let copies = copies(&site, &film);
+        let daemon = site.start();
+        std::thread::scope(|scope| {
+            for viewer in 0..64 {
+                let (film, address) = (&film, daemon.http);
+                scope.spawn(move || {
+                    // Nobody reads what another one reads at the same time.
+                    for turn in 0..4 {
+                        let start = (viewer * MIB / 2 + turn * 8 * MIB) % film.len();
+                        let end = start + MIB / 2;
+                        let range = format!("Range: bytes={start}-{}", end - 1);
+                        let response = http::get(address, "/film", &[&range]).unwrap();
+                        assert_same(&response.body, &film[start..end], &range);
+                    }
+                });
+            }
+        });
+        let read = copies.map(|devices| -> f64 {
+            let label = |at: &usize| format!("device=\"nvme{at}\"");
+            let read = |at| daemon.metric("oca_device_read_bytes_total", &label(at));
+            devices.iter().map(read).sum()
+        });
+        let share = read[1] / (read[0] + read[1]);
+        assert!(share > 0.05, "{backend}: {read:?}");
+    }
+}
