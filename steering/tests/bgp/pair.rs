@@ -114,6 +114,39 @@ impl Pair {
         self.now = end;
     }
 
+    /// As [`Self::settle`], one wish or one delivery at a time, in an order that `choose` picks: what a network may do to two
+    /// connections.
+    pub(crate) fn settle_in_any_order(&mut self, mut choose: impl FnMut(usize) -> usize) {
+        let mut idle = 0;
+        while idle < 200 {
+            idle += 1;
+            let at = choose(2);
+            if choose(2) == 0 {
+                if let Some(action) = self.sides[at].neighbor.poll() {
+                    idle = 0;
+                    self.carry_out(at, action);
+                }
+                continue;
+            }
+            // The order holds within a connection.
+            let waiting = &self.sides[at].outgoing;
+            let mut connections: Vec<_> = waiting.iter().map(|sent| sent.0).collect();
+            connections.sort_unstable();
+            connections.dedup();
+            if connections.is_empty() {
+                continue;
+            }
+            let chosen = connections[choose(connections.len())];
+            let waiting = &mut self.sides[at].outgoing;
+            let first = waiting.iter().position(|sent| sent.0 == chosen);
+            if let Some((connection, bytes)) = first.and_then(|first| waiting.remove(first)) {
+                idle = 0;
+                self.deliver(1 - at, connection, bytes);
+            }
+        }
+        self.settle();
+    }
+
     /// Carries out all wishes, and what follows from them.
     pub(crate) fn settle(&mut self) {
         loop {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use proptest::prelude::*;
 use steering::bgp::announcement::Offer;
 use steering::bgp::packet::Kind;
 use steering::bgp::packet::notification::{Notification, Reason};
@@ -27,6 +28,72 @@ fn both_connect_at_once_and_one_connection_stays() {
             assert_eq!(side.neighbor.ending(), None, "a collision is no trouble");
         }
     }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(500))]
+
+    /// Whatever arrives first: one of the two connections stays, and both sides take the same one.
+    #[test]
+    fn a_collision_leaves_one_connection_in_every_order(seed in 1_u64.., swap: bool) {
+        let (ours, theirs) = if swap { (THEIRS, OURS) } else { (OURS, THEIRS) };
+        let mut pair = Pair::new(
+            (settings(64512, 64496, ours), Role::Announce(offers(&[]))),
+            (settings(64496, 64512, theirs), Role::listen(import(64496))),
+        );
+        let mut state = seed;
+        pair.settle_in_any_order(|of| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            (state >> 32) as usize % of
+        });
+        prop_assert_eq!(pair.states(), ESTABLISHED);
+    }
+}
+
+/// RFC 7606: the route of a bad UPDATE goes, the session stays; and what cannot be read ends it with the reason.
+#[test]
+fn a_bad_update_costs_its_routes_and_an_unreadable_one_the_session() {
+    let mut pair = Pair::announcing(&[
+        ("198.51.100.1", Offer::Present),
+        ("198.51.100.2", Offer::Present),
+    ]);
+    pair.pass(SECOND);
+    let connection = live_connection(&pair);
+    // 198.51.100.1/32 again, with an ORIGIN that nobody knows.
+    let attributes = [0x40, 1, 1, 9, 0x40, 2, 0, 0x40, 3, 4, 192, 0, 2, 2];
+    let bytes = update(&attributes, &[32, 198, 51, 100, 1]);
+    pair.tell(
+        1,
+        Event::Received {
+            connection,
+            bytes: &bytes,
+        },
+    );
+    assert_eq!(pair.learned(), ["198.51.100.2/32 100"]);
+    assert_eq!(pair.sides[1].neighbor.counters().withdrawn, 1);
+    assert_eq!(pair.states(), ESTABLISHED);
+    let bytes = update(&[], &[33, 198, 51, 100, 1]);
+    pair.tell(
+        1,
+        Event::Received {
+            connection,
+            bytes: &bytes,
+        },
+    );
+    pair.settle();
+    assert_eq!(pair.ending(0), "received invalid network field (3/10)");
+    assert_eq!(pair.learned(), ["198.51.100.2/32 100 stale"]);
+}
+
+fn update(attributes: &[u8], routes: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![0xff; 16];
+    let length = 19 + 4 + attributes.len() + routes.len();
+    bytes.extend((length as u16).to_be_bytes());
+    bytes.extend([2, 0, 0]);
+    bytes.extend((attributes.len() as u16).to_be_bytes());
+    [&bytes, attributes, routes].concat()
 }
 
 #[test]
