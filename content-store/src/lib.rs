@@ -42,6 +42,7 @@ mod reap;
 mod rebuild;
 mod recover;
 mod repair;
+pub mod scrub;
 pub mod sidecar;
 pub mod space;
 pub mod staging;

@@ -54,6 +54,9 @@ pub type Probe = Box<dyn Fn() -> Result<(), String> + Send + Sync>;
 /// Told of the first bad block of a file, on a service thread: it must neither block for long nor panic.
 pub type BadBlockHook = Box<dyn Fn(&Arc<StoredFile>, BadBlock) + Send + Sync>;
 
+/// Told of a file that could not be opened or read, on a service thread: as [`BadBlockHook`].
+pub type ErrorHook = Box<dyn Fn(&Arc<StoredFile>, &io::Error) + Send + Sync>;
+
 /// What a device service is made of.
 pub struct DeviceOptions {
     /// Name in the log and in [`DeviceSnapshot`].
@@ -76,6 +79,8 @@ pub struct DeviceOptions {
     pub probe: Probe,
     /// Told of bad blocks.
     pub on_bad_block: BadBlockHook,
+    /// Told of files that could not be opened or read.
+    pub on_error: ErrorHook,
 }
 
 impl DeviceOptions {
@@ -94,6 +99,7 @@ impl DeviceOptions {
             deadlines: Deadlines::default(),
             probe: Box::new(|| Ok(())),
             on_bad_block: Box::new(|_, _| {}),
+            on_error: Box::new(|_, _| {}),
         }
     }
 

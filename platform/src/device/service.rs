@@ -14,7 +14,7 @@ use super::mailbox::ReadError;
 use super::open_files::OpenFiles;
 use super::queue::{Queue, Which};
 use super::statistics::{DeviceSnapshot, Statistics, count};
-use super::{BadBlockHook, DeviceOptions, Probe};
+use super::{BadBlockHook, DeviceOptions, ErrorHook, Probe};
 use crate::buffer::BufferPool;
 use crate::file::{Directness, Space};
 use crate::park::WaitSet;
@@ -48,6 +48,7 @@ pub(super) struct Settings {
     pub(super) deadlines: super::Deadlines,
     pub(super) probe: Probe,
     on_bad_block: BadBlockHook,
+    on_error: ErrorHook,
 }
 
 /// Things that are learned on the way and seldom read.
@@ -91,6 +92,7 @@ impl Service {
                 deadlines: options.deadlines,
                 probe: options.probe,
                 on_bad_block: options.on_bad_block,
+                on_error: options.on_error,
             },
         }))
     }
@@ -171,6 +173,7 @@ impl Service {
     /// An open or a read was refused. Only what speaks of the device counts against it: a missing file does not.
     pub(super) fn found_error(&self, file: &Arc<StoredFile>, offset: u64, error: &io::Error) {
         count(&self.statistics.errors, 1);
+        (self.options.on_error)(file, error);
         if speaks_of_device(error) {
             let place = (Arc::as_ptr(file).addr(), offset);
             self.judge(|health| health.read_failed(place, error));
