@@ -14,6 +14,7 @@
 mod allowed;
 pub mod book;
 mod contact;
+mod damaged;
 mod filling;
 mod follow;
 pub mod hours;
@@ -30,8 +31,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use content_store::BadColumn;
 use protocol::config::Config;
-use protocol::fill::Contact;
+use protocol::fill::{Contact, Request};
 use tokio::sync::mpsc;
 use tokio::time::sleep_until;
 
@@ -45,6 +47,7 @@ use crate::notify;
 use crate::operator::Command;
 use crate::publish::Publisher;
 use crate::rate::Limiter;
+use crate::scrub::{News, Scrub};
 use crate::signals::{Signal, Signals};
 use crate::source::{Sources, Timeouts, Transport};
 use crate::state::StateFolder;
@@ -96,6 +99,11 @@ pub struct Agent {
     planned: Option<Arc<Planned>>,
     means: Means,
     counters: Arc<Counters>,
+    /// What reads back what is stored; not of an agent that works once.
+    scrub: Option<Scrub>,
+    scrubbed: Option<mpsc::Receiver<News>>,
+    /// Bad columns that the catalog does not know of yet.
+    unmarked: Vec<BadColumn>,
     events: mpsc::Sender<Event>,
     received: mpsc::Receiver<Event>,
 }
@@ -124,7 +132,19 @@ impl Agent {
         let clock = Clock::look(config.fill.as_ref());
         let publisher = Publisher::start(survey::store_config(&config), survey::placing(&config))?;
         let (events, received) = mpsc::channel(EVENTS_WAITING);
+        let config = Arc::new(config);
+        let is_paused = book.intent.scrub_pause.is_some();
+        let (scrub, scrubbed) = match mode {
+            Mode::Once { .. } => (None, None),
+            Mode::Service => {
+                let (scrub, found) = Scrub::start(&config, book.folder(), is_paused)?;
+                (Some(scrub), Some(found))
+            }
+        };
         Ok(Self {
+            scrub,
+            scrubbed,
+            unmarked: Vec::new(),
             mode,
             started: clock.seconds(),
             daemon: Daemon::at(&config.daemon_socket()),
@@ -139,7 +159,7 @@ impl Agent {
                 sources: None,
             },
             counters,
-            config: Arc::new(config),
+            config,
             config_path,
             control,
             publisher,
@@ -171,10 +191,8 @@ impl Agent {
                     Signal::Stop => break Ended::Stopped,
                     Signal::Reload => self.reload().await,
                 },
-                Some(command) = commands.recv() => {
-                    let response = self.answer(command.request).await;
-                    let _ = command.reply.send(response);
-                }
+                Some(command) = commands.recv() => self.obey_command(command).await,
+                Some(news) = next_of(&mut self.scrubbed) => self.scrub_found(news),
                 Some(event) = self.received.recv() => self.follow(event).await,
                 () = sleep_until(tick) => {
                     tick = tokio::time::Instant::now() + TICK;
@@ -190,14 +208,33 @@ impl Agent {
         Ok(ended)
     }
 
+    async fn obey_command(&mut self, command: Command) {
+        match command.request {
+            Request::Damaged { columns } => self.daemon_reports(columns, command.reply),
+            request => {
+                let response = self.answer(request).await;
+                let _ = command.reply.send(response);
+            }
+        }
+    }
+
     /// Once a second: what time alone changes.
     async fn tick(&mut self) {
         self.clock = Clock::look(self.config.fill.as_ref());
         let mut intent = self.book.intent.clone();
         if self.clock.trusted && intent.expire(self.clock.seconds()) {
             self.say(intent).await;
+            self.pause_scrub();
         }
+        self.mark();
         notify::watchdog(&self.activity().1);
+    }
+
+    /// As the operator said.
+    fn pause_scrub(&self) {
+        if let Some(scrub) = &self.scrub {
+            scrub.pause(self.book.intent.scrub_pause.is_some());
+        }
     }
 
     async fn say(&mut self, intent: crate::state::Intent) {
@@ -259,6 +296,7 @@ impl Agent {
         let merged = Config {
             control: read.control,
             fill: read.fill,
+            scrub: read.scrub,
             ..(*self.config).clone()
         };
         let settings = Settings::of(&merged, &self.book.intent).map_err(|bad| bad.to_string())?;
@@ -273,12 +311,23 @@ impl Agent {
             // Those that are known would go on with the old one.
             self.means.sources = None;
         }
+        if let Some(scrub) = &self.scrub {
+            scrub.set(&merged);
+        }
         self.config = Arc::new(merged);
         self.control = control;
         self.settings = settings;
         self.contacts.soon();
         self.following.replan();
         Ok(())
+    }
+}
+
+/// What comes next; never, without a channel.
+async fn next_of<T>(channel: &mut Option<mpsc::Receiver<T>>) -> Option<T> {
+    match channel {
+        Some(channel) => channel.recv().await,
+        None => std::future::pending().await,
     }
 }
 

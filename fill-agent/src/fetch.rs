@@ -11,13 +11,14 @@ mod feed;
 mod progress;
 mod ranges;
 mod schedule;
+mod target;
 mod turn;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use content_store::chunk_tree::ChunkTree;
-use content_store::{Content, Stage, StoreError};
+use content_store::{Content, ObjectId, Repaired, Repairing, Stage, StoreError};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -36,6 +37,9 @@ pub struct Job {
     pub tier: String,
     /// Index of the peer that holds it or fetches it for the cluster.
     pub via: Option<u16>,
+    /// The copy of which only lost and bad columns are to be written anew, by the generation in which it was placed; `None`: the object
+    /// is not here.
+    pub repairs: Option<u64>,
 }
 
 /// What became of a job.
@@ -46,6 +50,13 @@ pub enum Outcome {
         job: Job,
         /// The bytes.
         content: Content,
+    },
+    /// Its columns are written: to be put into their places. `None`: nothing was to be repaired any more.
+    Repaired {
+        /// The job.
+        job: Job,
+        /// The columns.
+        repaired: Option<Repaired>,
     },
     /// It could not be fetched, and trying again soon changes nothing.
     Failed {
@@ -78,6 +89,11 @@ pub enum Failure {
 /// `Store::stage`, on a thread that may block.
 pub type StageObject = Arc<dyn Fn(ChunkTree, &str) -> Result<Stage, StoreError> + Send + Sync>;
 
+/// `Store::repair`, on a thread that may block.
+pub type RepairCopy = Arc<
+    dyn Fn(ObjectId, u64, Option<ChunkTree>) -> Result<Option<Repairing>, StoreError> + Send + Sync,
+>;
+
 /// Fetches what a plan lists.
 #[derive(Clone)]
 pub struct Fill {
@@ -85,6 +101,8 @@ pub struct Fill {
     pub sources: Sources,
     /// Where they go.
     pub stage: StageObject,
+    /// Where repaired columns go.
+    pub repair: RepairCopy,
     /// The threads that write.
     pub lanes: Arc<Lanes>,
     /// What is going on, for status.

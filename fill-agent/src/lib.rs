@@ -20,6 +20,7 @@ pub mod planner;
 pub mod publish;
 pub mod rate;
 pub mod retry;
+pub mod scrub;
 pub mod service;
 pub mod signals;
 pub mod source;

@@ -104,6 +104,18 @@ const _: () = assert!(RANGE_BYTES.is_multiple_of(content_store::limits::GROUP_BY
 
 // The loop, its state, and whom it talks to.
 
+/// Columns of a device of which the daemon is not certain, and bad ones that are not in the catalog yet. Cost: about 100 bytes each.
+pub const SUSPECTS_WAITING: usize = 1024;
+
+/// How often a thread of the scrub looks whether there is something to do, or whether its device is back.
+pub const SCRUB_AGAIN: Duration = Duration::from_secs(1);
+
+/// Objects that are read from the catalog at once for the scrub. Cost: about 200 bytes each, for each device.
+pub const SCRUB_LIST: usize = 16_384;
+
+/// How often it is kept where the scrub is: what is read twice after a restart.
+pub const SCRUB_NOTE: Duration = Duration::from_secs(30);
+
 /// How often the loop looks at what time alone changes.
 pub const TICK: Duration = Duration::from_secs(1);
 

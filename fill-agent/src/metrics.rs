@@ -35,6 +35,10 @@ pub struct Counters {
     pub published_objects: AtomicU64,
     /// Their bytes.
     pub published_bytes: AtomicU64,
+    /// Copies of which columns were repaired.
+    pub repaired_copies: AtomicU64,
+    /// Bytes of those columns.
+    pub repaired_bytes: AtomicU64,
     /// Objects that were evicted.
     pub evicted_objects: AtomicU64,
     /// Their bytes.
@@ -119,7 +123,11 @@ async fn metrics(State(asked): State<Asked>) -> Response {
     let Answer::Status(status) = asked.agent.ask(Request::Status).await else {
         return silent();
     };
-    match text::text(&status, &asked.counters) {
+    let scrub = match asked.agent.ask(Request::ScrubStatus).await {
+        Answer::Scrub(scrub) => Some(scrub),
+        _ => None,
+    };
+    match text::text(&status, scrub.as_deref(), &asked.counters) {
         Ok(text) => ([(header::CONTENT_TYPE, prometheus::TEXT_FORMAT)], text).into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response(),
     }

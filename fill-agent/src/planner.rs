@@ -24,6 +24,7 @@
 //! It knows tiers, and of devices only what is on them: the store has the last word on placement.
 
 mod choose;
+pub mod repair;
 mod space;
 mod steps;
 mod wants;

@@ -5,6 +5,7 @@
 //! Order::Publish -> batch -> commit    at most 64 objects or 10 s, at once when nothing else is coming
 //! Order::Remove  -> commit             evictions; Order::Keep the same for copies
 //! Order::Reap    -> unlinked           what no generation in use leads to
+//! Order::Mend    -> commit             bad columns that nobody is to read; Repairing for the lanes; repaired ones, in batches
 //! Order::Close                         the writer lock is free, as for `ocactl content import`
 //! ```
 //! The store, and with it the writer lock, is taken with the first order that needs it. Whoever holds it meanwhile is named in the
@@ -13,6 +14,7 @@
 //! Takedowns go past the queue (`takedowns`): they touch the catalog alone, and wait for no device, whatever the owner waits for.
 
 mod batch;
+mod repairs;
 mod takedowns;
 
 use std::collections::HashSet;
@@ -24,14 +26,15 @@ use content_store::catalog::{CatalogProblem, Snapshot};
 use content_store::chunk_tree::ChunkTree;
 use content_store::placement::Rule;
 use content_store::{
-    Content, Generation, NewPath, ObjectId, ObjectReader, Reaped, Stage, Staging, Store,
-    StoreConfig, StoreError,
+    BadColumn, Content, Generation, NewPath, ObjectId, ObjectReader, Reaped, Repaired, Repairing,
+    Stage, Staging, Store, StoreConfig, StoreError,
 };
 use protocol::manifest::Tombstone;
 use protocol::root::Root;
 use tokio::sync::oneshot;
 
 use batch::{Batch, Entry};
+use repairs::{Mend, Repairs};
 use takedowns::Takedowns;
 
 /// Why an order was not done. Several orders may share one cause, so it is in words.
@@ -78,6 +81,7 @@ enum Order {
         reply: Reply<(Staging, ObjectReader)>,
     },
     Publish(Entry),
+    Mend(Mend),
     Flush,
     Keep {
         copies: Vec<(ObjectId, usize)>,
@@ -127,6 +131,7 @@ impl Publisher {
             rule,
             store: None,
             batch: Batch::default(),
+            repairs: Repairs::default(),
             takedowns: Arc::clone(&takedowns),
         };
         std::thread::Builder::new()
@@ -216,6 +221,45 @@ impl Publisher {
         })
     }
 
+    /// Begins to repair a copy of an object: see [`Store::repair`]. Blocks.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub fn repair(
+        &self,
+        object: ObjectId,
+        placed: u64,
+        tree: Option<ChunkTree>,
+    ) -> Result<Option<Repairing>, StoreError> {
+        let (reply, answer) = mpsc::sync_channel(1);
+        self.tell(Order::Mend(Mend::Repair {
+            object,
+            placed,
+            tree: tree.map(Box::new),
+            reply,
+        }));
+        answer
+            .recv()
+            .unwrap_or(Err(StoreError::UnknownObject(object)))
+    }
+
+    /// Puts repaired columns into their places, with others. It is ordered when this returns, done when the future is.
+    pub fn repaired(
+        &self,
+        repaired: Repaired,
+    ) -> impl Future<Output = Result<(), NotDone>> + use<> {
+        self.order(|reply| Order::Mend(Mend::Repaired { repaired, reply }))
+    }
+
+    /// Marks columns as bad, as [`Store::quarantine`].
+    ///
+    /// # Errors
+    /// [`NotDone`].
+    pub async fn quarantine(&self, columns: Vec<BadColumn>) -> Result<Option<Generation>, NotDone> {
+        self.order(|reply| Order::Mend(Mend::Quarantine { columns, reply }))
+            .await
+    }
+
     /// Nothing else is coming soon: what waits is published now.
     pub fn flush(&self) {
         self.tell(Order::Flush);
@@ -294,20 +338,22 @@ struct Owner {
     rule: Rule,
     store: Option<Store>,
     batch: Batch,
+    repairs: Repairs,
     takedowns: Arc<Takedowns>,
 }
 
 impl Owner {
     fn run(mut self, orders: &mpsc::Receiver<Order>) {
         loop {
-            let order = match self.batch.due() {
+            let due = self.batch.due().into_iter().chain(self.repairs.due());
+            let order = match due.min() {
                 None => orders.recv().map_err(|_| RecvTimeoutError::Disconnected),
                 Some(due) => orders.recv_timeout(due.saturating_duration_since(Instant::now())),
             };
             match order {
                 Ok(order) => self.obey(order),
-                Err(RecvTimeoutError::Timeout) => self.publish_batch(),
-                Err(RecvTimeoutError::Disconnected) => return self.publish_batch(),
+                Err(RecvTimeoutError::Timeout) => self.publish_all(),
+                Err(RecvTimeoutError::Disconnected) => return self.publish_all(),
             }
         }
     }
@@ -342,7 +388,8 @@ impl Owner {
                     self.publish_batch();
                 }
             }
-            Order::Flush => self.publish_batch(),
+            Order::Mend(mend) => self.mend(mend),
+            Order::Flush => self.publish_all(),
             Order::Evict { roots, reply } => {
                 self.publish_batch();
                 let _ = reply.send(self.evict(&roots));
@@ -355,7 +402,7 @@ impl Owner {
                 let _ = reply.send(self.reap(oldest_in_use));
             }
             Order::Close { reply } => {
-                self.publish_batch();
+                self.publish_all();
                 self.store = None;
                 let _ = reply.send(Ok(()));
             }
@@ -373,6 +420,11 @@ impl Owner {
         let store = self.store.as_mut().expect("it was opened above");
         store.look_at_devices();
         Ok(store)
+    }
+
+    fn publish_all(&mut self) {
+        self.publish_batch();
+        self.finish_repairs();
     }
 
     fn stage(&mut self, tree: ChunkTree, tier: &str) -> Result<Stage, StoreError> {

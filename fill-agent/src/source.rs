@@ -81,6 +81,11 @@ impl Source {
         self.listed.kind()
     }
 
+    /// Waits until so many bytes may be read or written under the rate that all sources share.
+    pub(crate) async fn pace(&self, bytes: u64) {
+        self.limiter.take(bytes).await;
+    }
+
     /// What came from it since it was made.
     pub fn counts(&self) -> &Counts {
         &self.counts

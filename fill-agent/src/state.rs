@@ -6,6 +6,7 @@
 //! | `ledger.json` | [`Ledger`]: what was evicted, and fetched as urgent, on the civil day |
 //! | `seen.json` | [`Seen`]: the highest serials, below which everything is refused |
 //! | `manifest.accepted`, `manifest.held`, `tombstones` | one line of JSON, then the bytes as they were signed ([`sealed`]) |
+//! | `scrub.json` | [`Places`](crate::scrub::Places): how far the scrub is |
 //! | `demand.json` | what the manifest in force expects of viewers, for the daemon ([`protocol::demand`]) |
 //!
 //! Each file is replaced as a whole (written beside, synced, renamed, folder synced), so a crash leaves the old or the new one.

@@ -11,6 +11,7 @@ use protocol::config::Config;
 use protocol::root::Root;
 
 use crate::limits::DEVICE_WAIT;
+use crate::planner::repair::Damaged;
 use crate::planner::{self, Held, HeldPath};
 
 /// A configured device as it was found.
@@ -169,20 +170,26 @@ impl Survey {
         rooms.filter(|room| !failed.contains(&room.id))
     }
 
-    /// What is published, for the planner. An object of a tier that is not configured any more counts as one of the first tier
-    /// that is not whole: it is fetched again if it is wanted.
+    /// The objects that have a copy to repair.
+    #[must_use]
+    pub fn damaged(&self, config: &Config) -> Vec<Damaged> {
+        let here = self.here(config);
+        let records = self.snapshot.objects.iter();
+        let records = records.filter(|record| tier_of(record, config).is_some());
+        records
+            .filter_map(|record| damaged(record, &here))
+            .collect()
+    }
+
+    /// What is published, for the planner. What can be repaired counts as whole. An object of a tier that is not configured any more
+    /// counts as one of the first tier that is not whole: it is fetched again if it is wanted.
     #[must_use]
     pub fn held(&self, config: &Config, failed: &HashSet<DeviceId>) -> Vec<Held<'_>> {
         let mut paths: HashMap<_, Vec<HeldPath<'_>>> = HashMap::new();
         for (object, entry) in &self.snapshot.paths {
             paths.entry(*object).or_default().push(held_path(entry));
         }
-        let here: HashSet<DeviceId> = self
-            .devices
-            .iter()
-            .filter_map(|device| device.found.as_ref().ok())
-            .map(|room| room.id)
-            .collect();
+        let here = self.here(config);
         let well: Vec<Vec<DeviceId>> = (0..config.tiers.len())
             .map(|tier| self.well(tier, failed).map(|room| room.id).collect())
             .collect();
@@ -193,11 +200,12 @@ impl Survey {
                 let (devices, further) = tier.map_or((0, 0), |tier| {
                     spread(record, &well[tier], config.tiers[tier].stripe_width)
                 });
+                let is_here = is_whole(record, &here) || damaged(record, &here).is_some();
                 Held {
                     root: Root(record.object.0),
                     size: record.size,
                     tier: tier.unwrap_or(0),
-                    whole: tier.is_some() && is_whole(record, &here),
+                    whole: tier.is_some() && is_here,
                     copies: u8::try_from(record.copies.len()).unwrap_or(u8::MAX),
                     devices,
                     further,
@@ -229,6 +237,19 @@ fn spread(record: &ObjectRecord, devices: &[DeviceId], stripe_width: u8) -> (u64
     (bits, u8::try_from(free.div_ceil(width)).unwrap_or(u8::MAX))
 }
 
+impl Survey {
+    /// The devices that are here, with the names of their tiers.
+    fn here<'a>(&self, config: &'a Config) -> Here<'a> {
+        let found = self.devices.iter().filter_map(|device| {
+            let tier = config.tiers.get(device.tier)?;
+            Some((device.found.as_ref().ok()?.id, tier.name.as_str()))
+        });
+        found.collect()
+    }
+}
+
+type Here<'a> = HashMap<DeviceId, &'a str>;
+
 fn held_path(entry: &PathEntry) -> HeldPath<'_> {
     HeldPath {
         path: &entry.path,
@@ -243,7 +264,35 @@ fn tier_of(record: &ObjectRecord, config: &Config) -> Option<usize> {
     config.tiers.iter().position(|tier| tier.name == **name)
 }
 
-fn is_whole(record: &ObjectRecord, here: &HashSet<DeviceId>) -> bool {
+fn is_whole(record: &ObjectRecord, here: &Here<'_>) -> bool {
     let mut copies = record.copies.iter();
-    copies.any(|copy| copy.is_whole(|device| here.contains(device)))
+    copies.any(|copy| copy.is_whole(|device| here.contains_key(device)))
+}
+
+/// The copy to repair: of those that have lost or bad columns, and a column on a device that is here, the one that misses least. Its lost
+/// columns need other devices of its tier, which hold nothing of the object; without them it is fetched anew, and lies on fewer.
+fn damaged(record: &ObjectRecord, here: &Here<'_>) -> Option<Damaged> {
+    let copies = record.copies.iter().filter_map(|copy| {
+        let is_lost = |column: usize| !here.contains_key(&copy.devices[column]);
+        let columns = 0..copy.layout.width();
+        let wrong = |column: &usize| copy.bad.contains(*column) || is_lost(*column);
+        let wrong: Vec<usize> = columns.clone().filter(wrong).collect();
+        let lost = columns.clone().filter(|column| is_lost(*column)).count();
+        let holds = |id: &DeviceId| record.copies.iter().any(|copy| copy.devices.contains(id));
+        let of_tier = here.iter().filter(|(_, tier)| **tier == &*copy.tier);
+        let free = of_tier.filter(|(id, _)| !holds(id)).count();
+        let is_worth_it = !wrong.is_empty() && lost < copy.layout.width() && lost <= free;
+        let lengths = wrong
+            .iter()
+            .map(|column| copy.layout.column_length(*column));
+        is_worth_it.then(|| Damaged {
+            root: Root(record.object.0),
+            size: record.size,
+            placed: copy.placed,
+            tier: copy.tier.clone(),
+            bytes: lengths.sum(),
+            another_is_whole: is_whole(record, here),
+        })
+    });
+    copies.min_by_key(|damaged| damaged.bytes)
 }

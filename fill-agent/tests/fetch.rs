@@ -475,7 +475,7 @@ fn fetched_path(outcome: Option<Outcome>) -> String {
     match outcome {
         Some(Outcome::Fetched { job, .. }) => job.wanted.path.into(),
         Some(Outcome::Failed { failure, .. }) => panic!("{failure}"),
-        None => panic!("no outcome"),
+        Some(Outcome::Repaired { .. }) | None => panic!("no outcome"),
     }
 }
 

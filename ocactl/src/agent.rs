@@ -1,7 +1,7 @@
 //! The fill agent, as its operator socket answers.
 
 use protocol::config::Config;
-use protocol::fill::{Plan, Request, Response, Status, Window};
+use protocol::fill::{Plan, Request, Response, Scrub, Status, Window};
 use serde::Serialize;
 
 use crate::clock::Clock;
@@ -40,6 +40,14 @@ impl Agent {
     pub(crate) fn window(&self, request: &Request) -> Result<Window, AskError> {
         match self.ask(request)? {
             Response::Window(window) => Ok(*window),
+            _ => Err(self.socket.unexpected()),
+        }
+    }
+
+    /// Asks something that is answered with the scrub.
+    pub(crate) fn scrub(&self, request: &Request) -> Result<Scrub, AskError> {
+        match self.ask(request)? {
+            Response::Scrub(scrub) => Ok(*scrub),
             _ => Err(self.socket.unexpected()),
         }
     }

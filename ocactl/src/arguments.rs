@@ -83,6 +83,10 @@ Examples:
     #[command(subcommand)]
     FillWindow(FillWindowCommand),
 
+    /// Reading back what is stored: how far it is, begin now, pause
+    #[command(subcommand)]
+    Scrub(ScrubCommand),
+
     /// What is served: publish, list, verify, remove
     #[command(subcommand)]
     Content(ContentCommand),
@@ -354,6 +358,38 @@ pub(crate) struct EndArguments {
     /// Until when, in the zone of the window: 2026-11-22T06:00, or 06:00 for the next time that it is so late
     #[arg(long, value_name = "TIME")]
     pub(crate) until: Option<String>,
+}
+
+/// `scrub ..`
+#[derive(Debug, Subcommand)]
+pub(crate) enum ScrubCommand {
+    /// Say how far each device is, what was found, and when the next pass begins
+    Status,
+
+    /// Begin a pass now
+    #[command(after_help = "\
+What is found bad is not served any more, and is repaired inside the fill window.
+
+Examples:
+  ocactl scrub start
+  ocactl scrub start nvme0 && ocactl scrub status")]
+    Start {
+        /// Last part of the device's path; without it, all devices
+        device: Option<String>,
+    },
+
+    /// Read nothing back
+    #[command(
+        after_help = "A pause survives restarts. A pass that was begun goes on where it was."
+    )]
+    Pause {
+        /// How long, as in 2h or \"30 min\"; without it, until `ocactl scrub resume`
+        #[arg(long = "for", value_name = "TIME")]
+        length: Option<Interval>,
+    },
+
+    /// End a pause
+    Resume,
 }
 
 /// `catalog ..`

@@ -21,6 +21,7 @@ mod layout;
 mod limits;
 mod output;
 mod progress;
+mod scrub;
 mod socket;
 mod status;
 mod store;
@@ -98,6 +99,7 @@ fn obey(command: Command, config: &Config, format: Format) -> Result<Outcome, Fa
         Command::Tls(command) => tls::run(config, format, command),
         Command::Fill(command) => fill::run(config, format, command),
         Command::FillWindow(command) => fill_window::run(config, format, command),
+        Command::Scrub(command) => scrub::run(config, format, command),
         Command::Content(command) => content::run(config, format, command),
         Command::Catalog(CatalogCommand::Rebuild) => catalog::rebuild(config, format),
         Command::Catalog(CatalogCommand::Check) => catalog::check(config, format),

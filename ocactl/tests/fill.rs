@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 
 use appliance::{Appliance, text};
 use protocol::fill::{
-    Activity, Contact, Hours, Plan, PlanTotals, Progress, Request, Response, Status, Window,
+    Activity, Contact, Hours, Plan, PlanTotals, Progress, Request, Response, Scrub, Status, Window,
 };
 use protocol::manifest::Serial;
 use protocol::operator::{self, Fault, Refusal};
@@ -56,6 +56,17 @@ fn obliging(request: &Request) -> Response {
             totals: PlanTotals::default(),
             blocked: "no manifest yet".into(),
         })),
+        Request::ScrubStatus
+        | Request::ScrubStart { .. }
+        | Request::ScrubPause { .. }
+        | Request::ScrubResume { .. } => Response::Scrub(Box::new(Scrub {
+            as_of: now(),
+            rate: 200_000_000,
+            every: 86_400,
+            pause: None,
+            devices: Vec::new(),
+        })),
+        Request::Damaged { .. } => Response::Noted,
         Request::Status
         | Request::Pause { .. }
         | Request::Resume { .. }
@@ -141,6 +152,9 @@ fn every_answer_says_its_age_in_the_zone_of_the_window() {
         &["fill", "status"][..],
         &["fill", "plan"],
         &["fill", "resume"],
+        &["scrub", "status"],
+        &["scrub", "start", "nvme0"],
+        &["scrub", "pause", "--for", "2h"],
         &["fill-window", "show"],
         &["fill-window", "next"],
         &["fill-window", "override", "clear"],

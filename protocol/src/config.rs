@@ -32,8 +32,8 @@ use validate::Findings;
 pub use bgp::{Bgp, Neighbor, NeighborRole};
 pub use error::{ConfigError, Problem};
 pub use section::{
-    AccessLog, Addresses, Backend, Control, Fill, Listen, Log, Pacing, Serve, Steering, TierRole,
-    Workers,
+    AccessLog, Addresses, Backend, Control, Fill, Listen, Log, Pacing, Scrub, Serve, Steering,
+    TierRole, Workers,
 };
 pub use tls::{Certificate, KernelTls, Suite, Tls, TlsVersion};
 pub use value::{Auto, BadPrefix, OnMiss, Prefix};
@@ -59,6 +59,8 @@ pub struct Config {
     pub control: Option<Control>,
     /// `[fill]`: when and how fast content is fetched.
     pub fill: Option<Fill>,
+    /// `[scrub]`: how what is stored is read back.
+    pub scrub: Scrub,
     /// `[steering]`: what is told to those who send viewers.
     pub steering: Steering,
     /// `[bgp]`: sessions.

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::manifest::{Serial, SourceKind};
 use crate::operator::Refusal;
+use crate::root::Root;
 
 /// The agent's socket in `run_dir`.
 pub const FILL_SOCKET: &str = "fill.sock";
@@ -68,6 +69,45 @@ pub enum Request {
         /// The one that is held; another one is refused.
         serial: Serial,
     },
+    /// [`Response::Noted`] once the catalog knows of them: columns that the daemon could not use. It asks again until then.
+    Damaged {
+        /// At most [`DAMAGED_MAX`](crate::limits::DAMAGED_MAX).
+        columns: Vec<DamagedColumn>,
+    },
+    /// [`Response::Scrub`]: how far the devices are read back.
+    ScrubStatus,
+    /// [`Response::Scrub`]: begins a pass now, whenever the last one was.
+    ScrubStart {
+        /// Who asks.
+        by: String,
+        /// Last part of the device's path; `None`: all devices.
+        device: Option<String>,
+    },
+    /// [`Response::Scrub`]: reads nothing back until it is resumed.
+    ScrubPause {
+        /// Who asks.
+        by: String,
+        /// Until when; `None`: until it is resumed.
+        until: Option<u64>,
+    },
+    /// [`Response::Scrub`].
+    ScrubResume {
+        /// Who asks.
+        by: String,
+    },
+}
+
+/// A column that the daemon could not use.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DamagedColumn {
+    /// Its object.
+    pub object: Root,
+    /// Its device: 32 hexadecimal digits.
+    pub device: String,
+    /// The generation of the catalog by which it was read.
+    pub seen: u64,
+    /// A block of it, or its sidecar, is not what was written. Otherwise the device refused a read, and the agent is to look.
+    pub certain: bool,
 }
 
 /// What the agent answers.
@@ -80,6 +120,10 @@ pub enum Response {
     Plan(Box<Plan>),
     /// To [`Request::Window`] and whatever changes it.
     Window(Box<Window>),
+    /// To [`Request::Damaged`].
+    Noted,
+    /// To [`Request::ScrubStatus`] and whatever changes it.
+    Scrub(Box<Scrub>),
     /// It was not done.
     Refused(Refusal),
 }
@@ -312,6 +356,46 @@ pub struct Failure {
     pub reason: String,
 }
 
+/// How far the devices are read back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Scrub {
+    /// When this was true.
+    pub as_of: u64,
+    /// The most that is read of one device, in bits per second.
+    pub rate: u64,
+    /// Seconds from the begin of one pass to that of the next.
+    pub every: u64,
+    /// A pause.
+    pub pause: Option<Pause>,
+    /// The devices, in the order of the configuration.
+    pub devices: Vec<ScrubDevice>,
+}
+
+/// How far one device is read back.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScrubDevice {
+    /// Last part of its path.
+    pub name: String,
+    /// Its tier.
+    pub tier: String,
+    /// `running`, `waiting` (for the next pass), `paused`, or what is wrong.
+    pub state: String,
+    /// When the pass that runs began.
+    pub began: Option<u64>,
+    /// When the last whole pass ended.
+    pub ended: Option<u64>,
+    /// When the next pass begins.
+    pub next: Option<u64>,
+    /// Columns that were read in this pass, or in the last one.
+    pub columns: u64,
+    /// Of so many, when the pass began.
+    pub columns_all: u64,
+    /// Bytes that were read.
+    pub bytes: u64,
+    /// Columns that were found bad.
+    pub bad: u64,
+}
+
 /// The window, and where it comes from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Window {
@@ -420,6 +504,12 @@ pub struct PlanTotals {
     /// Bytes of those copies.
     #[serde(default)]
     pub copy_bytes: u64,
+    /// Objects of which lost and bad columns are to be written anew.
+    #[serde(default)]
+    pub repair_objects: u64,
+    /// Bytes of those columns.
+    #[serde(default)]
+    pub repair_bytes: u64,
     /// Objects to evict.
     pub evict_objects: u64,
     /// Their bytes.

@@ -2,6 +2,9 @@
 
 use crate::units::{BitRate, ByteSize, Interval};
 
+/// Most columns in one message of the daemon about damage: a line of 40 KiB.
+pub const DAMAGED_MAX: usize = 256;
+
 /// The checksum block of the store. `read_unit` is a multiple, so that a read can be checked by itself.
 pub const CHECK_BLOCK_BYTES: u64 = 64 * 1024;
 
@@ -29,6 +32,9 @@ pub const WORKERS_MAX: u16 = 1024;
 /// The lowest rate that a viewer may be held to. A socket tells of room again when a third of its buffer, 170 KiB, has left; a viewer
 /// that takes longer than 3 s for it loses the buffer of its device.
 pub const PACING_MIN: BitRate = BitRate::from_bits_per_second(1_000_000);
+
+/// The lowest rate at which a device is read back: a group of 1 MiB in 8 s.
+pub const SCRUB_RATE_MIN: BitRate = BitRate::from_bits_per_second(1_000_000);
 
 /// Certificates of one appliance: all of them are looked at every few seconds, two files each.
 pub const CERTIFICATES_MAX: usize = 256;

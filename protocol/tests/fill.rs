@@ -5,12 +5,13 @@
 mod support;
 
 use protocol::fill::{
-    Activity, Change, Contact, DeviceFill, Facts, Failure, Held, Hours, ManifestFacts, Overridden,
-    Pause, Plan, PlanTotals, PlannedCopy, PlannedEviction, PlannedFetch, PlannedMove, Progress,
-    Request, Response, SetHours, SourceStatus, Status, Transfer, Window,
+    Activity, Change, Contact, DamagedColumn, DeviceFill, Facts, Failure, Held, Hours,
+    ManifestFacts, Overridden, Pause, Plan, PlanTotals, PlannedCopy, PlannedEviction, PlannedFetch,
+    PlannedMove, Progress, Request, Response, SetHours, SourceStatus, Status, Transfer, Window,
 };
 use protocol::manifest::{Serial, SourceKind};
 use protocol::operator::{self, Fault, Refusal};
+use protocol::root::Root;
 use support::line;
 
 fn both_ways<T>(message: &T, text: &str)
@@ -85,6 +86,49 @@ fn requests_have_these_lines() {
                 serial: SERIAL,
             },
             r#"{"protocol":1,"request":"accept","by":"ada","serial":{"epoch":1,"number":42}}"#,
+        ),
+    ];
+    for (request, text) in table {
+        both_ways(&request, text);
+    }
+}
+
+#[test]
+fn damage_and_scrub_have_these_lines() {
+    let by = || "ada".into();
+    let table = [
+        (
+            Request::Damaged {
+                columns: vec![DamagedColumn {
+                    object: Root([1; 32]),
+                    device: "02".repeat(16),
+                    seen: 7,
+                    certain: true,
+                }],
+            },
+            r#"{"protocol":1,"request":"damaged","columns":[{"object":"0101010101010101010101010101010101010101010101010101010101010101","device":"02020202020202020202020202020202","seen":7,"certain":true}]}"#,
+        ),
+        (
+            Request::ScrubStatus,
+            r#"{"protocol":1,"request":"scrub-status"}"#,
+        ),
+        (
+            Request::ScrubStart {
+                by: by(),
+                device: Some("nvme0".into()),
+            },
+            r#"{"protocol":1,"request":"scrub-start","by":"ada","device":"nvme0"}"#,
+        ),
+        (
+            Request::ScrubPause {
+                by: by(),
+                until: Some(5),
+            },
+            r#"{"protocol":1,"request":"scrub-pause","by":"ada","until":5}"#,
+        ),
+        (
+            Request::ScrubResume { by: by() },
+            r#"{"protocol":1,"request":"scrub-resume","by":"ada"}"#,
         ),
     ];
     for (request, text) in table {
@@ -298,6 +342,8 @@ fn a_plan_has_this_line() {
             tier: "hot".into(),
         }],
         totals: PlanTotals {
+            repair_objects: 0,
+            repair_bytes: 0,
             fetch_objects: 10,
             fetch_bytes: 20_971_520,
             move_objects: 1,
@@ -319,7 +365,8 @@ fn a_plan_has_this_line() {
             "copies":[{"path":"/d.mp4","bytes":262144,"tier":"hot","count":1}],
             "evict":[{"path":"/c.mp4","bytes":524288,"tier":"hot"}],
             "totals":{"fetch_objects":10,"fetch_bytes":20971520,"move_objects":1,"move_bytes":1048576,
-            "copy_objects":1,"copy_bytes":262144,"evict_objects":2,"evict_bytes":1048577,"no_room_objects":3,"no_room_bytes":4},
+            "copy_objects":1,"copy_bytes":262144,"repair_objects":0,"repair_bytes":0,
+            "evict_objects":2,"evict_bytes":1048577,"no_room_objects":3,"no_room_bytes":4},
             "blocked":"outside the window until 02:00"}"#,
     );
 }

@@ -67,9 +67,11 @@ pub(super) struct Ended {
 pub(super) fn roots(planned: &Planned) -> HashSet<Root> {
     let plan = &planned.plan;
     let fetched = plan.fetch.iter().map(|fetch| fetch.root);
+    let repaired = planned.repairs().iter().map(|one| one.damaged.root);
     fetched
         .chain(plan.moves.iter().map(|step| step.root))
         .chain(plan.duplicates.iter().map(|one| one.root))
+        .chain(repaired)
         .collect()
 }
 
@@ -149,7 +151,7 @@ impl Work {
     }
 
     async fn fetch(&self, ended: &mut Ended) {
-        let jobs: Vec<Job> = self.jobs();
+        let jobs: Vec<Job> = self.repair_jobs().chain(self.jobs()).collect();
         if jobs.is_empty() {
             return;
         }
@@ -173,8 +175,15 @@ impl Work {
                         let published = self.publisher.publish(content, self.paths(&fetch.entries));
                         let bytes = job.wanted.size;
                         self.done.fetched.fetch_add(bytes, Relaxed);
-                        publishing.spawn(async move { published.await.map(|_| bytes) });
+                        publishing.spawn(async move { published.await.map(|_| Came::Object(bytes)) });
                     }
+                    Some(Outcome::Repaired { job, repaired: Some(repaired) }) => {
+                        tracing::info!(path = &*job.wanted.path, bytes = repaired.bytes(), "repaired");
+                        let bytes = repaired.bytes();
+                        let finished = self.publisher.repaired(repaired);
+                        publishing.spawn(async move { finished.await.map(|()| Came::Columns(bytes)) });
+                    }
+                    Some(Outcome::Repaired { repaired: None, .. }) => ended.progressed = true,
                     Some(Outcome::Failed { job, failure }) => self.failed(ended, &job, failure),
                     None => break,
                 },
@@ -194,9 +203,14 @@ impl Work {
         self.reload().await;
     }
 
-    fn note(&self, ended: &mut Ended, published: Option<Result<u64, NotDone>>) {
+    fn note(&self, ended: &mut Ended, published: Option<Result<Came, NotDone>>) {
         match published {
-            Some(Ok(bytes)) => {
+            Some(Ok(Came::Columns(bytes))) => {
+                ended.progressed = true;
+                self.counters.repaired_copies.fetch_add(1, Relaxed);
+                self.counters.repaired_bytes.fetch_add(bytes, Relaxed);
+            }
+            Some(Ok(Came::Object(bytes))) => {
                 self.done.objects.fetch_add(1, Relaxed);
                 self.done.bytes.fetch_add(bytes, Relaxed);
                 self.counters.published_objects.fetch_add(1, Relaxed);
@@ -249,9 +263,23 @@ impl Work {
                 },
                 tier: self.config.tiers.get(fetch.tier)?.name.clone(),
                 via: entry.via,
+                repairs: None,
             })
         });
         jobs.collect()
+    }
+
+    fn repair_jobs(&self) -> impl Iterator<Item = Job> {
+        self.planned.repairs().iter().map(|repair| Job {
+            wanted: Wanted {
+                root: repair.damaged.root,
+                size: repair.damaged.size,
+                path: repair.path.clone(),
+            },
+            tier: repair.damaged.tier.to_string(),
+            via: repair.via,
+            repairs: Some(repair.damaged.placed),
+        })
     }
 
     fn paths(&self, of: &Entries) -> Vec<NewPath> {
@@ -267,6 +295,14 @@ impl Work {
         });
         paths.collect()
     }
+}
+
+/// What is in its place.
+enum Came {
+    /// An object of so many bytes.
+    Object(u64),
+    /// Columns of so many bytes.
+    Columns(u64),
 }
 
 /// Objects after which the daemon is told of what came.

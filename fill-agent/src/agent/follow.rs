@@ -8,6 +8,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Instant;
 
+use content_store::{BadColumn, Generation};
 use protocol::manifest::{Manifest, Serial, Tombstones};
 use protocol::root::Root;
 use tokio_util::sync::CancellationToken;
@@ -30,6 +31,7 @@ pub(super) enum Event {
     TakenDown(Option<Serial>, Removed),
     Reaped(Option<NotDone>),
     Token(Result<String, String>),
+    Marked(Vec<BadColumn>, Result<Option<Generation>, NotDone>),
 }
 
 /// What runs, and what is due.
@@ -45,6 +47,8 @@ pub(super) struct Following {
     pub(super) takedown: Option<tokio::task::AbortHandle>,
     pub(super) takedown_due: bool,
     pub(super) is_reaping: bool,
+    /// Columns are being marked as bad.
+    pub(super) is_marking: bool,
     pub(super) reap_due: bool,
     /// The store may be open.
     pub(super) store_used: bool,
@@ -90,6 +94,7 @@ impl Default for Following {
             takedown: None,
             takedown_due: true,
             is_reaping: false,
+            is_marking: false,
             reap_due: false,
             store_used: false,
             store_problem: None,
@@ -152,6 +157,7 @@ impl Agent {
                 self.following.is_reaping = false;
                 self.following.store_problem = not_done;
             }
+            Event::Marked(columns, marked) => self.marked(&columns, marked),
             Event::Token(read) => {
                 self.following.is_reading_token = false;
                 match read {
@@ -197,7 +203,7 @@ impl Agent {
     fn tidy(&mut self) {
         let following = &mut self.following;
         let is_writing = following.filling.is_some() || following.takedown.is_some();
-        if is_writing || following.is_reaping {
+        if is_writing || following.is_reaping || following.is_marking {
             return;
         }
         if following.reap_due && self.book.intent.pause.is_none() {

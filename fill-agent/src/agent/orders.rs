@@ -78,8 +78,39 @@ impl Agent {
                 return self.change(intent, Self::status).await;
             }
             Request::Accept { by, serial } => return self.accept(intent, by, serial).await,
+            of_scrub => return self.obey_scrub(of_scrub).await,
         }
         self.change(intent, Self::window).await
+    }
+
+    async fn obey_scrub(&mut self, request: Request) -> Result<Response, Refused> {
+        let mut intent = self.book.intent.clone();
+        match request {
+            Request::ScrubStart { device, .. } => return self.scrub_start(device.as_deref()),
+            Request::ScrubPause { by, until } => {
+                self.refuse_past(until)?;
+                let since = self.clock.seconds();
+                intent.scrub_pause = Some(Pause { since, by, until });
+            }
+            Request::ScrubResume { .. } => intent.scrub_pause = None,
+            _ => return Ok(self.scrub_document()),
+        }
+        self.change(intent, Self::scrub_paused).await
+    }
+
+    fn scrub_start(&self, device: Option<&str>) -> Result<Response, Refused> {
+        let begun = self.scrub.as_ref().map(|scrub| scrub.begin(device));
+        if begun == Some(false) {
+            let name = device.unwrap_or_default();
+            let what = format!("no device is named {name:?}; see `ocactl scrub status`");
+            return Err(refused(Fault::Request, what));
+        }
+        Ok(self.scrub_document())
+    }
+
+    fn scrub_paused(&self) -> Response {
+        self.pause_scrub();
+        self.scrub_document()
     }
 
     async fn change(

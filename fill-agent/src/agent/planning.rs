@@ -12,6 +12,7 @@ use protocol::manifest::{Source, Tombstone, Wanted};
 use protocol::root::Root;
 
 use super::book::Believed;
+use crate::planner::repair::{Repair, repairs};
 use crate::planner::{self, Allowance, Amount, Duplicate, Move, Plan, Situation};
 use crate::survey::{self, FoundDevice};
 
@@ -49,6 +50,10 @@ pub struct Planned {
     pub devices: Vec<FoundDevice>,
     /// Objects that wait to be unlinked.
     pub doomed: usize,
+    /// Copies to repair, in this order.
+    pub repairs: Vec<Repair>,
+    /// Whether they are repaired by this plan; if not, they wait for the window.
+    pub repairs_now: bool,
     started: AtomicBool,
     evicted_paths: Vec<String>,
     moved_paths: Vec<String>,
@@ -64,7 +69,7 @@ impl Task {
         let survey = survey::survey(&self.config)?;
         let held = survey.held(&self.config, &self.failed);
         let tiers = survey.tiers(&self.config, &self.failed);
-        let plan = planner::plan(&Situation {
+        let situation = Situation {
             wanted: &self.believed.manifest.objects,
             tombstones: &self.tombstones,
             held: &held,
@@ -73,7 +78,9 @@ impl Task {
             low_watermark: self.fill.low_watermark,
             allowance: self.allowance,
             footprint: content_store::space::footprint,
-        });
+        };
+        let mut plan = planner::plan(&situation);
+        let repairs = repairs(&mut plan, &situation, survey.damaged(&self.config));
         let shown = |roots: HashSet<Root>| {
             let of = held.iter().filter(|held| roots.contains(&held.root));
             let of: std::collections::HashMap<Root, String> =
@@ -107,6 +114,9 @@ impl Task {
                 .collect(),
             believed: self.believed,
             doomed: survey.snapshot.doomed.len(),
+            repairs,
+            repairs_now: matches!(self.allowance, Allowance::All(_))
+                || self.fill.repair_outside_window,
             started: AtomicBool::new(false),
             devices: survey.devices,
             plan,
@@ -130,7 +140,13 @@ impl Planned {
     /// Whether there is anything to do.
     #[must_use]
     pub fn has_work(&self) -> bool {
-        !self.plan.is_empty()
+        !self.plan.is_empty() || !self.repairs().is_empty()
+    }
+
+    /// What this plan repairs.
+    #[must_use]
+    pub fn repairs(&self) -> &[Repair] {
+        if self.repairs_now { &self.repairs } else { &[] }
     }
 
     /// It is being done from now on.
@@ -169,7 +185,10 @@ impl Planned {
         let copies = Plan::amount(copies);
         let evict = Plan::amount(self.plan.evict.iter().map(|one| one.size));
         let no_room = self.no_room();
+        let repair = Plan::amount(self.repairs.iter().map(|one| one.damaged.bytes));
         PlanTotals {
+            repair_objects: repair.objects,
+            repair_bytes: repair.bytes,
             fetch_objects: fetch.objects,
             fetch_bytes: fetch.bytes,
             move_objects: moves.objects,

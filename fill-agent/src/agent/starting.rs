@@ -41,7 +41,7 @@ impl Agent {
         let Some(part) = self.charge(&planned).await else {
             return;
         };
-        if part.is_nothing(&planned.plan) {
+        if part.is_nothing(&planned.plan) && planned.repairs().is_empty() {
             planned.start();
             self.following.fruitless += 1;
             return;
@@ -88,11 +88,12 @@ impl Agent {
     }
 
     fn fetches(&self, sources: Sources) -> Fill {
-        let publisher = self.publisher.clone();
+        let (publisher, repairing) = (self.publisher.clone(), self.publisher.clone());
         let fill = self.config.fill.as_ref();
         Fill {
             sources,
             stage: Arc::new(move |tree, tier| publisher.stage(tree, tier)),
+            repair: Arc::new(move |object, placed, tree| repairing.repair(object, placed, tree)),
             lanes: Arc::clone(&self.means.lanes),
             progress: Arc::clone(&self.means.progress),
             parallel: fill.map_or(1, |fill| usize::from(fill.parallel)),

@@ -74,7 +74,8 @@ impl Agent {
             return self.filling(decision);
         }
         if !decision.open {
-            return (Activity::Closed, decision.why.clone());
+            let waiting = self.repairs_waiting();
+            return (Activity::Closed, format!("{}{waiting}", decision.why));
         }
         if let Some(problem) = &self.following.plan_problem {
             return (Activity::Blocked, problem.clone());
@@ -98,10 +99,14 @@ impl Agent {
                 0 => String::new(),
                 objects => format!(", {objects} to be moved between tiers"),
             };
+            let repairs = match totals.repair_objects {
+                0 => String::new(),
+                objects => format!(", {objects} to be repaired"),
+            };
             let left = totals.fetch_objects + planned.plan.later.objects;
             return (
                 Activity::Waiting,
-                format!("{left} objects are to be fetched{moves}{failures}"),
+                format!("{left} objects are to be fetched{moves}{repairs}{failures}"),
             );
         }
         let no_room = match totals.no_room_objects {
@@ -118,6 +123,17 @@ impl Agent {
                 planned.believed.serial()
             ),
         )
+    }
+
+    /// What is bad or lost and not repaired outside the window, as the end of a sentence.
+    fn repairs_waiting(&self) -> String {
+        let planned = self.planned.as_ref();
+        match planned.map_or(0, |planned| planned.totals().repair_objects) {
+            0 => String::new(),
+            objects => {
+                format!("; {objects} objects have lost or bad columns and wait to be repaired")
+            }
+        }
     }
 
     fn evictions_wait(&self) -> Option<String> {

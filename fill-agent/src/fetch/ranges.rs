@@ -21,8 +21,8 @@ pub(super) type Group = Result<Vec<u8>, SourceError>;
 pub(super) struct Ranges {
     source: Arc<Source>,
     wanted: Wanted,
-    /// Where the next range to ask for begins.
-    start: u64,
+    /// What is not asked for yet.
+    parts: VecDeque<Range<u64>>,
     ahead: usize,
     queues: VecDeque<mpsc::Receiver<Group>>,
     tasks: JoinSet<()>,
@@ -30,11 +30,11 @@ pub(super) struct Ranges {
 }
 
 impl Ranges {
-    pub(super) fn new(source: Arc<Source>, wanted: Wanted, start: u64) -> Self {
+    pub(super) fn new(source: Arc<Source>, wanted: Wanted, parts: Vec<Range<u64>>) -> Self {
         Self {
             source,
             wanted,
-            start,
+            parts: parts.into(),
             ahead: 1,
             queues: VecDeque::new(),
             tasks: JoinSet::new(),
@@ -60,11 +60,9 @@ impl Ranges {
     }
 
     fn ask(&mut self) {
-        while self.queues.len() < self.ahead && self.start < self.wanted.size {
-            // Ranges end at multiples of their size, wherever the first one begins.
-            let end = (self.start / RANGE_BYTES + 1) * RANGE_BYTES;
-            let range = self.start..end.min(self.wanted.size);
-            self.start = range.end;
+        while self.queues.len() < self.ahead
+            && let Some(range) = self.next_range()
+        {
             let (groups, queue) = mpsc::channel((RANGE_BYTES / GROUP_BYTES) as usize);
             let (source, wanted) = (self.source.clone(), self.wanted.clone());
             let pin = self.pin.clone();
@@ -76,6 +74,20 @@ impl Ranges {
             });
             self.queues.push_back(queue);
         }
+    }
+}
+
+impl Ranges {
+    fn next_range(&mut self) -> Option<Range<u64>> {
+        let part = self.parts.front_mut()?;
+        // Ranges end at multiples of their size, wherever the first one begins.
+        let end = (part.start / RANGE_BYTES + 1) * RANGE_BYTES;
+        let range = part.start..end.min(part.end);
+        part.start = range.end;
+        if part.is_empty() {
+            self.parts.pop_front();
+        }
+        (!range.is_empty()).then_some(range)
     }
 }
 

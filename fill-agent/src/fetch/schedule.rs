@@ -118,6 +118,7 @@ async fn turn(
             });
         }
         End::Done(content) => Outcome::Fetched { job, content },
+        End::Repaired(repaired) => Outcome::Repaired { job, repaired },
         End::GivenUp(failure) => {
             fill.progress.failed(&job, "", &failure);
             Outcome::Failed { job, failure }

@@ -14,13 +14,15 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use content_store::{Content, Stage, Staging};
+use content_store::chunk_tree::ChunkTree;
+use content_store::{Content, ObjectId, Repaired, Repairing, Stage, StoreError};
 use protocol::manifest::SourceKind;
 
-use super::feed::{Fed, feed, seal};
+use super::feed::{Fed, feed, seal, seal_columns};
 use super::progress::Transfer;
+use super::target::{Target, copy_here};
 use super::{Failure, Fill, Job};
-use crate::lanes::STORE;
+use crate::lanes::{Late, STORE};
 use crate::limits::{BUSY_IN_PLACE, DEVICE_PAUSE, ROUNDS_MAX};
 use crate::retry::{Fault, Permit, backoff};
 use crate::source::{Source, SourceError};
@@ -41,6 +43,8 @@ pub(super) struct Tries {
 pub(super) enum End {
     /// All bytes are here.
     Done(Content),
+    /// The columns that were to be repaired are, if there were any.
+    Repaired(Option<Repaired>),
     /// To go on then.
     Wait {
         until: Instant,
@@ -71,7 +75,7 @@ pub(super) struct Turn<'a> {
     tries: &'a mut Tries,
     transfer: &'a Transfer,
     /// Open between two sources.
-    staging: Option<Staging>,
+    target: Option<Target>,
 }
 
 impl<'a> Turn<'a> {
@@ -86,11 +90,16 @@ impl<'a> Turn<'a> {
             job,
             tries,
             transfer,
-            staging: None,
+            target: None,
         }
     }
 
     pub(super) async fn run(mut self) -> End {
+        if let Some(placed) = self.job.repairs
+            && let Some(end) = self.repair_here(placed).await
+        {
+            return end;
+        }
         let mut soonest: Option<(Instant, String)> = None;
         let mut last = None;
         for source in self.fill.sources.order(self.job.via) {
@@ -139,7 +148,7 @@ impl<'a> Turn<'a> {
                 SourceError::Cut { .. } if self.written() > before => {}
                 // Not worth closing what is half written.
                 SourceError::Busy { pause, .. }
-                    if self.staging.is_some() && pause <= BUSY_IN_PLACE =>
+                    if self.target.is_some() && pause <= BUSY_IN_PLACE =>
                 {
                     self.transfer.waits_for("the source, which is busy");
                     tokio::time::sleep(pause).await;
@@ -150,49 +159,93 @@ impl<'a> Turn<'a> {
     }
 
     fn written(&self) -> u64 {
-        self.staging.as_ref().map_or(0, Staging::written)
+        self.target.as_ref().map_or(0, Target::written)
     }
 
     async fn ask(&mut self, source: &Arc<Source>) -> Result<End, SourceError> {
-        let staging = match self.staging.take() {
-            Some(staging) => staging,
+        let target = match self.target.take() {
+            Some(target) => target,
             None => {
                 // A peer may not have it yet: asked before anything is made ready for its bytes.
                 if source.kind() == SourceKind::Peer {
                     source.holds(&self.job.wanted).await?;
                 }
                 match self.stage().await {
-                    Ok(staging) => staging,
+                    Ok(target) => target,
                     Err(end) => return Ok(end),
                 }
             }
         };
-        let before = staging.written();
+        let before = target.written();
         self.transfer.done(before);
-        let (staging, error) =
-            match feed(self.fill, source, &self.job.wanted, self.transfer, staging).await {
-                Fed::Whole(staging) => return Ok(self.seal(staging).await),
-                Fed::Left(staging, error) => (staging, error),
+        let (target, error) =
+            match feed(self.fill, source, &self.job.wanted, self.transfer, target).await {
+                Fed::Whole(target) => return Ok(self.seal(target).await),
+                Fed::Left(target, error) => (target, error),
                 Fed::Stopped(failure) => return Ok(stopped(failure)),
             };
-        if staging.written() > before {
+        if target.written() > before {
             self.tries.pauses = 0;
         }
-        self.staging = Some(staging);
+        self.target = Some(target);
         Err(error)
     }
 
-    /// Makes ready for the bytes: the chunk tree, and a place in the store.
-    async fn stage(&mut self) -> Result<Staging, End> {
+    /// Repairs with what is good on this box; the end, if that is all, or nothing can be done.
+    async fn repair_here(&mut self, placed: u64) -> Option<End> {
+        self.transfer.waits_for("a place in the store");
+        let mut begun = self.begin_repair(placed, None).await;
+        if let Ok(Err(StoreError::NoTree(_))) = begun {
+            let tree = match self.tree().await {
+                Ok(tree) => tree,
+                Err(end) => return Some(end),
+            };
+            begun = self.begin_repair(placed, Some(tree)).await;
+        }
+        let repairing = match begun {
+            Ok(Ok(Some(repairing))) => repairing,
+            Ok(Ok(None)) => return Some(End::Repaired(None)),
+            Ok(Err(error)) => return Some(End::GivenUp(error.into())),
+            Err(late) => return Some(stopped(late.into())),
+        };
+        let target = Target::Columns(repairing);
+        match copy_here(self.fill, self.transfer, target).await {
+            Ok(target) if target.is_whole() => Some(self.seal(target).await),
+            Ok(target) => {
+                self.target = Some(target);
+                None
+            }
+            Err(failure) => Some(stopped(failure)),
+        }
+    }
+
+    async fn begin_repair(
+        &self,
+        placed: u64,
+        tree: Option<ChunkTree>,
+    ) -> Result<Result<Option<Repairing>, StoreError>, Late> {
+        let (repair, object) = (self.fill.repair.clone(), ObjectId(self.job.wanted.root.0));
+        let lanes = &self.fill.lanes;
+        lanes
+            .run(STORE, 0, move || repair(object, placed, tree))
+            .await
+    }
+
+    async fn tree(&mut self) -> Result<ChunkTree, End> {
         self.transfer.waits_for("its chunk tree");
         let control = self.fill.sources.control().clone();
-        let tree = match tree::tree(&control, &self.job.wanted).await {
+        match tree::tree(&control, &self.job.wanted).await {
             Ok(tree) => {
                 control.health.good();
-                tree
+                Ok(tree)
             }
-            Err(error) => return Err(self.no_tree(&control, error)),
-        };
+            Err(error) => Err(self.no_tree(&control, error)),
+        }
+    }
+
+    /// Makes ready for the bytes: the chunk tree, and a place in the store.
+    async fn stage(&mut self) -> Result<Target, End> {
+        let tree = self.tree().await?;
         self.transfer.waits_for("a place in the store");
         let (stage, tier) = (self.fill.stage.clone(), self.job.tier.clone());
         let staged = self
@@ -201,7 +254,7 @@ impl<'a> Turn<'a> {
             .run(STORE, 0, move || stage(tree, &tier))
             .await;
         match staged {
-            Ok(Ok(Stage::Write(staging))) => Ok(staging),
+            Ok(Ok(Stage::Write(staging))) => Ok(Target::Object(staging)),
             Ok(Ok(Stage::Stored(object))) => Err(End::Done(Content::Stored(object))),
             Ok(Err(error)) => Err(End::GivenUp(error.into())),
             Err(late) => Err(stopped(late.into())),
@@ -220,12 +273,20 @@ impl<'a> Turn<'a> {
         }
     }
 
-    async fn seal(&self, staging: Staging) -> End {
+    async fn seal(&self, target: Target) -> End {
         self.transfer.waits_for("the disk");
-        match seal(&self.fill.lanes, staging).await {
-            Ok(sealed) => End::Done(Content::Sealed(sealed)),
-            Err(failure) => stopped(failure),
-        }
+        let lanes = &self.fill.lanes;
+        let sealed = match target {
+            Target::Object(staging) => {
+                let sealed = seal(lanes, staging).await;
+                sealed.map(|sealed| End::Done(Content::Sealed(sealed)))
+            }
+            Target::Columns(repairing) => {
+                let repaired = seal_columns(lanes, repairing).await;
+                repaired.map(|repaired| End::Repaired(Some(repaired)))
+            }
+        };
+        sealed.unwrap_or_else(stopped)
     }
 
     fn verdict(&mut self, source: &Source, stop: &Stop) -> Verdict {

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
-use protocol::fill::{Activity, ManifestFacts, SourceStatus, Status};
+use protocol::fill::{Activity, ManifestFacts, Scrub, ScrubDevice, SourceStatus, Status};
 use protocol::manifest::SourceKind;
 
 use super::Counters;
@@ -11,13 +11,21 @@ use crate::limits::SOURCES_MEASURED;
 use crate::manifest::Refusal;
 
 /// The text format.
-pub(super) fn text(status: &Status, counters: &Counters) -> prometheus::Result<String> {
+pub(super) fn text(
+    status: &Status,
+    scrub: Option<&Scrub>,
+    counters: &Counters,
+) -> prometheus::Result<String> {
     let mut page = Page::default();
     standing(&mut page, status);
     manifests(&mut page, status, counters);
     progress(&mut page, status, counters);
     sources(&mut page, &status.sources);
     devices(&mut page, status);
+    repairs(&mut page, counters);
+    if let Some(scrub) = scrub {
+        scrubs(&mut page, scrub);
+    }
     page.text()
 }
 
@@ -212,6 +220,67 @@ fn progress(page: &mut Page, status: &Status, counters: &Counters) {
         "oca_fill_complete_time_seconds",
         "When a plan was last done without a failure; 0 if never.",
         at,
+    );
+}
+
+fn repairs(page: &mut Page, counters: &Counters) {
+    page.counter(
+        "oca_fill_repaired_copies_total",
+        "Copies of objects of which lost or bad columns were written anew.",
+        counters.repaired_copies.load(Relaxed),
+    );
+    page.counter(
+        "oca_fill_repaired_bytes_total",
+        "Bytes of those columns.",
+        counters.repaired_bytes.load(Relaxed),
+    );
+}
+
+fn scrubs(page: &mut Page, scrub: &Scrub) {
+    let of = |value: fn(&ScrubDevice) -> f64| {
+        scrub.devices.iter().map(move |device| {
+            let labels = [
+                ("tier", device.tier.as_str()),
+                ("device", device.name.as_str()),
+            ];
+            measured(&labels, value(device))
+        })
+    };
+    let paused = holds(scrub.pause.is_some());
+    page.gauge(
+        "oca_scrub_paused",
+        "Whether an operator paused the scrub.",
+        paused,
+    );
+    page.gauges(
+        "oca_scrub_running",
+        "Whether the device is being read back.",
+        of(|device| holds(device.state == "running")),
+    );
+    page.gauges(
+        "oca_scrub_columns",
+        "Columns that were read in this pass over the device, or in the last one.",
+        of(|device| device.columns as f64),
+    );
+    page.gauges(
+        "oca_scrub_bytes",
+        "Their bytes.",
+        of(|device| device.bytes as f64),
+    );
+    page.gauges(
+        "oca_scrub_bad_columns",
+        "Of them, bad ones.",
+        of(|device| device.bad as f64),
+    );
+    page.gauges(
+        "oca_scrub_began_time_seconds",
+        "When the pass that runs began; 0 if none does.",
+        of(|device| device.began.unwrap_or(0) as f64),
+    );
+    page.gauges(
+        "oca_scrub_ended_time_seconds",
+        "When the last whole pass ended; 0 if none did.",
+        of(|device| device.ended.unwrap_or(0) as f64),
     );
 }
 

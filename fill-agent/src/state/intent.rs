@@ -15,6 +15,8 @@ pub struct Intent {
     pub overridden: Option<Overridden>,
     /// Fetch nothing.
     pub pause: Option<Pause>,
+    /// Read nothing back.
+    pub scrub_pause: Option<Pause>,
     /// The held manifest that was let through last.
     pub accepted: Option<Accepted>,
 }
@@ -40,10 +42,10 @@ impl Intent {
     /// Forgets what was said until a time that has passed. Whether something was forgotten.
     pub fn expire(&mut self, now: u64) -> bool {
         let over = |until: Option<u64>| until.is_some_and(|until| until <= now);
-        let before = (self.overridden.is_some(), self.pause.is_some());
-        self.overridden.take_if(|said| over(said.until));
-        self.pause.take_if(|said| over(said.until));
-        before != (self.overridden.is_some(), self.pause.is_some())
+        let overridden = self.overridden.take_if(|said| over(said.until));
+        let pause = self.pause.take_if(|said| over(said.until));
+        let scrub_pause = self.scrub_pause.take_if(|said| over(said.until));
+        overridden.is_some() || pause.is_some() || scrub_pause.is_some()
     }
 
     /// Whether the held manifest of this number was let through.

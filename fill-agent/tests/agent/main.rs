@@ -5,6 +5,7 @@
 mod appliance;
 mod beside;
 mod copies;
+mod damage;
 mod endpoint;
 mod hanging;
 mod hostile;

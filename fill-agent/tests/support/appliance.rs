@@ -66,9 +66,12 @@ impl Appliance {
 
     /// All that a fill needs, with sources as listed.
     pub fn fill(&self, sources: Sources) -> Fill {
-        let store = self.store.clone();
+        let (store, repairing) = (self.store.clone(), self.store.clone());
         Fill {
             sources,
+            repair: Arc::new(move |object, placed, tree| {
+                repairing.lock().unwrap().repair(&object, placed, tree)
+            }),
             stage: Arc::new(move |tree, tier| store.lock().unwrap().stage(tree, tier)),
             lanes: Arc::new(Lanes::new(Duration::from_secs(30))),
             progress: Arc::new(Progress::default()),
@@ -172,6 +175,7 @@ pub fn job(wanted: &Wanted, via: Option<u16>) -> Job {
         wanted: wanted.clone(),
         tier: "nvme".into(),
         via,
+        repairs: None,
     }
 }
 
@@ -190,6 +194,7 @@ pub async fn run(fill: &Fill, jobs: Vec<Job>) -> Vec<Outcome> {
 pub async fn run_one(fill: &Fill, job: Job) -> Content {
     match run(fill, vec![job]).await.pop().unwrap() {
         Outcome::Fetched { content, .. } => content,
+        Outcome::Repaired { .. } => panic!("nothing was to be repaired"),
         Outcome::Failed { failure, .. } => panic!("{failure}"),
     }
 }

@@ -284,6 +284,8 @@ fn plan() -> Plan {
             tier: "hdd".into(),
         }],
         totals: PlanTotals {
+            repair_objects: 0,
+            repair_bytes: 0,
             fetch_objects: 880,
             fetch_bytes: 1_000 << 30,
             move_objects: 1,

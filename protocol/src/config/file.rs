@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 
 use super::bgp::Bgp;
-use super::section::{Control, Fill, Listen, Log, Serve, Steering, TierRole, Workers};
+use super::section::{Control, Fill, Listen, Log, Scrub, Serve, Steering, TierRole, Workers};
 use super::tls::Tls;
 use crate::units::ByteSize;
 
@@ -26,6 +26,8 @@ pub(super) struct Written {
     pub(super) log: Log,
     pub(super) control: Option<Control>,
     pub(super) fill: Option<Fill>,
+    #[serde(default)]
+    pub(super) scrub: Scrub,
     #[serde(default)]
     pub(super) steering: Steering,
     #[serde(default)]

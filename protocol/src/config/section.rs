@@ -262,6 +262,9 @@ pub struct Fill {
     /// How often it is asked what was taken down, at any hour. Default: 20 s.
     #[serde(default = "twenty_seconds")]
     pub takedown_interval: Interval,
+    /// Whether lost and bad columns are written anew outside the window too, at `urgent_rate`. Default: false.
+    #[serde(default)]
+    pub repair_outside_window: bool,
     /// PEM file with the authorities that are believed of origins that a manifest names. Default: those of the system.
     pub origin_ca: Option<PathBuf>,
     /// Where the agent answers `/metrics`. Default: `127.0.0.1:9581`.
@@ -270,6 +273,26 @@ pub struct Fill {
     /// Whether nothing is fetched, evicted or expired while the system does not say that its clock is synchronised. Default: true.
     #[serde(default = "yes")]
     pub require_synchronised_clock: bool,
+}
+
+/// `[scrub]`: what is stored is read back and checked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Scrub {
+    /// The most that is read of one device. Default: 200 Mbit/s, 2.1 TB a day.
+    pub rate: BitRate,
+    /// From the begin of one pass over a device to that of the next; a pass that takes longer is followed by the next at once.
+    /// Default: 30 d.
+    pub every: Interval,
+}
+
+impl Default for Scrub {
+    fn default() -> Self {
+        Self {
+            rate: BitRate::from_bits_per_second(200_000_000),
+            every: Interval::from_seconds(30 * 86_400),
+        }
+    }
 }
 
 fn hundred_gib() -> ByteSize {

@@ -12,7 +12,7 @@ use super::file::{Written, WrittenAppliance};
 use super::locate::{Document, shown};
 use super::value::{Auto, OnMiss};
 use super::{Appliance, Config, Fill};
-use crate::limits::{ACCESS_LOG_MIN, ACCESS_LOGS_MAX, PACING_MIN, WORKERS_MAX};
+use crate::limits::{ACCESS_LOG_MIN, ACCESS_LOGS_MAX, PACING_MIN, SCRUB_RATE_MIN, WORKERS_MAX};
 use crate::paths::Paths;
 use crate::units::{BitRate, Interval};
 
@@ -65,6 +65,7 @@ pub(super) fn resolve(written: Written, paths: &Paths, findings: &mut Findings<'
         log: written.log,
         control: written.control,
         fill: written.fill,
+        scrub: written.scrub,
         steering: written.steering,
         bgp: written.bgp,
     };
@@ -78,6 +79,7 @@ pub(super) fn resolve(written: Written, paths: &Paths, findings: &mut Findings<'
     log(&config, findings);
     control(&config, findings);
     fill(&config, findings);
+    scrub(&config, findings);
     config
 }
 
@@ -361,6 +363,19 @@ fn fill(config: &Config, findings: &mut Findings<'_, '_>) {
         );
     }
     fill_bounds(fill, findings);
+}
+
+fn scrub(config: &Config, findings: &mut Findings<'_, '_>) {
+    let (rate, every) = (config.scrub.rate, config.scrub.every);
+    if rate < SCRUB_RATE_MIN {
+        findings.add(
+            "scrub.rate",
+            format!("is {rate}; allowed: {SCRUB_RATE_MIN} or more; `ocactl scrub pause` ends it for a while"),
+        );
+    }
+    if every < Interval::from_seconds(1) {
+        findings.add("scrub.every", format!("is {every}; allowed: 1 s or more"));
+    }
 }
 
 fn fill_bounds(fill: &Fill, findings: &mut Findings<'_, '_>) {
