@@ -18,6 +18,7 @@ mod standing;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
@@ -35,6 +36,7 @@ use tokio::time::sleep_until;
 use crate::admin::held::Held;
 use crate::admin::observation::Observation;
 use crate::admin::{self, About, Admin, server};
+use crate::damage;
 use crate::devices::Identities;
 use crate::egress::Egress;
 use crate::intent::IntentFile;
@@ -230,6 +232,10 @@ impl Control {
                 admin::metrics_router(Arc::clone(&self.admin)),
             ));
         }
+        tokio::spawn(damage::tell(
+            Arc::clone(&self.shared),
+            Arc::clone(&self.admin.about.identities),
+        ));
         tokio::spawn(operator::serve(
             self.doors.operator.listener()?,
             Arc::clone(&self.admin),
@@ -325,8 +331,14 @@ impl Control {
             .map(|device| device.snapshot.verdict == platform::device::Verdict::Ok);
         let working: Vec<bool> = working.collect();
         let index = self.shared.index.load();
-        if self.held.generation != index.generation() || self.held.working != working {
-            self.held = Arc::new(Held::of(&index, working));
+        let found_bad = self.shared.damage.bad.load(Relaxed);
+        let held = &self.held;
+        let is_as_before = held.generation == index.generation() && held.working == working;
+        if !is_as_before || held.found_bad != found_bad {
+            self.held = Arc::new(Held {
+                found_bad,
+                ..Held::of(&index, working)
+            });
         }
     }
 }

@@ -130,12 +130,14 @@ pub fn run(config: Config, config_path: PathBuf) -> anyhow::Result<()> {
         addresses,
     } = listener::bind(&config.listen, workers, &mut inherited)?;
     let identities = Identities::new(config.devices().count());
-    let devices = devices::start(&config, &identities, budgets.in_flight)?;
+    let damage = Arc::default();
+    let devices = devices::start(&config, &identities, &damage, budgets.in_flight)?;
     let index = Arc::new(Index::default());
     let config = Arc::new(config);
     let shared = Shared::new(config, index, devices, workers, addresses, chosen)
         .with_tls(tls.map(Arc::new))
-        .with_bgp(desk);
+        .with_bgp(desk)
+        .with_damage(damage);
     let shared = Arc::new(shared);
     budgets.announce(&shared);
     for note in without_effect(&shared.config.load()) {

@@ -14,6 +14,7 @@ use content_store::{DeviceId, IndexDevice, device};
 use platform::device::{Deadlines, DeviceOptions, DeviceService};
 use protocol::config::Config;
 
+use crate::damage::Damage;
 use crate::limits::{DEVICE_QUEUE, FLASH_READERS, HDD_READERS, LARGE_READ_BYTES};
 
 /// Who the configured devices say they are; raised `generation` when one is learned.
@@ -47,6 +48,11 @@ impl Identities {
     /// Rises each time an identity is learned.
     pub fn generation(&self) -> u64 {
         self.generation.load(Relaxed)
+    }
+
+    /// The device with this number, if it was seen since the start.
+    pub fn id(&self, number: usize) -> Option<DeviceId> {
+        self.known.get(number)?.load().as_deref().copied()
     }
 
     /// The devices as the index wants them, in the order of the configuration.
@@ -93,6 +99,7 @@ impl Identities {
 pub fn start(
     config: &Config,
     identities: &Arc<Identities>,
+    damage: &Arc<Damage>,
     in_flight_bytes: u64,
 ) -> io::Result<Box<[Arc<DeviceService>]>> {
     let share = in_flight_bytes / config.devices().count().max(1) as u64;
@@ -100,6 +107,7 @@ pub fn start(
         let read_unit = tier.read_unit.bytes();
         let identities = Arc::clone(identities);
         let path = root.to_path_buf();
+        let (bad, refused) = (Arc::clone(damage), Arc::clone(damage));
         DeviceService::start(DeviceOptions {
             name: root.display().to_string(),
             root: root.to_path_buf(),
@@ -110,9 +118,11 @@ pub fn start(
             queue_length: DEVICE_QUEUE,
             deadlines: Deadlines::default(),
             probe: Box::new(move || identities.check(index, &path)),
-            on_bad_block: Box::new(|file, block| {
+            on_bad_block: Box::new(move |file, block| {
                 tracing::error!(file = %file.path().display(), offset = block.offset, "a block is not what was written; the file is no longer used");
+                bad.found_bad(file);
             }),
+            on_error: Box::new(move |file, error| refused.found_error(file, error)),
         })
     }).collect()
 }

@@ -18,6 +18,7 @@ pub mod connection;
 pub mod control;
 pub mod counters;
 pub mod daemon;
+pub mod damage;
 pub mod demand;
 pub mod devices;
 pub mod egress;

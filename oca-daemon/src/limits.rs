@@ -357,6 +357,18 @@ pub const REPORTS_MISSED: u32 = 3;
 /// The fill agent tells of itself every 5 s; after this without a word it is called silent, and what it said is not told any more.
 pub const AGENT_SILENCE: Duration = Duration::from_secs(30);
 
+/// Damage that waits to be taken over from the threads of the devices. Cost: 48 bytes each.
+pub const DAMAGE_QUEUE: usize = 1024;
+
+/// Damaged columns of which the fill agent has not answered yet. Cost: about 100 bytes each; more are found again in the index.
+pub const DAMAGE_WAITING: usize = 16_384;
+
+/// How often the fill agent is told of damage, if there is any.
+pub const DAMAGE_EVERY: Duration = Duration::from_secs(1);
+
+/// For an answer of the fill agent: it commits to the catalog first.
+pub const AGENT_WAIT: Duration = Duration::from_secs(15);
+
 /// Bytes that are read of `control.token_file`.
 pub const TOKEN_BYTES: u64 = 4096;
 

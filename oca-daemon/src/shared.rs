@@ -17,6 +17,7 @@ use crate::access_log::AccessLog;
 use crate::bgp::Desk;
 use crate::catalog_watch::CatalogStatus;
 use crate::counters::WorkerCounters;
+use crate::damage::Damage;
 use crate::demand::Demand;
 use crate::fills::Fills;
 use crate::limits::{ADMISSION_QUEUE, AGENT_SILENCE};
@@ -66,6 +67,8 @@ pub struct Shared {
     pub devices: Box<[Arc<DeviceService>]>,
     /// Counters of each worker, written by it alone.
     pub workers: Box<[Arc<WorkerCounters>]>,
+    /// Columns that could not be used. Filled by the devices, emptied by [`crate::damage::tell`].
+    pub damage: Arc<Damage>,
     /// Transfers to appliances that fill from this one.
     pub fills: Arc<Fills>,
     /// What viewers want, for the report; `None` if there is no control endpoint to report to.
@@ -115,6 +118,7 @@ impl Shared {
             .map(|_| Arc::new(WorkerCounters::new(devices.len())))
             .collect();
         Self {
+            damage: Arc::default(),
             fills: Arc::new(Fills::new(config.serve.max_fills)),
             access_log: config
                 .log
@@ -157,6 +161,12 @@ impl Shared {
     #[must_use]
     pub fn with_bgp(self, bgp: Option<Arc<Desk>>) -> Self {
         Self { bgp, ..self }
+    }
+
+    /// With what the devices tell their damage to.
+    #[must_use]
+    pub fn with_damage(self, damage: Arc<Damage>) -> Self {
+        Self { damage, ..self }
     }
 
     /// How connections are served now.

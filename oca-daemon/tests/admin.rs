@@ -62,7 +62,7 @@ impl Appliance {
         let config = config::parse(&text, Path::new("oca.toml"), Paths::here()).unwrap();
         let doors = Doors::open(&config, &mut Inherited::default()).unwrap();
         let identities = Identities::new(2);
-        let services = devices::start(&config, &identities, 16 << 20).unwrap();
+        let services = devices::start(&config, &identities, &Arc::default(), 16 << 20).unwrap();
         let chosen = choose_backend(None).unwrap();
         let shared = Arc::new(Shared::new(
             Arc::new(config),

@@ -6,11 +6,12 @@ use std::os::unix::net::UnixStream;
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
-use protocol::fill::Activity;
-use protocol::operator::{self, Request, Response};
+use protocol::fill::{Activity, Request};
+use protocol::operator::{self, Request as Ask, Response};
 use protocol::status::{ListenerPurpose, Status};
 
 use super::appliance::{Appliance, eventually};
+use super::damage::{MIB, ask_scrub, copies, flip};
 use super::endpoint::{Endpoint, manifest};
 use super::{content, objects, program};
 
@@ -36,7 +37,7 @@ impl Drop for Daemon {
 
 fn ask(appliance: &Appliance) -> Option<Status> {
     let mut stream = UnixStream::connect(appliance.config().daemon_socket()).ok()?;
-    stream.write_all(&operator::encode(&Request::Status)).ok()?;
+    stream.write_all(&operator::encode(&Ask::Status)).ok()?;
     let mut line = Vec::new();
     BufReader::new(stream).read_until(b'\n', &mut line).ok()?;
     match operator::decode(&line).ok()? {
@@ -57,22 +58,70 @@ fn get(from: SocketAddr, path: &str) -> Vec<u8> {
     answer
 }
 
-#[test]
-fn what_is_published_is_served_within_a_second_and_what_is_taken_down_is_not() {
-    let endpoint = Endpoint::start();
-    let appliance = Appliance::new(&endpoint);
-    appliance.configure(&endpoint, |text| {
+fn with_daemon(endpoint: &Endpoint, appliance: &Appliance) {
+    appliance.configure(endpoint, |text| {
         let workers = "[workers]\ncount = 1\nmemory = \"4 MiB\"\nin_flight = \"64 MiB\"\n";
         text.replace(
             "[control]",
             &format!("admin = \"127.0.0.1:0\"\n{workers}[control]"),
         )
     });
+}
+
+fn http_of(status: &Status) -> SocketAddr {
+    let mut listeners = status.listeners.iter();
+    let http = listeners.find(|listener| listener.purpose == ListenerPurpose::Http);
+    http.unwrap().address
+}
+
+#[test]
+fn what_the_daemon_finds_bad_is_not_served_but_repaired() {
+    let endpoint = Endpoint::start();
+    let appliance = Appliance::new(&endpoint);
+    with_daemon(&endpoint, &appliance);
+    let bytes = content(3, 5 * MIB + 7);
+    let film = endpoint.object("/film.mp4", bytes.clone());
+    endpoint.offer(&manifest(1, vec![film.clone()]));
+    assert!(appliance.once().status.success());
+    flip(&appliance, "d0", &film, "col", 70_000);
+    flip(&appliance, "d1", &film, "meta", 40);
+
+    let _daemon = Daemon::start(&appliance);
+    let http = http_of(&eventually("the daemon answers", || ask(&appliance)));
+    let body = |answer: &[u8]| {
+        let end = answer.windows(4).position(|four| four == b"\r\n\r\n");
+        answer[end.unwrap() + 4..].to_vec()
+    };
+    let is_right = |answer: &[u8]| {
+        let served = answer.starts_with(b"HTTP/1.1 200");
+        // Nothing of it is wrong, though not all of it may come.
+        assert!(!served || bytes.starts_with(&body(answer)));
+        served && body(answer) == bytes
+    };
+    eventually("it is not available", || {
+        let answer = get(http, "/film.mp4");
+        assert!(!is_right(&answer));
+        answer.starts_with(b"HTTP/1.1 503").then_some(())
+    });
+    let agent = appliance.run();
+    let by = "ada".to_owned();
+    ask_scrub(&agent, &Request::ScrubPause { by, until: None });
+    agent.open();
+    eventually("served again", || {
+        is_right(&get(http, "/film.mp4")).then_some(())
+    });
+    let copies = copies(&appliance);
+    assert!(copies[0].repaired > 0 && copies[0].bad.is_empty());
+}
+
+#[test]
+fn what_is_published_is_served_within_a_second_and_what_is_taken_down_is_not() {
+    let endpoint = Endpoint::start();
+    let appliance = Appliance::new(&endpoint);
+    with_daemon(&endpoint, &appliance);
     let _daemon = Daemon::start(&appliance);
     let status = eventually("the daemon answers", || ask(&appliance));
-    let listeners = status.listeners.iter();
-    let mut http = listeners.filter(|listener| listener.purpose == ListenerPurpose::Http);
-    let http = http.next().unwrap().address;
+    let http = http_of(&status);
     let wanted = objects(&endpoint, 1..3);
     endpoint.offer(&manifest(1, wanted.clone()));
     let agent = appliance.run();

@@ -3,7 +3,7 @@
 //!
 //! | component | degraded | down |
 //! |---|---|---|
-//! | device | suspect or failed | - |
+//! | device | suspect or failed, or a column on it is bad | - |
 //! | device, no subject | - | none answers |
 //! | worker | its loop does not turn | - |
 //! | worker, no subject | - | no loop turns |
@@ -24,6 +24,7 @@
 
 mod certificate;
 
+use std::iter::repeat;
 use std::time::Duration;
 
 use platform::device::Verdict;
@@ -33,6 +34,7 @@ use protocol::status::SelfTest;
 use steering::health::{Component, Sample, Severity};
 use steering::hint::Capacity;
 
+use super::held::Held;
 use super::observation::{Observation, ObservedDevice};
 use super::words;
 use crate::control::Standing;
@@ -42,10 +44,11 @@ use crate::limits::AGENT_SILENCE;
 #[must_use]
 pub fn samples(
     observed: &Observation,
+    held: &Held,
     self_test: &SelfTest,
     capacity: Option<&Capacity>,
 ) -> Vec<Sample> {
-    let mut samples = device_samples(observed);
+    let mut samples = device_samples(observed, held);
     samples.extend(worker_samples(observed));
     samples.push(egress_sample(capacity));
     samples.push(catalog_sample(observed));
@@ -122,8 +125,12 @@ fn silence_sample(silence: Duration, since: impl FnOnce() -> String) -> Sample {
     )
 }
 
-fn device_samples(observed: &Observation) -> Vec<Sample> {
-    let mut samples: Vec<Sample> = observed.devices.iter().map(device_sample).collect();
+fn device_samples(observed: &Observation, held: &Held) -> Vec<Sample> {
+    let bad = held.bad_by_device.iter().copied().chain(repeat(0));
+    let devices = observed.devices.iter().zip(bad);
+    let mut samples: Vec<Sample> = devices
+        .map(|(device, bad)| device_sample(device, bad))
+        .collect();
     let works = |device: &ObservedDevice| device.snapshot.verdict == Verdict::Ok;
     let none_works = !observed.devices.is_empty() && !observed.devices.iter().any(works);
     samples.push(sample(
@@ -135,11 +142,17 @@ fn device_samples(observed: &Observation) -> Vec<Sample> {
     samples
 }
 
-fn device_sample(device: &ObservedDevice) -> Sample {
+fn device_sample(device: &ObservedDevice, bad_columns: u64) -> Sample {
     let verdict = device.snapshot.verdict;
-    let severity = (verdict != Verdict::Ok).then_some(Severity::Degraded);
+    let is_ill = verdict != Verdict::Ok;
+    let severity = (is_ill || bad_columns > 0).then_some(Severity::Degraded);
     sample(Component::Device, &device.name, severity, || {
-        format!("{verdict}: {}", device.snapshot.cause)
+        if is_ill {
+            return format!("{verdict}: {}", device.snapshot.cause);
+        }
+        format!(
+            "{bad_columns} of its columns are bad and wait to be repaired: see `ocactl scrub status` and `ocactl fill status`"
+        )
     })
 }
 

@@ -14,6 +14,10 @@ pub struct Held {
     pub paths: u64,
     /// Objects with a column on each device, in the order of the configuration.
     pub by_device: Vec<u64>,
+    /// Columns on each device that are not read, because they are bad.
+    pub bad_by_device: Vec<u64>,
+    /// What had been found bad at the time.
+    pub found_bad: u64,
     /// Objects of which every copy misses a column, because its device is absent or failed, or the column is damaged.
     pub incomplete: u64,
 }
@@ -26,6 +30,8 @@ impl Held {
             generation: index.generation(),
             paths: index.len() as u64,
             by_device: vec![0; working.len()],
+            bad_by_device: vec![0; working.len()],
+            found_bad: 0,
             working,
             incomplete: 0,
         };
@@ -36,11 +42,12 @@ impl Held {
     fn count(&mut self, object: &Object) {
         for column in object.copies().flat_map(|copy| &copy.columns) {
             // The columns of all copies of one object are on different devices.
-            if let Column::Here { device, .. } = column {
-                self.by_device
-                    .get_mut(*device)
-                    .into_iter()
-                    .for_each(|count| *count += 1);
+            if let Column::Here { device, file } = column {
+                let counts = self.by_device.get_mut(*device);
+                counts.into_iter().for_each(|count| *count += 1);
+                let counts = self.bad_by_device.get_mut(*device);
+                let bad = u64::from(file.is_bad());
+                counts.into_iter().for_each(|count| *count += bad);
             }
         }
         self.incomplete += u64::from(!is_complete(object, &self.working));

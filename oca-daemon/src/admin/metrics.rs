@@ -33,7 +33,7 @@ pub fn text(observed: &Observation, standing: &Standing) -> prometheus::Result<S
     secure::add(&mut page, observed);
     workers::add(&mut page, observed);
     devices::add(&mut page, observed);
-    store::add(&mut page, observed);
+    store::add(&mut page, observed, standing);
     standing::add(&mut page, observed, standing);
     certificates::add(&mut page, observed);
     report::add(&mut page, observed);

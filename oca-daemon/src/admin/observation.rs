@@ -14,6 +14,7 @@ use steering::UnixTime;
 use crate::access_log::AccessLog;
 use crate::catalog_watch::CatalogStatus;
 use crate::counters::WorkerCounters;
+use crate::damage::Damage;
 use crate::demand::Demand;
 use crate::fills::Fills;
 use crate::limits::WORKER_STUCK;
@@ -36,6 +37,8 @@ pub struct Observation {
     pub backend: String,
     /// Counters of each worker.
     pub workers: Vec<Arc<WorkerCounters>>,
+    /// Columns that could not be used.
+    pub damage: Arc<Damage>,
     /// Transfers to appliances that fill from this one.
     pub fills: Arc<Fills>,
     /// How reporting goes, if there is a control endpoint.
@@ -118,6 +121,7 @@ impl Observation {
             started: shared.started,
             backend: shared.chosen.backend.to_string(),
             workers: shared.workers.to_vec(),
+            damage: Arc::clone(&shared.damage),
             fills: Arc::clone(&shared.fills),
             report: shared.report.load_full(),
             access_log: shared.access_log.clone(),

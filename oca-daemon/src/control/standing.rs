@@ -63,7 +63,7 @@ impl Control {
     pub(super) fn update_standing(&mut self, observed: &Observation) {
         let egress = self.egress.bits_per_second() / EGRESS_STEP * EGRESS_STEP;
         let capacity_now = capacity(&observed.config, egress, true);
-        let samples = health::samples(observed, &self.self_test, capacity_now.as_ref());
+        let samples = health::samples(observed, &self.held, &self.self_test, capacity_now.as_ref());
         self.health.observe(observed.unix, &samples);
         let stopping = self.shared.is_stopping();
         let state = leaving_if(

@@ -5,10 +5,12 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use super::page::{Page, counted, holds};
 use crate::admin::observation::Observation;
+use crate::control::Standing;
 use crate::memory_tier::Reason;
 
-pub(super) fn add(page: &mut Page, observed: &Observation) {
+pub(super) fn add(page: &mut Page, observed: &Observation, standing: &Standing) {
     add_catalog(page, observed);
+    add_damage(page, observed, standing);
     let memory = &observed.memory;
     let gauge = |of: &AtomicU64| of.load(Relaxed) as f64;
     page.gauge(
@@ -52,6 +54,24 @@ pub(super) fn add(page: &mut Page, observed: &Observation) {
         "oca_memory_tier_limited",
         "1 if less can be locked than was wanted; /status says why.",
         holds(observed.memory_problem.is_some()),
+    );
+}
+
+fn add_damage(page: &mut Page, observed: &Observation, standing: &Standing) {
+    page.gauge(
+        "oca_bad_columns",
+        "Columns of objects that are not read, because they are bad, until they are repaired.",
+        standing.held.bad_by_device.iter().sum::<u64>() as f64,
+    );
+    page.counter(
+        "oca_bad_columns_found_total",
+        "Columns that this program found bad.",
+        observed.damage.bad.load(Relaxed),
+    );
+    page.counter(
+        "oca_damage_told_total",
+        "Columns that the fill agent was told of: bad ones, and some that could not be read.",
+        observed.damage.told.load(Relaxed),
     );
 }
 
