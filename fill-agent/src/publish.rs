@@ -91,8 +91,15 @@ enum Order {
         roots: HashSet<Root>,
         reply: Reply<Removed>,
     },
+    Staged {
+        reply: Reply<HashSet<Root>>,
+    },
+    /// What is written of these objects is not needed.
+    Discard {
+        roots: HashSet<Root>,
+    },
     /// Takedowns have changed.
-    Discard,
+    DiscardTakenDown,
     Reap {
         oldest_in_use: Generation,
         reply: Reply<Reaped>,
@@ -282,8 +289,21 @@ impl Publisher {
         let takedowns = Arc::clone(&self.takedowns);
         let removing = tokio::task::spawn_blocking(move || takedowns.replace(&tombstones));
         let removed = removing.await.expect("reading and writing does not panic");
-        self.tell(Order::Discard);
+        self.tell(Order::DiscardTakenDown);
         removed
+    }
+
+    /// Objects that are partly written, and by nobody just now.
+    ///
+    /// # Errors
+    /// [`NotDone`].
+    pub async fn staged(&self) -> Result<HashSet<Root>, NotDone> {
+        self.order(|reply| Order::Staged { reply }).await
+    }
+
+    /// Removes what is written of these objects, but for what somebody has in hand.
+    pub fn discard(&self, roots: HashSet<Root>) {
+        self.tell(Order::Discard { roots });
     }
 
     /// Unlinks what is not in use any more.
@@ -394,7 +414,11 @@ impl Owner {
                 self.publish_batch();
                 let _ = reply.send(self.evict(&roots));
             }
-            Order::Discard => self.discard_taken_down(),
+            Order::Staged { reply } => {
+                let _ = reply.send(self.staged());
+            }
+            Order::Discard { roots } => self.discard(&roots),
+            Order::DiscardTakenDown => self.discard_taken_down(),
             Order::Reap {
                 oldest_in_use,
                 reply,
@@ -492,6 +516,15 @@ impl Owner {
     /// it may be wanted still, it is fetched anew.
     fn discard_taken_down(&mut self) {
         let roots = self.takedowns.roots();
+        self.discard(&roots);
+    }
+
+    fn staged(&mut self) -> Result<HashSet<Root>, NotDone> {
+        let partly = self.store()?.resumable();
+        Ok(partly.iter().map(|partly| Root(partly.object.0)).collect())
+    }
+
+    fn discard(&mut self, roots: &HashSet<Root>) {
         let Some(store) = self.store.as_mut().filter(|_| !roots.is_empty()) else {
             return;
         };
@@ -500,7 +533,7 @@ impl Owner {
         for partly in partly.filter(|partly| roots.contains(&Root(partly.object.0))) {
             match store.discard_staging(&partly.object) {
                 Ok(()) => tracing::info!(object = %partly.object, "what was written of it is gone"),
-                Err(problem) => tracing::warn!("taken down, and partly there still: {problem}"),
+                Err(problem) => tracing::warn!("not wanted, and partly there still: {problem}"),
             }
         }
     }

@@ -89,6 +89,7 @@ impl Work {
 
     /// Makes room, moves, copies, and sets paths of what is here.
     async fn prepare(&self, ended: &mut Ended) -> Result<(), NotDone> {
+        self.discard_unwanted().await?;
         self.drop_copies(ended).await?;
         self.evict(ended).await?;
         self.move_all(ended).await?;
@@ -106,6 +107,21 @@ impl Work {
         if ended.progressed {
             self.reload().await;
         }
+        Ok(())
+    }
+
+    /// What an earlier plan began and this one has no use for gives its room back: it is reserved at full length.
+    async fn discard_unwanted(&self) -> Result<(), NotDone> {
+        let staged = self.publisher.staged().await?;
+        if staged.is_empty() {
+            return Ok(());
+        }
+        let plan = &self.planned.plan;
+        let wanted: HashSet<Root> = self.planned.wanted().iter().map(|one| one.root).collect();
+        let no_room: HashSet<Root> = plan.without_room.iter().map(|one| one.root).collect();
+        let useless = |root: &Root| !wanted.contains(root) || no_room.contains(root);
+        self.publisher
+            .discard(staged.into_iter().filter(useless).collect());
         Ok(())
     }
 

@@ -106,6 +106,43 @@ fn a_takedown_stops_the_fetch_of_what_it_names() {
 }
 
 #[test]
+fn what_is_half_written_and_wanted_no_more_gives_its_room_back() {
+    let endpoint = Endpoint::start();
+    let appliance = Appliance::new(&endpoint);
+    let mut wanted = objects(&endpoint, 0..3);
+    let long = endpoint.object("/long.mp4", content(9, 6_000_000));
+    wanted.push(long.clone());
+    endpoint.offer(&manifest(1, wanted.clone()));
+    endpoint.hold_back(true);
+    let agent = appliance.run();
+    agent.open();
+    let root = long.root.to_string();
+    let is_there = || {
+        let mut files = files(&appliance.path("")).into_iter();
+        files.any(|file| file.to_string_lossy().contains(&root))
+    };
+    eventually("its tree is known", || is_there().then_some(()));
+    // Its first group is right, and then it is another one.
+    let mut bytes = content(9, 6_000_000);
+    bytes[2_000_000..].fill(0);
+    endpoint.lie(&long, bytes);
+    endpoint.hold_back(false);
+    agent.until("it fails", |status| {
+        status
+            .failures
+            .iter()
+            .any(|failure| failure.path == "/long.mp4")
+    });
+    assert!(is_there());
+    wanted.pop();
+    wanted.extend(objects(&endpoint, 4..5));
+    endpoint.offer(&manifest(2, wanted.clone()));
+    agent.until("complete", |status| status.activity == Activity::Complete);
+    eventually("discarded", || (!is_there()).then_some(()));
+    assert_eq!(appliance.published(), paths(&wanted));
+}
+
+#[test]
 fn a_move_between_tiers_keeps_to_the_rate_and_is_shown() {
     let endpoint = Endpoint::start();
     let appliance = Appliance::new(&endpoint);
