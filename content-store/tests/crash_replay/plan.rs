@@ -28,6 +28,8 @@ pub enum Deed {
     /// Stages the first MiB, and lets go.
     Begin(Bytes, &'static str),
     Reopen,
+    /// A publication by somebody who dies when its first sidecar has come to its place.
+    Killed(Vec<Item>),
     /// Marks a column of its first copy as bad.
     Quarantine(Bytes),
     Repair(Bytes),
@@ -79,6 +81,10 @@ impl Plan {
             "copy" => vec![
                 Deed::Copy(Bytes(2, LARGE), "hdd"),
                 Deed::Copy(Bytes(1, 3000), "hdd"),
+            ],
+            "killed" => vec![
+                Deed::Killed(vec![item("/new", 4, LARGE, "nvme")]),
+                Deed::Publish(vec![item("/new", 4, LARGE, "nvme")]),
             ],
             "repair" => vec![
                 Deed::Quarantine(Bytes(2, LARGE)),
@@ -158,6 +164,7 @@ fn random_deed(random: &mut Random, paths: &BTreeMap<String, Bytes>) -> Deed {
             Deed::Publish(items.collect())
         }
         3 => Deed::Begin(random_bytes(random), tier),
+        4 if random.below(2) == 0 => Deed::Killed(vec![item("/e", 50, LARGE, tier)]),
         4 => Deed::Reopen,
         5 => Deed::Remove(pick(random).0.clone()),
         6 => Deed::Reap,
@@ -234,7 +241,7 @@ pub fn perform(store: &mut Store, state_dir: &Path, deed: &Deed) -> Result<(), S
         Deed::Quarantine(bytes) => quarantine(store, state_dir, *bytes),
         Deed::Repair(bytes) => repair(store, state_dir, *bytes),
         // By whoever has the store.
-        Deed::Reopen => Ok(()),
+        Deed::Reopen | Deed::Killed(_) => Ok(()),
     }
 }
 
@@ -284,7 +291,7 @@ fn settle(store: &mut Store, content: Content) -> Result<(), StoreError> {
         .map(drop)
 }
 
-fn publish(store: &mut Store, items: &[Item]) -> Result<(), StoreError> {
+pub fn publish(store: &mut Store, items: &[Item]) -> Result<(), StoreError> {
     let mut batch = Vec::new();
     for (path, bytes, tier) in items {
         let bytes = bytes.bytes();

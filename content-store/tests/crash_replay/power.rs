@@ -146,6 +146,11 @@ fn power_fails_during_a_repair() {
 }
 
 #[test]
+fn power_fails_after_a_writer_was_killed() {
+    cut_everywhere("killed");
+}
+
+#[test]
 fn power_fails_while_an_object_is_resumed() {
     cut_everywhere("resume");
 }
