@@ -8,6 +8,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+mod contradictions;
 pub(crate) mod environment;
 mod inspect;
 mod lock;

@@ -1,10 +1,9 @@
 //! `ocactl catalog`: the index of all content.
 
-use std::collections::HashSet;
 use std::time::SystemTime;
 
-use content_store::catalog::{ObjectRecord, Snapshot};
-use content_store::{DeviceSlot, Incomplete, ObjectId, Rebuilt};
+use content_store::catalog::{CatalogReader, ObjectRecord, Snapshot};
+use content_store::{DeviceSlot, Incomplete, Rebuilt};
 use protocol::config::Config;
 use serde::Serialize;
 
@@ -107,9 +106,10 @@ fn incomplete_line(object: &Incomplete) -> String {
 
 /// Reads all of it: every page and every record with its checksum, then what the records say of each other and of the devices.
 pub(crate) fn check(config: &Config, format: Format) -> Result<Outcome, Failure> {
-    let snapshot = store::snapshot(config)?;
+    let mut reader = CatalogReader::open(&config.appliance.state_dir)?;
+    let contradictions = reader.contradictions()?;
     let slots = store::devices(config)?;
-    let checked = Checked::new(&snapshot, &slots);
+    let checked = Checked::new(&reader.load()?, &slots, contradictions);
     output::print(format, &checked)?;
     Ok(if checked.problems.is_empty() {
         Outcome::Done
@@ -128,22 +128,7 @@ struct Checked {
 }
 
 impl Checked {
-    fn new(snapshot: &Snapshot, slots: &[DeviceSlot]) -> Self {
-        let known: HashSet<ObjectId> = snapshot
-            .objects
-            .iter()
-            .map(|record| record.object)
-            .collect();
-        let astray = snapshot
-            .paths
-            .iter()
-            .filter(|(object, _)| !known.contains(object));
-        let astray = astray.map(|(object, entry)| {
-            format!(
-                "{} leads to object {object}, which is not known",
-                entry.path
-            )
-        });
+    fn new(snapshot: &Snapshot, slots: &[DeviceSlot], contradictions: Vec<String>) -> Self {
         let broken = snapshot
             .objects
             .iter()
@@ -153,7 +138,7 @@ impl Checked {
             paths: snapshot.paths.len() as u64,
             objects: snapshot.objects.len() as u64,
             bytes: snapshot.objects.iter().map(|record| record.size).sum(),
-            problems: astray.chain(broken).collect(),
+            problems: contradictions.into_iter().chain(broken).collect(),
         }
     }
 }

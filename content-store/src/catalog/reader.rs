@@ -139,22 +139,31 @@ impl CatalogReader {
 
     /// Everything that is published. Inside of the transaction bytes are only copied; checks and decoding come after.
     pub fn load(&mut self) -> Result<Snapshot, CatalogProblem> {
-        let copied = self.read(|environment, folder| {
-            copy(environment).map_err(|error| CatalogProblem::heed(folder, error))
-        })?;
+        let copied = self.copy(&[prefix::HEAD, prefix::OBJECT, prefix::PATH, prefix::DOOMED])?;
         let mut snapshot = Snapshot::default();
         for (key, value) in copied.records() {
             add(&mut snapshot, key, value).map_err(|cause| damaged(&self.folder, key, cause))?;
         }
         Ok(snapshot)
     }
+
+    /// The records whose keys begin like that.
+    pub(super) fn copy(&mut self, prefixes: &[u8]) -> Result<Copied, CatalogProblem> {
+        self.read(|environment, folder| {
+            copy(environment, prefixes).map_err(|error| CatalogProblem::heed(folder, error))
+        })
+    }
+
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
 }
 
-fn copy(environment: &Environment) -> heed::Result<Copied> {
+fn copy(environment: &Environment, prefixes: &[u8]) -> heed::Result<Copied> {
     let transaction = environment.env.read_txn()?;
     let mut copied = Copied::default();
-    for prefix in [prefix::HEAD, prefix::OBJECT, prefix::PATH, prefix::DOOMED] {
-        for record in environment.database.prefix_iter(&transaction, &[prefix])? {
+    for prefix in prefixes {
+        for record in environment.database.prefix_iter(&transaction, &[*prefix])? {
             let (key, value) = record?;
             copied.push(key, value);
         }
@@ -208,7 +217,7 @@ pub(super) fn open_existing(folder: &Path) -> Result<Arc<Environment>, CatalogPr
 
 /// Records end to end in one allocation.
 #[derive(Default)]
-struct Copied {
+pub(super) struct Copied {
     bytes: Vec<u8>,
     lengths: Vec<(u16, u32)>,
 }
@@ -221,7 +230,7 @@ impl Copied {
         self.lengths.push((key.len() as u16, value.len() as u32));
     }
 
-    fn records(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+    pub(super) fn records(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         let mut rest = &self.bytes[..];
         self.lengths.iter().map(move |(key, value)| {
             let (record, later) = rest.split_at(usize::from(*key) + *value as usize);

@@ -192,7 +192,7 @@ impl Edit<'_> {
         put.map_err(|error| self.catalog.problem(error))
     }
 
-    fn delete(&mut self, key: &Key) -> Result<(), CatalogProblem> {
+    pub(super) fn delete(&mut self, key: &Key) -> Result<(), CatalogProblem> {
         let deleted = self
             .environment
             .database
