@@ -18,6 +18,7 @@
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::Bound;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -296,20 +297,17 @@ impl Learned {
 
 /// Prefixes of addresses that no viewer can have on the network of an operator.
 fn is_martian(prefix: Prefix) -> bool {
-    const NEVER: [(&str, u8); 7] = [
-        ("0.0.0.0", 8),
-        ("127.0.0.0", 8),
-        ("169.254.0.0", 16),
-        ("224.0.0.0", 3),
-        ("::", 16),
-        ("fe80::", 10),
-        ("ff00::", 8),
+    const NEVER: [(IpAddr, u8); 7] = [
+        (IpAddr::V4(Ipv4Addr::new(0, 0, 0, 0)), 8),
+        (IpAddr::V4(Ipv4Addr::new(127, 0, 0, 0)), 8),
+        (IpAddr::V4(Ipv4Addr::new(169, 254, 0, 0)), 16),
+        (IpAddr::V4(Ipv4Addr::new(224, 0, 0, 0)), 3),
+        (IpAddr::V6(Ipv6Addr::UNSPECIFIED), 16),
+        (IpAddr::V6(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0)), 10),
+        (IpAddr::V6(Ipv6Addr::new(0xff00, 0, 0, 0, 0, 0, 0, 0)), 8),
     ];
-    let never = NEVER.iter().filter_map(|(address, length)| {
-        let address = address.parse().ok()?;
-        Prefix::of(address, *length)
-    });
-    never.into_iter().any(|never| never.covers(prefix))
+    let mut never = NEVER.into_iter();
+    never.any(|(address, length)| Prefix::of(address, length).is_some_and(|it| it.covers(prefix)))
 }
 
 #[cfg(test)]
