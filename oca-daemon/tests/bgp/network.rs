@@ -114,6 +114,16 @@ impl Network {
         Daemon::spawn(command, &site.path("run"))
     }
 
+    /// The daemon's metrics, asked from inside.
+    pub(crate) fn scrape(&self, daemon: &Daemon) -> String {
+        let url = format!("http://{}/metrics", daemon.admin);
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", &self.appliance, "curl", "-sf", &url]);
+        let output = command.output().expect("ip runs");
+        assert!(output.status.success(), "curl {url}: {}", output.status);
+        String::from_utf8(output.stdout).unwrap()
+    }
+
     /// BIRD in the router's namespace; its files lie beside those of `site`.
     pub(crate) fn bird(&self, site: &Site, sessions: &str) -> Bird {
         let configuration = site.path("bird.conf");

@@ -1,10 +1,13 @@
 //! What operators rely on between the box and a router that is not ours.
 
+use std::net::Ipv4Addr;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use protocol::bgp::{Bgp, Feed, Neighbor, Route};
 use protocol::operator::{Request, Response};
 use protocol::status::{Scope, State};
+use steering::bgp::Prefix;
 
 use crate::network::{BOX, BOX_6, Network, ROUTER, ROUTER_6, SERVICE, SERVICE_6};
 use crate::support::{Daemon, eventually};
@@ -297,4 +300,78 @@ fn ttl_security_on_both_sides_or_on_none() {
         said.contains("Hold timer expired").then_some(())
     });
     assert_eq!(of(&daemon, ROUTER).sessions, 1);
+}
+
+/// 200 000 /28 of 20.0.0.0/8.
+const MANY: u32 = 200_000;
+
+fn many_routes() -> String {
+    let route = |at: u32| {
+        let address = Ipv4Addr::from_bits((20 << 24) + at * 16);
+        format!("route {address}/28 blackhole;\n")
+    };
+    let routes: String = (0..MANY).map(route).collect();
+    format!("protocol static many {{ ipv4;\n{routes}}}\n")
+}
+
+#[test]
+fn a_large_table_delays_no_keepalive_and_no_scrape() {
+    let network = Network::new();
+    let site = network.site(&neighbor(ROUTER, "listen", "maximum_prefix = 300000"));
+    let sessions = many_routes() + &session("listened", BOX, ROUTER, "");
+    let _bird = network.bird(&site, &sessions);
+    let daemon = network.start(&site);
+    let begun = Instant::now();
+    while loaded(&network.scrape(&daemon)) < f64::from(MANY + 2) {
+        assert!(
+            begun.elapsed() < Duration::from_secs(60),
+            "{:?}",
+            of(&daemon, ROUTER)
+        );
+        std::thread::park_timeout(Duration::from_millis(90));
+    }
+    let neighbor = of(&daemon, ROUTER);
+    assert_eq!(
+        (neighbor.sessions, neighbor.late_keepalives),
+        (1, 0),
+        "{}",
+        neighbor.ending
+    );
+    assert_eq!(pages(&daemon), MANY as usize + 3);
+    assert_eq!(of(&daemon, ROUTER).late_keepalives, 0);
+}
+
+/// The IPv4 routes that a page of metrics counts.
+fn loaded(page: &str) -> f64 {
+    let of = |line: &&str| line.starts_with("oca_bgp_routes{") && line.contains("\"ipv4\"");
+    let line = page
+        .lines()
+        .find(of)
+        .and_then(|line| line.rsplit(' ').next());
+    line.map_or(0.0, |count| count.parse().unwrap())
+}
+
+/// The routes on all pages; each is behind the one before.
+fn pages(daemon: &Daemon) -> usize {
+    let mut prefixes: Vec<Prefix> = Vec::new();
+    loop {
+        let request = Request::BgpRoutes {
+            neighbor: ROUTER.parse().unwrap(),
+            after: prefixes.last().map(Prefix::to_string),
+            limit: 10_000,
+        };
+        let Response::BgpRoutes(page) = daemon.ask(&request) else {
+            panic!("no page");
+        };
+        assert!(page.routes.len() <= 1000);
+        prefixes.extend(
+            page.routes
+                .iter()
+                .map(|it| it.prefix.parse::<Prefix>().unwrap()),
+        );
+        if !page.more {
+            assert!(prefixes.is_sorted());
+            return prefixes.len();
+        }
+    }
 }
