@@ -14,13 +14,18 @@ pub(super) fn run(service: &Arc<Service>, mut scratch: MmapMut) {
     service.prober.get_or_init(thread::current);
     while !service.is_stopped() {
         let running = service.operations.begin(&service.operations.probe);
-        let round = Round {
-            probe: (service.options.probe)(),
-            trial: trial(service, &mut scratch),
-        };
-        if let Ok(space) = space(&service.options.root) {
+        let probe = (service.options.probe)();
+        // What the probe does not want used is not touched.
+        let trial = probe
+            .as_ref()
+            .ok()
+            .and_then(|()| trial(service, &mut scratch));
+        if probe.is_ok()
+            && let Ok(space) = space(&service.options.root)
+        {
             service.learned_space(space);
         }
+        let round = Round { probe, trial };
         drop(running);
         service.judge(|health| health.round(round));
         thread::park_timeout(service.options.deadlines.probe_every);
