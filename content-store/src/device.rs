@@ -12,8 +12,21 @@ use std::time::{Duration, Instant};
 use platform::file::{self, Space};
 use serde::{Deserialize, Serialize};
 
+use crate::error::StoreError;
 use crate::ids::{DeviceId, ObjectId};
 use crate::limits::MAX_IDENTITY_BYTES;
+
+mod blast;
+mod intent;
+mod problem;
+mod returned;
+mod seen;
+
+pub use blast::Blast;
+pub use intent::{INTENT_FILE, Intent, Intents, Wanted};
+pub use problem::{Complaint, Condition, DeviceProblem};
+pub use returned::Comparison;
+pub use seen::{SEEN_FILE, Seen, SeenDevice};
 
 /// Name of the identity file.
 pub const IDENTITY_FILE: &str = "oca-device.toml";
@@ -62,14 +75,31 @@ pub struct InitOptions {
 pub type Looked = Result<(Device, Space), DeviceProblem>;
 
 /// Opens all devices at once and asks whether they can be written, in the order of `roots`. One that hangs is said to after `wait`, and keeps nobody
-/// waiting for the others.
-pub fn look_at_all(roots: &[&Path], wait: Duration) -> Vec<Looked> {
-    ask_all(roots, wait, look)
+/// waiting for the others. What an operator took offline is not touched.
+pub fn look_at_all(roots: &[&Path], intents: &Intents, seen: &Seen, wait: Duration) -> Vec<Looked> {
+    let mut looked = ask_all(roots, intents, wait, look);
+    for found in &mut looked {
+        let Ok((device, _)) = found else { continue };
+        let refused = intents.refuse(device).or_else(|| seen.refuse(device));
+        if let Some(problem) = refused {
+            *found = Err(problem);
+        }
+    }
+    looked
 }
 
 /// Opens all devices at once, in the order of `roots`; waits as [`look_at_all`] does.
-pub(crate) fn open_all(roots: &[&Path], wait: Duration) -> Vec<Result<Device, DeviceProblem>> {
-    ask_all(roots, wait, open)
+pub(crate) fn open_all(
+    roots: &[&Path],
+    intents: &Intents,
+    wait: Duration,
+) -> Vec<Result<Device, DeviceProblem>> {
+    let opened = ask_all(roots, intents, wait, open).into_iter();
+    let allowed = |device: Device| match intents.refuse(&device) {
+        Some(problem) => Err(problem),
+        None => Ok(device),
+    };
+    opened.map(|device| device.and_then(allowed)).collect()
 }
 
 type Asked<T> = Result<T, DeviceProblem>;
@@ -77,11 +107,18 @@ type Asked<T> = Result<T, DeviceProblem>;
 /// Each device is asked on a thread of its own.
 fn ask_all<T: Send + 'static>(
     roots: &[&Path],
+    intents: &Intents,
     wait: Duration,
     ask: fn(&Path) -> Asked<T>,
 ) -> Vec<Asked<T>> {
     let (sender, receiver) = mpsc::channel();
+    let offline = |root: &&Path| intents.refuse_root(root);
+    let mut found: Vec<Option<Asked<T>>> =
+        roots.iter().map(|root| offline(root).map(Err)).collect();
     for (index, root) in roots.iter().enumerate() {
+        if found[index].is_some() {
+            continue;
+        }
         let Some(asking) = Asking::begin(root, wait) else {
             continue;
         };
@@ -92,7 +129,6 @@ fn ask_all<T: Send + 'static>(
         });
     }
     drop(sender);
-    let mut found: Vec<Option<Asked<T>>> = roots.iter().map(|_| None).collect();
     let deadline = Instant::now() + wait;
     while let Ok((index, asked)) =
         receiver.recv_timeout(deadline.saturating_duration_since(Instant::now()))
@@ -151,97 +187,6 @@ fn look(root: &Path) -> Looked {
     Ok((device, space))
 }
 
-/// Why a configured device cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum DeviceProblem {
-    /// The folder does not exist.
-    #[error("device {}: there is no such folder: mount it, or remove it from the configuration", path.display())]
-    Missing {
-        /// Configured path.
-        path: PathBuf,
-    },
-    /// The folder is there, its identity file is not: most likely nothing is mounted.
-    #[error("device {}: no {IDENTITY_FILE} in it: mount the device, or make a new one with `ocactl device add {}`",
-        path.display(), path.display())]
-    NoIdentity {
-        /// Configured path.
-        path: PathBuf,
-    },
-    /// Another device is mounted here.
-    #[error("device {}: this is device {found}, not {expected}: mount the right one", path.display())]
-    WrongIdentity {
-        /// Configured path.
-        path: PathBuf,
-        /// The device that was here.
-        expected: DeviceId,
-        /// The device that is here.
-        found: DeviceId,
-    },
-    /// A newer program initialised it.
-    #[error("device {}: its format {found} is newer than this program uses ({DEVICE_FORMAT}): install a newer version",
-        path.display())]
-    NewerFormat {
-        /// Configured path.
-        path: PathBuf,
-        /// Format on the device.
-        found: u32,
-    },
-    /// The identity file cannot be understood.
-    #[error("{}: {cause}: restore it from `ocactl device ls` of an earlier day, or add the device anew",
-        path.join(IDENTITY_FILE).display())]
-    BadIdentity {
-        /// Configured path.
-        path: PathBuf,
-        /// What the parser says.
-        cause: String,
-    },
-    /// The folder lies on the file system above it.
-    #[error("device {}: it is not the root of its own file system: mount it there, or say that folders may share \
-        one (shared_fs = true, `--shared-fs`)", path.display())]
-    NotMounted {
-        /// Configured path.
-        path: PathBuf,
-    },
-    /// It is a device already.
-    #[error("device {}: it is already device {id}", path.display())]
-    AlreadyInitialised {
-        /// Path.
-        path: PathBuf,
-        /// The device it is.
-        id: DeviceId,
-    },
-    /// The folder holds something else.
-    #[error("device {}: the folder is not empty ({found} is in it): a device owns its file system", path.display())]
-    NotEmpty {
-        /// Path.
-        path: PathBuf,
-        /// The first thing found.
-        found: String,
-    },
-    /// The file system cannot be written.
-    #[error("device {}: the file system is mounted read-only: see the kernel log, then remount it", path.display())]
-    ReadOnly {
-        /// Configured path.
-        path: PathBuf,
-    },
-    /// It hangs.
-    #[error("device {} has not answered within {waited_s} s: see the kernel log", path.display())]
-    Silent {
-        /// Configured path.
-        path: PathBuf,
-        /// Seconds.
-        waited_s: u64,
-    },
-    /// The disk or the file system fails.
-    #[error("device {}: {source}: see the kernel log", path.display())]
-    Unreadable {
-        /// Configured path.
-        path: PathBuf,
-        /// What the kernel says.
-        source: io::Error,
-    },
-}
-
 /// Makes an empty folder into a device. What the folder holds already is never touched.
 pub fn initialise(path: &Path, options: &InitOptions) -> Result<Device, DeviceProblem> {
     let unreadable = |source| DeviceProblem::Unreadable {
@@ -292,6 +237,22 @@ pub fn open(path: &Path) -> Result<Device, DeviceProblem> {
     })
 }
 
+/// Opens a configured device, unless an operator took it out of use: then it is not touched.
+///
+/// # Errors
+/// Why it is not to be used; or what is wanted of devices cannot be read.
+pub fn open_for_use(path: &Path, state_dir: &Path) -> Result<Device, StoreError> {
+    let intents = Intents::read(state_dir)?;
+    if let Some(problem) = intents.refuse_root(path) {
+        return Err(problem.into());
+    }
+    let device = open(path)?;
+    match intents.refuse(&device) {
+        Some(problem) => Err(problem.into()),
+        None => Ok(device),
+    }
+}
+
 impl Device {
     /// Its name.
     pub fn id(&self) -> DeviceId {
@@ -340,6 +301,14 @@ impl Device {
             })
         } else {
             Ok(space)
+        }
+    }
+
+    /// Whether a file of an object is on it, or was. Blocks on it; one that cannot be asked is taken for one that holds some.
+    pub fn holds_objects(&self) -> bool {
+        match fs::read_dir(self.objects()) {
+            Ok(mut folders) => folders.next().is_some(),
+            Err(error) => error.kind() != io::ErrorKind::NotFound,
         }
     }
 

@@ -133,6 +133,16 @@ pub enum StoreError {
         /// Why.
         problem: BadSidecar,
     },
+    /// A document in `state_dir` cannot be used.
+    #[error("{}: {cause}. Restore it, or remove it, which {removing}", path.display())]
+    StateFile {
+        /// Its path.
+        path: PathBuf,
+        /// Why.
+        cause: String,
+        /// What comes of removing it.
+        removing: &'static str,
+    },
     /// A file operation failed.
     #[error("{}: cannot {action}: {source}", path.display())]
     Io {
@@ -174,7 +184,7 @@ impl StoreError {
             Self::WrongBytes { .. } | Self::WrongLength { .. } | Self::Source { .. } => {
                 Fault::Source
             }
-            Self::Sidecar { .. } | Self::Io { .. } => Fault::Disk,
+            Self::Sidecar { .. } | Self::StateFile { .. } | Self::Io { .. } => Fault::Disk,
             Self::Catalog(problem) if problem.is_disk() => Fault::Disk,
             Self::Device(
                 DeviceProblem::Unreadable { .. }

@@ -83,8 +83,14 @@ pub const REBUILD_GENERATION_GAP: u64 = 1 << 20;
 /// much once, and a thread for as long as it hangs.
 pub const DEVICE_WAIT: Duration = Duration::from_secs(5);
 
+/// Columns of a device that is back, compared in one go: a few seconds on a spinning disk, which others wait for.
+pub const COMPARE_STEP: usize = 256;
+
 /// How long a look at the devices is good for.
 pub const DEVICE_LOOK_AGE: Duration = Duration::from_secs(1);
+
+/// Bytes that are read of a document in `state_dir`: some 200 for each device that there ever was.
+pub const MAX_STATE_FILE_BYTES: u64 = 1 << 20;
 
 /// Largest identity file that is read.
 pub const MAX_IDENTITY_BYTES: u64 = 16 << 10;

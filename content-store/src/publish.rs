@@ -448,8 +448,8 @@ impl Store {
         let mut all = true;
         for record in records {
             let columns = record.copies.iter();
-            for (copy, id) in columns.flat_map(|copy| copy.devices.iter().map(move |id| (copy, id)))
-            {
+            let columns = columns.flat_map(|copy| copy.devices.iter().map(move |id| (copy, id)));
+            for (copy, id) in columns.filter(|(_, id)| !self.intents.is_removed(id)) {
                 let rewritten = self
                     .device(id)
                     .map(|device| rewrite(device, &record.object, copy, paths, revision));

@@ -73,7 +73,7 @@ impl Store {
     ) -> Result<Option<u64>, StoreError> {
         let copies = doomed.record.copies.iter();
         let devices = copies.flat_map(|copy| &copy.devices);
-        let devices = devices.filter(|id| !spared.contains(id));
+        let devices = devices.filter(|id| !spared.contains(id) && !self.intents.is_removed(id));
         let devices: Option<Vec<&Device>> = devices.map(|id| self.device(id)).collect();
         let Some(devices) = devices else {
             return Ok(None);

@@ -40,6 +40,19 @@ impl Store {
         placed: u64,
         tree: Option<ChunkTree>,
     ) -> Result<Option<Repairing>, StoreError> {
+        self.rewrite(object, placed, tree, |copy, column| {
+            copy.bad.contains(column) || self.device(&copy.devices[column]).is_none()
+        })
+    }
+
+    /// Begins to write the columns of a copy anew that are `wrong`.
+    pub(crate) fn rewrite(
+        &self,
+        object: &ObjectId,
+        placed: u64,
+        tree: Option<ChunkTree>,
+        is_wrong: impl Fn(&CopyRecord, usize) -> bool,
+    ) -> Result<Option<Repairing>, StoreError> {
         let Some(record) = self.catalog.edit()?.object(object)? else {
             return Ok(None);
         };
@@ -47,10 +60,8 @@ impl Store {
         let Some(copy) = copies.iter().find(|copy| copy.placed == placed) else {
             return Ok(None);
         };
-        let is_here = |id: &DeviceId| self.device(id).is_some();
-        let is_wrong =
-            |column: &usize| copy.bad.contains(*column) || !is_here(&copy.devices[*column]);
-        let wrong: Vec<usize> = (0..copy.layout.width()).filter(is_wrong).collect();
+        let columns = 0..copy.layout.width();
+        let wrong: Vec<usize> = columns.filter(|column| is_wrong(copy, *column)).collect();
         if wrong.is_empty() {
             return Ok(None);
         }

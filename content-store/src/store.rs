@@ -10,7 +10,7 @@ use std::time::Instant;
 use crate::catalog::{self, Catalog, CopyRecord, ObjectRecord, WriterLock};
 use crate::chunk_tree::ChunkTree;
 use crate::config::{StoreConfig, TierConfig};
-use crate::device::{self, Device, DeviceProblem};
+use crate::device::{self, Device, DeviceProblem, Intents, Seen};
 use crate::error::StoreError;
 use crate::ids::{DeviceId, Generation, ObjectId};
 use crate::limits::{DEVICE_LOOK_AGE, DEVICE_WAIT, MAX_COPIES};
@@ -29,16 +29,22 @@ pub struct DeviceSlot {
     pub root: PathBuf,
     /// The device, or why there is none.
     pub device: Result<Device, DeviceProblem>,
+    /// It is read, and given nothing new.
+    pub is_evacuating: bool,
 }
 
 /// Opens all configured devices, in the order in which they are numbered. A device that cannot be opened, or that hangs, is an entry
 /// of its own; only a device that is configured twice is an error.
 pub fn open_devices(config: &StoreConfig) -> Result<Vec<DeviceSlot>, StoreError> {
+    open_wanted(config, &Intents::read(&config.state_dir)?)
+}
+
+fn open_wanted(config: &StoreConfig, intents: &Intents) -> Result<Vec<DeviceSlot>, StoreError> {
     let roots: Vec<&Path> = config
         .device_roots()
         .map(|(_, root)| root.as_path())
         .collect();
-    let opened = device::open_all(&roots, DEVICE_WAIT);
+    let opened = device::open_all(&roots, intents, DEVICE_WAIT);
     let mut slots: Vec<DeviceSlot> = Vec::new();
     for ((tier, root), device) in config.device_roots().zip(opened) {
         let id = device.as_ref().ok().map(Device::id);
@@ -54,6 +60,7 @@ pub fn open_devices(config: &StoreConfig) -> Result<Vec<DeviceSlot>, StoreError>
             tier,
             root: root.clone(),
             device,
+            is_evacuating: id.is_some_and(|id| intents.is_evacuating(&id)),
         });
     }
     Ok(slots)
@@ -104,6 +111,8 @@ pub type StepHook = Arc<dyn Fn(Step) + Send + Sync>;
 pub struct Store {
     pub(crate) config: StoreConfig,
     pub(crate) slots: Vec<DeviceSlot>,
+    pub(crate) intents: Intents,
+    pub(crate) seen: Seen,
     pub(crate) catalog: Catalog,
     pub(crate) hook: Option<StepHook>,
     boot: BootId,
@@ -179,7 +188,10 @@ impl Store {
         boot: BootId,
         lock: Arc<WriterLock>,
     ) -> Result<Self, StoreError> {
-        let slots = open_devices(&config)?;
+        let intents = Intents::read(&config.state_dir)?;
+        let mut seen = Seen::read(&config.state_dir)?;
+        let mut slots = open_wanted(&config, &intents)?;
+        compare_with_seen(&config, &mut slots, &intents, &mut seen)?;
         let folder = catalog::folder(&config.state_dir);
         // An empty catalog beside full devices is a lost one: to begin anew would orphan all they hold.
         let is_new = !slots.iter().any(holds_objects);
@@ -188,6 +200,8 @@ impl Store {
         let mut store = Self {
             config,
             slots,
+            intents,
+            seen,
             catalog,
             hook,
             boot,
@@ -202,8 +216,9 @@ impl Store {
         Ok(store)
     }
 
-    /// Looks at the devices again, if that was some time ago: one that hangs is not here from now on, and one that is back is. To be
-    /// called before what touches devices; one that begins to hang in that very moment is waited for.
+    /// Looks at the devices and at what is wanted of them again, if that was some time ago: one that hangs is not here from now on, and
+    /// one that is back is, once it was [compared](Self::readmit). To be called before what touches devices; one that begins to hang in
+    /// that very moment is waited for.
     /// A catalog whose last commit failed half way is opened again.
     pub fn look_at_devices(&mut self) {
         if let Err(error) = self.renew_catalog() {
@@ -212,13 +227,8 @@ impl Store {
         if self.looked.elapsed() < DEVICE_LOOK_AGE {
             return;
         }
-        let roots: Vec<&Path> = self.slots.iter().map(|slot| slot.root.as_path()).collect();
-        let looked = device::open_all(&roots, DEVICE_WAIT);
-        for (slot, device) in self.slots.iter_mut().zip(looked) {
-            if let (Ok(_), Err(problem)) = (&slot.device, &device) {
-                tracing::error!(%problem, "the store goes on without it");
-            }
-            slot.device = device;
+        if let Err(error) = self.look_again() {
+            tracing::error!(%error, "who is here is not noted; the store goes on with the devices that it knows");
         }
         self.looked = Instant::now();
     }
@@ -228,6 +238,19 @@ impl Store {
             tracing::warn!("a commit failed half way: the catalog was opened again");
             self.undo_intentions()?;
         }
+        Ok(())
+    }
+
+    fn look_again(&mut self) -> Result<(), StoreError> {
+        self.intents = Intents::read(&self.config.state_dir)?;
+        let mut slots = open_wanted(&self.config, &self.intents)?;
+        compare_with_seen(&self.config, &mut slots, &self.intents, &mut self.seen)?;
+        for (before, slot) in self.slots.iter().zip(&slots) {
+            if let (Ok(_), Err(problem)) = (&before.device, &slot.device) {
+                tracing::error!(%problem, "the store goes on without it");
+            }
+        }
+        self.slots = slots;
         Ok(())
     }
 
@@ -561,15 +584,40 @@ fn length_of(path: &Path) -> Option<u64> {
     }
 }
 
-fn holds_objects(slot: &DeviceSlot) -> bool {
-    let Ok(device) = &slot.device else {
-        return false;
-    };
-    match fs::read_dir(device.objects()) {
-        Ok(mut folders) => folders.next().is_some(),
-        // What cannot be looked at may hold anything.
-        Err(error) => error.kind() != io::ErrorKind::NotFound,
+/// Notes who is here and who is not. Who was away stays so until it is compared with the catalog, and who is in the place of another
+/// one is not used.
+fn compare_with_seen(
+    config: &StoreConfig,
+    slots: &mut [DeviceSlot],
+    intents: &Intents,
+    seen: &mut Seen,
+) -> Result<(), StoreError> {
+    let before = seen.clone();
+    for removed in intents.removed() {
+        seen.forget(&removed);
     }
+    for slot in slots {
+        let refused = slot.device.as_ref().map(|device| seen.refuse(device));
+        match (&slot.device, refused) {
+            (Ok(device), Ok(None)) => seen.here(device),
+            (Ok(device), Ok(Some(problem))) => {
+                match problem {
+                    DeviceProblem::Returned { .. } => seen.here(device),
+                    _ => seen.gone(&slot.root),
+                }
+                slot.device = Err(problem);
+            }
+            _ => seen.gone(&slot.root),
+        }
+    }
+    if *seen == before {
+        return Ok(());
+    }
+    seen.write(&config.state_dir)
+}
+
+fn holds_objects(slot: &DeviceSlot) -> bool {
+    slot.device.as_ref().is_ok_and(Device::holds_objects)
 }
 
 fn candidate(
@@ -578,6 +626,9 @@ fn candidate(
     rule: &Rule,
 ) -> Result<Candidate, String> {
     let device = slot.device.as_ref().map_err(ToString::to_string)?;
+    if slot.is_evacuating {
+        return Err(format!("device {} is being evacuated", slot.root.display()));
+    }
     if taken.contains(&device.id()) {
         return Err(format!(
             "device {} holds another copy of it, or one that waits to be unlinked",

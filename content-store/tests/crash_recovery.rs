@@ -17,7 +17,7 @@ use content_store::verify::verify;
 use content_store::{
     ObjectId, Step, StepHook, Store, StoreConfig, StoreError, open_devices, rebuild,
 };
-use support::{Appliance, MIB, bytes, content, id, publication, publish, tree};
+use support::{Appliance, MIB, bytes, content, id, publication, publish, readmit, tree};
 
 /// All three devices in one tier.
 fn one_tier(appliance: &Appliance) -> StoreConfig {
@@ -102,6 +102,7 @@ fn unlinking_a_former_placement_leaves_a_later_one_that_is_doomed_too() {
     fs::rename(&away, &first[1]).unwrap();
     drop(store);
     let mut store = Store::open(config.clone()).unwrap();
+    assert_eq!(readmit(&mut store), 0);
     let second = holders(&config, &object);
     assert_eq!(second.len(), 3, "the former placement is not unlinked yet");
     let removed = store.remove(&["/a"]).unwrap();

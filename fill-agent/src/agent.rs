@@ -25,6 +25,7 @@ pub mod planning;
 mod starting;
 mod status;
 mod takedowns;
+mod tending;
 
 use std::path::PathBuf;
 use std::sync::Arc;

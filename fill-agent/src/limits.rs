@@ -180,6 +180,9 @@ pub const LOCK_AGAIN: Duration = Duration::from_secs(5);
 /// A plan is looked over after this: devices may have come, or gone.
 pub const PLAN_AGE: Duration = Duration::from_secs(300);
 
+/// How often it is looked whether a device is back, or something lies on one that is being evacuated.
+pub const TEND_EVERY: Duration = Duration::from_secs(30);
+
 /// Connections to the operator socket at once; more wait. Cost: a descriptor each, and one line's bytes.
 pub const OPERATOR_CONNECTIONS: usize = 16;
 

@@ -14,6 +14,7 @@
 //! Takedowns go past the queue (`takedowns`): they touch the catalog alone, and wait for no device, whatever the owner waits for.
 
 mod batch;
+mod devices;
 mod repairs;
 mod takedowns;
 
@@ -34,6 +35,7 @@ use protocol::root::Root;
 use tokio::sync::oneshot;
 
 use batch::{Batch, Entry};
+use devices::DeviceOrder;
 use repairs::{Mend, Repairs};
 use takedowns::Takedowns;
 
@@ -91,6 +93,7 @@ enum Order {
         roots: HashSet<Root>,
         reply: Reply<Removed>,
     },
+    Device(DeviceOrder),
     Staged {
         reply: Reply<HashSet<Root>>,
     },
@@ -414,6 +417,7 @@ impl Owner {
                 self.publish_batch();
                 let _ = reply.send(self.evict(&roots));
             }
+            Order::Device(order) => self.tend(order),
             Order::Staged { reply } => {
                 let _ = reply.send(self.staged());
             }

@@ -123,7 +123,11 @@ impl Found {
         };
         self.faults.extend(book.damage.iter().cloned());
         self.see_window(config, &book);
-        for device in survey::devices(config) {
+        let devices = survey::devices(config).unwrap_or_else(|problem| {
+            self.faults.push(problem.to_string());
+            Vec::new()
+        });
+        for device in devices {
             let name = device.root.display();
             match device.found {
                 Ok(room) => self

@@ -4,9 +4,10 @@
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
-use content_store::catalog::{CatalogProblem, ObjectRecord, Snapshot};
+use content_store::catalog::{ObjectRecord, Snapshot};
+use content_store::device::{self, Complaint, Condition, Intents, Seen};
 use content_store::placement::Rule;
-use content_store::{DeviceId, PathEntry, StoreConfig, TierConfig, TierRole, device};
+use content_store::{DeviceId, PathEntry, StoreConfig, StoreError, TierConfig, TierRole};
 use protocol::config::Config;
 use protocol::root::Root;
 
@@ -22,7 +23,7 @@ pub struct FoundDevice {
     /// Index of its tier.
     pub tier: usize,
     /// Its name and room, or what is wrong with it.
-    pub found: Result<Room, String>,
+    pub found: Result<Room, Complaint>,
 }
 
 /// The room of a device.
@@ -36,6 +37,8 @@ pub struct Room {
     pub room_bytes: u64,
     /// Columns that its file system has files for; `u64::MAX` if it sets no bound.
     pub room_columns: u64,
+    /// It is read, and given nothing new.
+    pub is_evacuating: bool,
 }
 
 /// What the box holds and has room for.
@@ -45,6 +48,8 @@ pub struct Survey {
     pub snapshot: Snapshot,
     /// All configured devices, in the order of the configuration.
     pub devices: Vec<FoundDevice>,
+    /// Devices that are not used, and whose columns are not lost: offline, read-only, or back and not compared yet.
+    pub kept: HashSet<DeviceId>,
 }
 
 impl FoundDevice {
@@ -59,12 +64,36 @@ impl FoundDevice {
 /// Looks at everything.
 ///
 /// # Errors
-/// When there is a catalog and it cannot be read.
-pub fn survey(config: &Config) -> Result<Survey, CatalogProblem> {
+/// When there is a catalog, or something is wanted of devices, and it cannot be read.
+pub fn survey(config: &Config) -> Result<Survey, StoreError> {
+    let state_dir = &config.appliance.state_dir;
+    let (intents, seen) = (Intents::read(state_dir)?, Seen::read(state_dir)?);
+    let devices = look(config, &intents, &seen);
     Ok(Survey {
-        snapshot: Snapshot::read_or_empty(&config.appliance.state_dir)?,
-        devices: devices(config),
+        snapshot: Snapshot::read_or_empty(state_dir)?,
+        kept: intents.offline().chain(kept(&devices, &seen)).collect(),
+        devices,
     })
+}
+
+/// What is published.
+///
+/// # Errors
+/// When there is a catalog and it cannot be read.
+pub fn snapshot(config: &Config) -> Result<Snapshot, StoreError> {
+    Ok(Snapshot::read_or_empty(&config.appliance.state_dir)?)
+}
+
+/// Devices that are here and not used, but hold what they held.
+fn kept<'a>(devices: &'a [FoundDevice], seen: &'a Seen) -> impl Iterator<Item = DeviceId> + 'a {
+    let unused = devices.iter().filter(|device| {
+        let condition = device.found.as_ref().err().map(|wrong| wrong.condition);
+        matches!(
+            condition,
+            Some(Condition::Returned | Condition::ReadOnly | Condition::Offline)
+        )
+    });
+    unused.filter_map(|device| seen.at(&device.root))
 }
 
 /// The configuration in the store's words.
@@ -107,14 +136,22 @@ pub fn placing(config: &Config) -> Rule {
 }
 
 /// Looks at all devices at once.
-#[must_use]
-pub fn devices(config: &Config) -> Vec<FoundDevice> {
+///
+/// # Errors
+/// When something is wanted of devices, and it cannot be read.
+pub fn devices(config: &Config) -> Result<Vec<FoundDevice>, StoreError> {
+    let state_dir = &config.appliance.state_dir;
+    let (intents, seen) = (Intents::read(state_dir)?, Seen::read(state_dir)?);
+    Ok(look(config, &intents, &seen))
+}
+
+fn look(config: &Config, intents: &Intents, seen: &Seen) -> Vec<FoundDevice> {
     let tiers = config.tiers.iter().enumerate();
     let configured: Vec<(usize, &Path)> = tiers
         .flat_map(|(tier, of)| of.devices.iter().map(move |root| (tier, root.as_path())))
         .collect();
     let roots: Vec<&Path> = configured.iter().map(|(_, root)| *root).collect();
-    let looked = device::look_at_all(&roots, DEVICE_WAIT);
+    let looked = device::look_at_all(&roots, intents, seen, DEVICE_WAIT);
     let devices = configured.iter().zip(looked);
     let devices = devices.map(|((tier, root), found)| FoundDevice {
         root: root.to_path_buf(),
@@ -125,8 +162,9 @@ pub fn devices(config: &Config) -> Vec<FoundDevice> {
                 total_bytes: space.total_bytes,
                 room_bytes: content_store::space::room_bytes(&space),
                 room_columns: content_store::space::room_columns(&space),
+                is_evacuating: intents.is_evacuating(&device.id()),
             }),
-            Err(problem) => Err(problem.to_string()),
+            Err(problem) => Err(problem.into()),
         },
     });
     devices.collect()
@@ -167,7 +205,7 @@ impl Survey {
             .iter()
             .filter(move |device| device.tier == tier);
         let rooms = devices.filter_map(|device| device.found.as_ref().ok());
-        rooms.filter(|room| !failed.contains(&room.id))
+        rooms.filter(|room| !room.is_evacuating && !failed.contains(&room.id))
     }
 
     /// The objects that have a copy to repair.
@@ -238,13 +276,14 @@ fn spread(record: &ObjectRecord, devices: &[DeviceId], stripe_width: u8) -> (u64
 }
 
 impl Survey {
-    /// The devices that are here, with the names of their tiers.
+    /// The devices whose columns are not lost, with the names of their tiers; without, if nothing new is to be written to them.
     fn here<'a>(&self, config: &'a Config) -> Here<'a> {
         let found = self.devices.iter().filter_map(|device| {
-            let tier = config.tiers.get(device.tier)?;
-            Some((device.found.as_ref().ok()?.id, tier.name.as_str()))
+            let (tier, room) = (config.tiers.get(device.tier)?, device.found.as_ref().ok()?);
+            let takes = !room.is_evacuating;
+            Some((room.id, if takes { tier.name.as_str() } else { "" }))
         });
-        found.collect()
+        found.chain(self.kept.iter().map(|id| (*id, ""))).collect()
     }
 }
 

@@ -32,7 +32,6 @@ use axum::routing::get;
 use protocol::status::{Listener, Status};
 
 use crate::control::Standing;
-use crate::devices::Identities;
 use crate::shared::Shared;
 use observation::Observation;
 use server::Peer;
@@ -45,8 +44,6 @@ pub struct About {
     pub listeners: Vec<Listener>,
     /// The cores that workers are pinned to, in turn.
     pub cores: Vec<usize>,
-    /// Who the devices say they are.
-    pub identities: Arc<Identities>,
 }
 
 /// All that answers need.

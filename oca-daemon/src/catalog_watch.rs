@@ -10,9 +10,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use content_store::catalog::{CatalogProblem, CatalogReader};
+use content_store::device::Intents;
 use content_store::{Generation, Index, Object};
 
-use crate::devices::Identities;
 use crate::limits::CATALOG_POLL;
 use crate::shared::Shared;
 use expected::ExpectedDemand;
@@ -69,7 +69,6 @@ impl Retired {
 /// Follows the catalog in the state directory.
 pub struct CatalogWatch {
     shared: Arc<Shared>,
-    identities: Arc<Identities>,
     /// `None` until there is a catalog: a new box has none before something is imported.
     reader: Option<CatalogReader>,
     identity_generation: u64,
@@ -82,13 +81,12 @@ impl CatalogWatch {
     ///
     /// # Errors
     /// A corrupt catalog or one of a newer format, with the way out.
-    pub fn open(shared: Arc<Shared>, identities: Arc<Identities>) -> Result<Self, CatalogProblem> {
+    pub fn open(shared: Arc<Shared>) -> Result<Self, CatalogProblem> {
         let reader = open_reader(&shared)?;
         let expected = ExpectedDemand::new(&shared.config.load().appliance.state_dir);
         Ok(Self {
             expected,
             shared,
-            identities,
             reader,
             identity_generation: 0,
             retired: Vec::new(),
@@ -105,10 +103,24 @@ impl CatalogWatch {
 
     /// One look.
     pub fn look(&mut self) {
-        let problem = self.follow().err().map(|error| error.to_string());
+        let intents = self.follow_intents();
+        let catalog = self.follow().err().map(|error| error.to_string());
+        let problem = catalog.or(intents);
         self.expected.follow(&self.shared.index.load());
         self.release_retired();
         self.publish(problem);
+    }
+
+    /// A file that cannot be read leaves what was wanted before, and is said.
+    fn follow_intents(&self) -> Option<String> {
+        let config = self.shared.config.load();
+        match Intents::read(&config.appliance.state_dir) {
+            Ok(intents) => {
+                self.shared.identities.obey(intents);
+                None
+            }
+            Err(problem) => Some(problem.to_string()),
+        }
     }
 
     fn follow(&mut self) -> Result<(), CatalogProblem> {
@@ -118,14 +130,17 @@ impl CatalogWatch {
         let Some(reader) = self.reader.as_mut() else {
             return Ok(());
         };
-        let identity_generation = self.identities.generation();
+        let identity_generation = self.shared.identities.generation();
         let current = self.shared.index.load_full();
         if reader.generation()? == current.generation()
             && identity_generation == self.identity_generation
         {
             return Ok(());
         }
-        let devices = self.identities.index_devices(&self.shared.config.load());
+        let devices = self
+            .shared
+            .identities
+            .index_devices(&self.shared.config.load());
         let built = Index::build(reader.load()?, &devices, Some(&current));
         self.expected.apply(&built.index);
         self.shared.index.store(Arc::new(built.index));

@@ -37,7 +37,6 @@ use crate::admin::held::Held;
 use crate::admin::observation::Observation;
 use crate::admin::{self, About, Admin, server};
 use crate::damage;
-use crate::devices::Identities;
 use crate::egress::Egress;
 use crate::intent::IntentFile;
 use crate::limits::{CONTROL_TICK, CUT_GRACE, OPERATOR_QUEUE, STOP_TICK};
@@ -115,12 +114,7 @@ impl Control {
     /// Reads what the operator wanted before the start, and obeys it: a drained box refuses viewers from its first moment.
     /// To be called when devices and catalog were looked at and before the workers start; reads the state disk.
     #[must_use]
-    pub fn new(
-        doors: Doors,
-        shared: &Arc<Shared>,
-        identities: Arc<Identities>,
-        config_path: PathBuf,
-    ) -> Self {
+    pub fn new(doors: Doors, shared: &Arc<Shared>, config_path: PathBuf) -> Self {
         let config = shared.config.load_full();
         let intent = IntentFile::new(&config.appliance.state_dir);
         let found = intent.read(now());
@@ -131,7 +125,6 @@ impl Control {
             backend_reason: shared.chosen.reason.clone(),
             listeners: doors.listeners(shared),
             cores: platform::cpu::usable_cores().unwrap_or_default(),
-            identities,
         };
         let mut hints = hint_book(&config);
         let standing =
@@ -232,10 +225,7 @@ impl Control {
                 admin::metrics_router(Arc::clone(&self.admin)),
             ));
         }
-        tokio::spawn(damage::tell(
-            Arc::clone(&self.shared),
-            Arc::clone(&self.admin.about.identities),
-        ));
+        tokio::spawn(damage::tell(Arc::clone(&self.shared)));
         tokio::spawn(operator::serve(
             self.doors.operator.listener()?,
             Arc::clone(&self.admin),
@@ -330,14 +320,14 @@ impl Control {
             .iter()
             .map(|device| device.snapshot.verdict == platform::device::Verdict::Ok);
         let working: Vec<bool> = working.collect();
-        let index = self.shared.index.load();
+        let (index, ids) = (self.shared.index.load(), self.shared.identities.ids());
         let found_bad = self.shared.damage.bad.load(Relaxed);
         let held = &self.held;
-        let is_as_before = held.generation == index.generation() && held.working == working;
-        if !is_as_before || held.found_bad != found_bad {
+        let before = (held.generation, held.found_bad, &held.working, &held.ids);
+        if before != (index.generation(), found_bad, &working, &ids) {
             self.held = Arc::new(Held {
                 found_bad,
-                ..Held::of(&index, working)
+                ..Held::of(&index, working, ids)
             });
         }
     }

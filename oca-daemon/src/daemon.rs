@@ -11,8 +11,9 @@ use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context as _;
+use content_store::Index;
 use content_store::catalog::{CatalogProblem, CatalogReader};
-use content_store::{Index, device};
+use content_store::device::{self, Intents};
 use platform::file::{lock_limit_advice, lockable_bytes, memory_bytes};
 use platform::inherited::Inherited;
 use platform::reactor::{Backend, choose_backend};
@@ -130,6 +131,10 @@ pub fn run(config: Config, config_path: PathBuf) -> anyhow::Result<()> {
         addresses,
     } = listener::bind(&config.listen, workers, &mut inherited)?;
     let identities = Identities::new(config.devices().count());
+    match Intents::read(&config.appliance.state_dir) {
+        Ok(intents) => identities.obey(intents),
+        Err(problem) => tracing::error!(%problem, "all devices are used"),
+    }
     let damage = Arc::default();
     let devices = devices::start(&config, &identities, &damage, budgets.in_flight)?;
     let index = Arc::new(Index::default());
@@ -137,16 +142,17 @@ pub fn run(config: Config, config_path: PathBuf) -> anyhow::Result<()> {
     let shared = Shared::new(config, index, devices, workers, addresses, chosen)
         .with_tls(tls.map(Arc::new))
         .with_bgp(desk)
-        .with_damage(damage);
+        .with_damage(damage)
+        .with_identities(identities);
     let shared = Arc::new(shared);
     budgets.announce(&shared);
     for note in without_effect(&shared.config.load()) {
         tracing::warn!("{note}");
     }
-    let mut watch = CatalogWatch::open(Arc::clone(&shared), Arc::clone(&identities))?;
-    identities.await_first_look(FIRST_LOOK);
+    let mut watch = CatalogWatch::open(Arc::clone(&shared))?;
+    shared.identities.await_first_look(FIRST_LOOK);
     watch.look();
-    let control = Control::new(doors, &shared, identities, config_path);
+    let control = Control::new(doors, &shared, config_path);
     let reporter = Reporter::new(Arc::clone(control.admin()));
     let speaker = speaking
         .and_then(|(setup, asked)| bgp::Speaker::new(Arc::clone(control.admin()), setup, asked));

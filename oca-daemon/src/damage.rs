@@ -23,7 +23,6 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
-use crate::devices::Identities;
 use crate::limits::{AGENT_WAIT, DAMAGE_EVERY, DAMAGE_QUEUE, DAMAGE_WAITING};
 use crate::shared::Shared;
 
@@ -120,7 +119,7 @@ fn bad_columns(index: &Index) -> impl Iterator<Item = Place> {
 }
 
 /// Tells the agent until the future is dropped.
-pub async fn tell(shared: Arc<Shared>, identities: Arc<Identities>) {
+pub async fn tell(shared: Arc<Shared>) {
     let mut waiting = BTreeMap::new();
     let mut every = interval(DAMAGE_EVERY);
     every.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -134,7 +133,7 @@ pub async fn tell(shared: Arc<Shared>, identities: Arc<Identities>) {
             continue;
         }
         let columns = told.iter().filter_map(|place| {
-            let device = identities.id(place.1)?;
+            let device = shared.identities.id(place.1)?;
             Some(DamagedColumn {
                 object: Root(place.0.0),
                 device: device.to_string(),

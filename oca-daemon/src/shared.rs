@@ -19,6 +19,7 @@ use crate::catalog_watch::CatalogStatus;
 use crate::counters::WorkerCounters;
 use crate::damage::Damage;
 use crate::demand::Demand;
+use crate::devices::Identities;
 use crate::fills::Fills;
 use crate::limits::{ADMISSION_QUEUE, AGENT_SILENCE};
 use crate::memory_tier::{Candidate, MemoryStatus};
@@ -65,6 +66,8 @@ pub struct Shared {
     pub index: ArcSwap<Index>,
     /// The devices in the order of the configuration.
     pub devices: Box<[Arc<DeviceService>]>,
+    /// Who the devices say they are, and what is wanted of them.
+    pub identities: Arc<Identities>,
     /// Counters of each worker, written by it alone.
     pub workers: Box<[Arc<WorkerCounters>]>,
     /// Columns that could not be used. Filled by the devices, emptied by [`crate::damage::tell`].
@@ -136,6 +139,7 @@ impl Shared {
             config: ArcSwap::new(config),
             started: Instant::now(),
             index: ArcSwap::new(index),
+            identities: Identities::new(devices.len()),
             devices,
             workers: counters,
             candidates: ArrayQueue::new(ADMISSION_QUEUE),
@@ -167,6 +171,12 @@ impl Shared {
     #[must_use]
     pub fn with_damage(self, damage: Arc<Damage>) -> Self {
         Self { damage, ..self }
+    }
+
+    /// With those who tell the devices' services who is who.
+    #[must_use]
+    pub fn with_identities(self, identities: Arc<Identities>) -> Self {
+        Self { identities, ..self }
     }
 
     /// How connections are served now.

@@ -64,20 +64,21 @@ impl Appliance {
         let identities = Identities::new(2);
         let services = devices::start(&config, &identities, &Arc::default(), 16 << 20).unwrap();
         let chosen = choose_backend(None).unwrap();
-        let shared = Arc::new(Shared::new(
+        let shared = Shared::new(
             Arc::new(config),
             Arc::default(),
             services,
             2,
             Vec::new(),
             chosen,
-        ));
+        );
+        let shared = Arc::new(shared.with_identities(identities));
         // Workers would say so themselves.
         shared.workers.iter().for_each(|worker| {
             worker.turns.add(1);
             worker.waiting.set(1);
         });
-        let control = Control::new(doors, &shared, identities, folder.join("oca.toml"));
+        let control = Control::new(doors, &shared, folder.join("oca.toml"));
         let of = |purpose| {
             control
                 .listeners()

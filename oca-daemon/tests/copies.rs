@@ -57,7 +57,7 @@ fn copies(site: &Site, film: &[u8]) -> [Vec<usize>; 2] {
 fn take_away(site: &Site, daemon: &Daemon, at: usize) {
     fs::rename(site.device(at), site.path(&format!("aside{at}"))).unwrap();
     eventually("the device has failed", || {
-        (daemon.status().devices[at].state == DeviceState::Failed).then_some(())
+        (daemon.status().devices[at].state == DeviceState::Missing).then_some(())
     });
 }
 

@@ -154,7 +154,7 @@ fn leave_and_come_back(site: &Site, door: &dyn Door) {
         let known = Instant::now();
         audience.await_served(40);
         let seen = device(&daemon, 1);
-        assert_eq!(seen.state, DeviceState::Failed);
+        assert_eq!(seen.state, DeviceState::Missing);
         assert!(!seen.cause.is_empty(), "the cause is said");
         absences.push((left, known, Instant::now()));
         door.come_back(&site.device(1));
@@ -246,7 +246,13 @@ fn a_detached_mount_stops_its_own_objects_only() {
 
 /// The devices 0 and 1 are not as they were after `change`, with `cause` in their status; the objects of 2 and 3 are served
 /// without an error; all is as before after `repair`.
-fn misfit(cause: &str, devices: &[usize], change: impl Fn(&Site), repair: impl Fn(&Site)) {
+fn misfit(
+    state: DeviceState,
+    cause: &str,
+    devices: &[usize],
+    change: impl Fn(&Site),
+    repair: impl Fn(&Site),
+) {
     let site = Site::new(&plan("auto", 1));
     let films = films(&site);
     let lost: Vec<bool> = films
@@ -261,7 +267,7 @@ fn misfit(cause: &str, devices: &[usize], change: impl Fn(&Site), repair: impl F
     for at in devices {
         eventually("the status names the cause", || {
             let seen = device(&daemon, *at);
-            (seen.state == DeviceState::Failed && seen.cause.contains(cause)).then_some(())
+            (seen.state == state && seen.cause.contains(cause)).then_some(())
         });
     }
     await_statuses(&daemon, &films, &lost, is_unavailable);
@@ -281,13 +287,20 @@ fn swapped_devices_serve_nothing_until_they_are_swapped_back() {
         fs::rename(site.device(1), site.device(0)).unwrap();
         fs::rename(aside, site.device(1)).unwrap();
     };
-    misfit("another disk is mounted", &[0, 1], swap, swap);
+    misfit(
+        DeviceState::Swapped,
+        "another disk is mounted",
+        &[0, 1],
+        swap,
+        swap,
+    );
 }
 
 #[test]
 fn a_device_without_its_identity_file_is_absent() {
     let identity = |site: &Site| site.device(0).join("oca-device.toml");
     misfit(
+        DeviceState::Missing,
         "no oca-device.toml",
         &[0],
         |site| fs::rename(identity(site), site.path("kept.toml")).unwrap(),
@@ -307,7 +320,7 @@ fn a_device_that_is_absent_at_the_start_is_taken_in_when_it_comes() {
     Renamed.leave(&site.device(1));
     let daemon = site.start();
     eventually("the status names the device", || {
-        (device(&daemon, 1).state == DeviceState::Failed).then_some(())
+        (device(&daemon, 1).state == DeviceState::Missing).then_some(())
     });
     for (film, lost) in films.iter().zip(&lost) {
         let response = http::get(daemon.http, &film.path, &[]).unwrap();

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use command_line::Generate;
+use content_store::DeviceId;
 use protocol::manifest::Serial;
 use protocol::units::{BitRate, Interval};
 
@@ -71,7 +72,7 @@ Examples:
     #[command(after_help = "The daemon tests itself first, and refuses if it would not pass.")]
     Undrain,
 
-    /// Storage devices: make one, list them
+    /// Storage devices: make one, list them, take them out of use, evacuate or replace them
     #[command(subcommand)]
     Device(DeviceCommand),
 
@@ -150,9 +151,95 @@ Examples:
         shared_fs: bool,
     },
 
-    /// List the devices with their state, space, and the share of objects that each one touches
-    #[command(visible_alias = "list")]
+    /// List the devices with their state, space, and what would be lost with each one
+    #[command(
+        visible_alias = "list",
+        after_help = "\
+TOUCHES is the share of all objects that have a part on the device; ALONE are those that have no whole
+copy elsewhere, and what of them would have to be copied or fetched again. The state is the worst of what
+this command sees and what daemon and fill agent say. Exit code 1 unless all are `ok`."
+    )]
     Ls,
+
+    /// Take a device out of use for a while: it is neither read nor written, and nothing is fetched in its place
+    #[command(after_help = "\
+What it alone holds is answered with 503 meanwhile, or sent by another appliance. It may be unmounted as
+soon as transfers that run have ended. It survives restarts, and ends only with `ocactl device online`.
+
+Example:
+  ocactl device offline /srv/oca/nvme1 --reason \"new cable\"")]
+    Offline {
+        /// The folder, as in the configuration
+        path: PathBuf,
+
+        /// Why; shown to others in `ocactl device ls`
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
+    },
+
+    /// Take a device back that was offline, or evacuated, or away
+    #[command(after_help = "\
+If the catalog changed while it was away, what it holds is compared with the catalog before anything is
+written to it: by the fill agent, or by this command if the agent does not run. It is read at once.")]
+    Online {
+        /// The folder, as in the configuration
+        path: PathBuf,
+    },
+
+    /// Copy what a device alone holds to others of its tier, without fetching anything, so that it can be pulled
+    #[command(after_help = "\
+From now on nothing new is written to it; it serves until it is removed. Done by the fill agent, whatever
+the window, or by this command if the agent does not run. `ocactl device online` ends it.
+
+Example:
+  ocactl device evacuate /srv/oca/nvme1 --wait && ocactl device remove /srv/oca/nvme1")]
+    Evacuate {
+        /// The folder, as in the configuration
+        path: PathBuf,
+
+        /// Come back when nothing lies on it alone
+        #[arg(long)]
+        wait: bool,
+    },
+
+    /// Let a new and empty device take the place of one that is gone for good
+    #[command(after_help = "\
+Makes the folder into a device unless it is one. The old device is forgotten: what was on it counts as
+lost, and is copied or fetched again. Daemon and fill agent use the new one without a restart.
+
+Example:
+  mkfs.ext4 /dev/nvme1n1 && mount /dev/nvme1n1 /srv/oca/nvme1
+  ocactl device replace /srv/oca/nvme1")]
+    Replace {
+        /// The folder, as in the configuration
+        path: PathBuf,
+
+        /// The device that was there, if it is not known
+        #[arg(long, value_name = "ID")]
+        old: Option<DeviceId>,
+
+        /// The folder may share its file system with others (a trial on one disk)
+        #[arg(long)]
+        shared_fs: bool,
+    },
+
+    /// Take a device out of use for good
+    #[command(after_help = "\
+Refused while objects lie on it alone, unless forced: then they are fetched again. It is never taken in
+again; to use the disk once more, empty it (mkfs) and add it. Take its folder out of the configuration at
+the next restart.")]
+    Remove {
+        /// The folder, as in the configuration
+        path: PathBuf,
+
+        /// The device, if it is not here and not known
+        #[arg(long, value_name = "ID")]
+        id: Option<DeviceId>,
+
+        /// Although objects lie on it alone
+        #[arg(long)]
+        force: bool,
+    },
 }
 
 /// `content ..`

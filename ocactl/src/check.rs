@@ -125,7 +125,7 @@ fn judge(config: &Config, device: &Probed) -> (Level, String) {
     let tier = &config.tiers[device.tier];
     let (device, space) = match &device.found {
         Ok(found) => found,
-        Err(problem) => return (Level::Fail, problem.clone()),
+        Err(problem) => return (Level::Fail, problem.to_string()),
     };
     let identity = device.identity();
     if let Some(made_for) = identity.tier.as_ref().filter(|name| **name != tier.name) {

@@ -14,6 +14,9 @@ pub(crate) const LET_GO_TIMEOUT: Duration = Duration::from_secs(60);
 /// How often it looks while it waits.
 pub(crate) const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
+/// How often `device evacuate --wait` looks.
+pub(crate) const EVACUATION_POLL_INTERVAL: Duration = Duration::from_secs(1);
+
 /// How often `drain --wait` looks.
 pub(crate) const DRAIN_POLL_INTERVAL: Duration = Duration::from_secs(1);
 

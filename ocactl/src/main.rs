@@ -35,7 +35,7 @@ use protocol::paths::Paths;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
-use arguments::{Arguments, CatalogCommand, Command, DeviceCommand};
+use arguments::{Arguments, CatalogCommand, Command};
 use error::{Failure, Outcome};
 use output::Format;
 
@@ -81,20 +81,7 @@ fn obey(command: Command, config: &Config, format: Format) -> Result<Outcome, Fa
         Command::Drain(arguments) => drain::begin(config, format, arguments),
         Command::Undrain => drain::end(config, format),
         Command::Check => check::run(config, format),
-        Command::Device(DeviceCommand::Add {
-            path,
-            tier,
-            shared_fs,
-        }) => device::add(
-            config,
-            format,
-            device::Addition {
-                path,
-                tier,
-                shared_fs,
-            },
-        ),
-        Command::Device(DeviceCommand::Ls) => device::list(config, format),
+        Command::Device(command) => device::run(config, format, command),
         Command::Bgp(command) => bgp::run(config, format, command),
         Command::Tls(command) => tls::run(config, format, command),
         Command::Fill(command) => fill::run(config, format, command),

@@ -5,7 +5,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use content_store::catalog::{CatalogReader, Snapshot};
-use content_store::device::{self, Device};
+use content_store::device::{self, Complaint, Condition, Device, Intents, Seen};
 use content_store::placement::Rule;
 use content_store::{DeviceId, DeviceSlot, Store, StoreConfig, TierConfig, TierRole};
 use platform::file::Space;
@@ -84,7 +84,9 @@ pub(crate) struct Probed {
     /// Configured path.
     pub(crate) root: PathBuf,
     /// The device and its room, or what is wrong with it.
-    pub(crate) found: Result<(Device, Space), String>,
+    pub(crate) found: Result<(Device, Space), Complaint>,
+    /// Nothing new is to be written to it.
+    pub(crate) is_evacuating: bool,
 }
 
 impl Probed {
@@ -101,17 +103,37 @@ pub(crate) fn probe(config: &Config) -> Vec<Probed> {
         .flat_map(|(tier, of)| of.devices.iter().map(move |root| (tier, root.as_path())))
         .collect();
     let roots: Vec<&Path> = configured.iter().map(|(_, root)| *root).collect();
+    let (intents, seen) = (intents(config), seen(config));
     let mut probed: Vec<Probed> = configured
         .iter()
-        .zip(device::look_at_all(&roots, DEVICE_TIMEOUT))
+        .zip(device::look_at_all(&roots, &intents, &seen, DEVICE_TIMEOUT))
         .map(|((tier, root), found)| Probed {
             tier: *tier,
             root: root.to_path_buf(),
-            found: found.map_err(|problem| problem.to_string()),
+            is_evacuating: found
+                .as_ref()
+                .is_ok_and(|(device, _)| intents.is_evacuating(&device.id())),
+            found: found.map_err(Complaint::from),
         })
         .collect();
     refuse_twins(&mut probed);
     probed
+}
+
+/// What is wanted of the devices; nothing, with a warning, if it cannot be read.
+pub(crate) fn intents(config: &Config) -> Intents {
+    Intents::read(&config.appliance.state_dir).unwrap_or_else(|problem| {
+        tracing::warn!("{problem}");
+        Intents::default()
+    })
+}
+
+/// Which device was where; nothing, with a warning, if it cannot be read.
+pub(crate) fn seen(config: &Config) -> Seen {
+    Seen::read(&config.appliance.state_dir).unwrap_or_else(|problem| {
+        tracing::warn!("{problem}");
+        Seen::default()
+    })
 }
 
 /// Two folders that are one device: a disk mounted twice, or an identity file that was copied.
@@ -123,7 +145,10 @@ fn refuse_twins(probed: &mut [Probed]) {
             .find(|other| other.id().is_some() && other.id() == rest[0].id());
         if let Some(twin) = twin {
             let path = twin.root.display();
-            rest[0].found = Err(format!("is the same device as {path}: configure it once"));
+            rest[0].found = Err(Complaint {
+                condition: Condition::Swapped,
+                words: format!("is the same device as {path}: configure it once"),
+            });
         }
     }
 }

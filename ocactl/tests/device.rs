@@ -103,7 +103,7 @@ fn a_lost_device_is_listed_and_the_rest_goes_on() {
     let (code, listed) = appliance.json(&["device", "ls"]);
     assert_eq!(code, 1);
     assert_eq!(listed["devices"][0]["state"], "ok");
-    assert_eq!(listed["devices"][1]["state"], "failed");
+    assert_eq!(listed["devices"][1]["state"], "missing");
     assert!(
         listed["devices"][1]["cause"]
             .as_str()

@@ -3,11 +3,14 @@
 //! The agent listens at [`FILL_SOCKET`] in `run_dir`; lines as in [`crate::operator`], with the same version.
 //! Times are seconds since 1970-01-01 UTC, amounts bytes, rates bits per second.
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 
 use crate::manifest::{Serial, SourceKind};
 use crate::operator::Refusal;
 use crate::root::Root;
+use crate::status::DeviceState;
 
 /// The agent's socket in `run_dir`.
 pub const FILL_SOCKET: &str = "fill.sock";
@@ -62,6 +65,8 @@ pub enum Request {
         /// Who asks.
         by: String,
     },
+    /// [`Response::Status`]: something else is wanted of devices, or one was changed: looks at them now.
+    Devices,
     /// [`Response::Status`]: lets a held manifest through.
     Accept {
         /// Who asks.
@@ -329,8 +334,14 @@ pub struct SourceStatus {
 pub struct DeviceFill {
     /// Last part of its path.
     pub name: String,
+    /// Where it is configured; empty: from a release that did not say.
+    #[serde(default)]
+    pub path: PathBuf,
     /// Its tier.
     pub tier: String,
+    /// The agent's verdict; `None`: from a release that did not say.
+    #[serde(default)]
+    pub verdict: Option<DeviceState>,
     /// `ok`, or what is wrong.
     pub state: String,
     /// Bits per second written, over the last seconds.

@@ -254,27 +254,80 @@ pub struct Device {
     pub checksum_failures: u64,
 }
 
-/// The verdict about a device.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+/// What a device is good for. The later ones are worse.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum DeviceState {
     /// Works.
     Ok,
+    /// It is back after it was away; the fill agent compares what it holds with the catalog before it writes to it.
+    Returned,
+    /// Read, and given nothing new; what it alone holds is being copied to others.
+    Evacuating,
+    /// Read; there is no room for anything new.
+    Full,
+    /// Read; its file system takes no writes.
+    ReadOnly,
     /// Does not answer in time; nothing new is asked of it.
     Suspect,
+    /// An operator took it out of use.
+    Offline,
+    /// A new and empty device is in its place.
+    Empty,
+    /// Another device is in its place.
+    Swapped,
+    /// Nothing is mounted in its place.
+    Missing,
     /// Counted as gone until it works again.
     Failed,
 }
 
 impl DeviceState {
+    /// All, for metrics.
+    pub const ALL: [Self; 11] = [
+        Self::Ok,
+        Self::Returned,
+        Self::Evacuating,
+        Self::Full,
+        Self::ReadOnly,
+        Self::Suspect,
+        Self::Offline,
+        Self::Empty,
+        Self::Swapped,
+        Self::Missing,
+        Self::Failed,
+    ];
+
     /// The word in JSON and metrics.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Ok => "ok",
+            Self::Returned => "returned",
+            Self::Evacuating => "evacuating",
+            Self::Full => "full",
+            Self::ReadOnly => "read-only",
             Self::Suspect => "suspect",
+            Self::Offline => "offline",
+            Self::Empty => "empty",
+            Self::Swapped => "swapped",
+            Self::Missing => "missing",
             Self::Failed => "failed",
         }
+    }
+
+    /// What this word means; `failed` for a word that is none of them.
+    #[must_use]
+    pub fn of_word(word: &str) -> Self {
+        let mut all = Self::ALL.into_iter();
+        all.find(|state| state.as_str() == word)
+            .unwrap_or(Self::Failed)
+    }
+
+    /// Whether what it holds is read.
+    #[must_use]
+    pub fn is_read(self) -> bool {
+        self < Self::Suspect
     }
 }
 

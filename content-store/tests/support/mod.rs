@@ -131,6 +131,16 @@ fn collect(folder: &Path, files: &mut Vec<String>) {
     }
 }
 
+/// Uses devices again that were away; how many columns they have lost.
+pub fn readmit(store: &mut Store) -> u64 {
+    let mut lost = 0;
+    for mut comparison in store.returned().unwrap() {
+        while !comparison.step().unwrap() {}
+        lost += store.readmit(comparison).unwrap();
+    }
+    lost
+}
+
 /// Bytes that differ from place to place and from seed to seed.
 pub fn bytes(seed: u64, length: u64) -> Vec<u8> {
     (0..length)

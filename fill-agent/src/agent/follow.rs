@@ -18,6 +18,7 @@ use super::book::Believed;
 use super::contact::{Arrived, Failed};
 use super::filling::{self, Done, Ended};
 use super::judging::Thought;
+use super::tending::Tended;
 use crate::planner::Amount;
 use crate::publish::{NotDone, Removed};
 
@@ -32,6 +33,7 @@ pub(super) enum Event {
     Reaped(Option<NotDone>),
     Token(Result<String, String>),
     Marked(Vec<BadColumn>, Result<Option<Generation>, NotDone>),
+    Tended(Tended),
 }
 
 /// What runs, and what is due.
@@ -50,6 +52,10 @@ pub(super) struct Following {
     /// Columns are being marked as bad.
     pub(super) is_marking: bool,
     pub(super) reap_due: bool,
+    /// Devices are being taken back or evacuated.
+    pub(super) is_tending: bool,
+    /// When it is looked again whether there is anything to do for them.
+    pub(super) tend_at: Instant,
     /// The store may be open.
     pub(super) store_used: bool,
     /// What keeps the store or the catalog from being used.
@@ -96,6 +102,8 @@ impl Default for Following {
             is_reaping: false,
             is_marking: false,
             reap_due: false,
+            is_tending: false,
+            tend_at: Instant::now(),
             store_used: false,
             store_problem: None,
             takedown_problem: None,
@@ -158,6 +166,7 @@ impl Agent {
                 self.following.store_problem = not_done;
             }
             Event::Marked(columns, marked) => self.marked(&columns, marked),
+            Event::Tended(tended) => self.tended(tended),
             Event::Token(read) => {
                 self.following.is_reading_token = false;
                 match read {
@@ -180,6 +189,7 @@ impl Agent {
             self.following.cancel();
         }
         self.fill(&decision).await;
+        self.tend();
         self.tidy();
     }
 
@@ -203,7 +213,8 @@ impl Agent {
     fn tidy(&mut self) {
         let following = &mut self.following;
         let is_writing = following.filling.is_some() || following.takedown.is_some();
-        if is_writing || following.is_reaping || following.is_marking {
+        let is_busy = following.is_reaping || following.is_marking || following.is_tending;
+        if is_writing || is_busy {
             return;
         }
         if following.reap_due && self.book.intent.pause.is_none() {

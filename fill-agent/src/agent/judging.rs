@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use content_store::catalog::CatalogProblem;
+use content_store::StoreError;
 use protocol::manifest::{Manifest, Serial};
 use protocol::units::Percent;
 
@@ -20,7 +20,7 @@ use crate::window::Decision;
 
 /// A plan, and for whom.
 pub(super) struct Thought {
-    planned: Result<Planned, CatalogProblem>,
+    planned: Result<Planned, StoreError>,
     /// As it was signed, if the manifest is not in force yet.
     candidate: Option<Vec<u8>>,
 }

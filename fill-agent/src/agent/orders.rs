@@ -1,5 +1,7 @@
 //! What operators ask: each request, answered at once; what changes the intent is on the disk before the answer.
 
+use std::time::Instant;
+
 use protocol::fill::{Overridden, Pause, Request, Response, SetHours};
 use protocol::manifest::Serial;
 use protocol::operator::{Fault, Refusal};
@@ -42,6 +44,11 @@ impl Agent {
             Request::Status => return Ok(self.status()),
             Request::Plan { limit } => return Ok(self.plan(limit)),
             Request::Window => return Ok(self.window()),
+            Request::Devices => {
+                self.following.replan();
+                self.following.tend_at = Instant::now();
+                return Ok(self.status());
+            }
             Request::SetWindow {
                 by,
                 window,

@@ -4,8 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
-use content_store::DeviceId;
-use content_store::catalog::CatalogProblem;
+use content_store::{DeviceId, StoreError};
 use protocol::config::{Config, Fill};
 use protocol::fill::{self, PlanTotals};
 use protocol::manifest::{Source, Tombstone, Wanted};
@@ -65,7 +64,7 @@ impl Task {
     ///
     /// # Errors
     /// When the catalog cannot be read.
-    pub fn plan(self) -> Result<Planned, CatalogProblem> {
+    pub fn plan(self) -> Result<Planned, StoreError> {
         let survey = survey::survey(&self.config)?;
         let held = survey.held(&self.config, &self.failed);
         let tiers = survey.tiers(&self.config, &self.failed);

@@ -7,6 +7,7 @@ use protocol::config::Config;
 use protocol::fill::{
     Activity, DeviceFill, Held, ManifestFacts, Plan, PlanTotals, Progress, Status,
 };
+use protocol::status::DeviceState;
 
 use super::book::Believed;
 use super::{Agent, Ended, Mode};
@@ -297,10 +298,19 @@ impl Agent {
 fn device_fill(config: &Config, device: &FoundDevice, lanes: &[LaneStatus]) -> DeviceFill {
     let room = device.found.as_ref().ok();
     let lane = room.and_then(|room| lanes.iter().find(|lane| lane.device == room.id));
-    let state = match (&device.found, lane.map(|lane| &lane.state)) {
-        (Err(problem), _) => problem.clone(),
-        (Ok(_), Some(LaneState::Failed { cause, .. })) => cause.clone(),
-        (Ok(_), _) => "ok".to_owned(),
+    let (verdict, state) = match (&device.found, lane.map(|lane| &lane.state)) {
+        (Err(wrong), _) => (
+            DeviceState::of_word(wrong.condition.as_str()),
+            wrong.words.clone(),
+        ),
+        (Ok(_), Some(LaneState::Failed { cause, .. })) => (DeviceState::Failed, cause.clone()),
+        (Ok(room), _) if room.is_evacuating => {
+            (DeviceState::Evacuating, "it is being evacuated".to_owned())
+        }
+        (Ok(room), _) if room.room_bytes == 0 => {
+            (DeviceState::Full, "it has no room left".to_owned())
+        }
+        (Ok(_), _) => (DeviceState::Ok, "ok".to_owned()),
     };
     DeviceFill {
         name: device.name(),
@@ -308,6 +318,8 @@ fn device_fill(config: &Config, device: &FoundDevice, lanes: &[LaneStatus]) -> D
             .tiers
             .get(device.tier)
             .map_or_else(String::new, |tier| tier.name.clone()),
+        path: device.root.clone(),
+        verdict: Some(verdict),
         state,
         rate: lane.map_or(0, |lane| lane.rate),
         queue: lane.map_or(0, |lane| lane.queue as u64),

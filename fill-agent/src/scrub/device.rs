@@ -75,8 +75,7 @@ impl Reader {
 
     /// Suspects, then the pass that is due; until there is nothing to do, or it cannot go on.
     fn turn(&mut self) -> Result<(), Halt> {
-        let device =
-            device::open(&self.root).map_err(|problem| Halt::Problem(problem.to_string()))?;
+        let device = self.open()?;
         let start = {
             let shown = &mut self.shared.known().devices[self.number];
             shown.id = Some(device.id());
@@ -92,6 +91,13 @@ impl Reader {
             place.begin(now());
         }
         self.pass(&device, place)
+    }
+
+    /// The device, unless an operator took it out of use.
+    fn open(&self) -> Result<Device, Halt> {
+        let state_dir = &self.shared.config.appliance.state_dir;
+        let opened = device::open_for_use(&self.root, state_dir);
+        opened.map_err(|problem| Halt::Problem(problem.to_string()))
     }
 
     fn look_at_suspects(&mut self, device: &Device) -> Result<(), Halt> {
@@ -117,6 +123,7 @@ impl Reader {
         loop {
             let after = place.after.map(|root| ObjectId(root.0));
             let (generation, records) = self.list(after, SCRUB_LIST)?;
+            self.open()?;
             let Some(last) = records.last().map(|record| record.object) else {
                 place.end(now());
                 self.note(device, &place);

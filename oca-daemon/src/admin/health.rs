@@ -3,7 +3,7 @@
 //!
 //! | component | degraded | down |
 //! |---|---|---|
-//! | device | suspect or failed, or a column on it is bad | - |
+//! | device | it is not read: suspect, failed, missing, swapped, empty, offline; or a column on it is bad | - |
 //! | device, no subject | - | none answers |
 //! | worker | its loop does not turn | - |
 //! | worker, no subject | - | no loop turns |
@@ -143,12 +143,12 @@ fn device_samples(observed: &Observation, held: &Held) -> Vec<Sample> {
 }
 
 fn device_sample(device: &ObservedDevice, bad_columns: u64) -> Sample {
-    let verdict = device.snapshot.verdict;
-    let is_ill = verdict != Verdict::Ok;
+    let state = device.state();
+    let is_ill = !state.is_read();
     let severity = (is_ill || bad_columns > 0).then_some(Severity::Degraded);
     sample(Component::Device, &device.name, severity, || {
         if is_ill {
-            return format!("{verdict}: {}", device.snapshot.cause);
+            return format!("{}: {}", state.as_str(), device.cause());
         }
         format!(
             "{bad_columns} of its columns are bad and wait to be repaired: see `ocactl scrub status` and `ocactl fill status`"

@@ -1,7 +1,7 @@
 //! How many objects there are on each device, and how many miss a part of themselves: counted once for each state of the
 //! catalog and of the devices, not at each question.
 
-use content_store::{Column, Generation, Index, Object};
+use content_store::{Column, DeviceId, Generation, Index, Object};
 
 /// The counts.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -10,9 +10,11 @@ pub struct Held {
     pub generation: Generation,
     /// Which devices worked at the time.
     pub working: Vec<bool>,
+    /// The devices' names at the time, as far as they were known.
+    pub ids: Vec<Option<DeviceId>>,
     /// Paths that lead to an object.
     pub paths: u64,
-    /// Objects with a column on each device, in the order of the configuration.
+    /// Objects with a column on each device, in the order of the configuration; also on one that is not used.
     pub by_device: Vec<u64>,
     /// Columns on each device that are not read, because they are bad.
     pub bad_by_device: Vec<u64>,
@@ -25,7 +27,7 @@ pub struct Held {
 impl Held {
     /// Counts. About 50 ns for each object.
     #[must_use]
-    pub fn of(index: &Index, working: Vec<bool>) -> Self {
+    pub fn of(index: &Index, working: Vec<bool>, ids: Vec<Option<DeviceId>>) -> Self {
         let mut held = Self {
             generation: index.generation(),
             paths: index.len() as u64,
@@ -33,6 +35,7 @@ impl Held {
             bad_by_device: vec![0; working.len()],
             found_bad: 0,
             working,
+            ids,
             incomplete: 0,
         };
         index.objects().for_each(|object| held.count(object));
@@ -42,13 +45,18 @@ impl Held {
     fn count(&mut self, object: &Object) {
         for column in object.copies().flat_map(|copy| &copy.columns) {
             // The columns of all copies of one object are on different devices.
-            if let Column::Here { device, file } = column {
-                let counts = self.by_device.get_mut(*device);
-                counts.into_iter().for_each(|count| *count += 1);
-                let counts = self.bad_by_device.get_mut(*device);
-                let bad = u64::from(file.is_bad());
-                counts.into_iter().for_each(|count| *count += bad);
-            }
+            let (number, is_bad) = match column {
+                Column::Here { device, file } => (Some(*device), file.is_bad()),
+                Column::Absent { device } => {
+                    let number = self.ids.iter().position(|id| *id == Some(*device));
+                    (number, false)
+                }
+            };
+            let Some(number) = number.filter(|number| *number < self.working.len()) else {
+                continue;
+            };
+            self.by_device[number] += 1;
+            self.bad_by_device[number] += u64::from(is_bad);
         }
         self.incomplete += u64::from(!is_complete(object, &self.working));
     }

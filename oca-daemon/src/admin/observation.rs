@@ -4,11 +4,15 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use platform::device::DeviceSnapshot;
+use content_store::DeviceId;
+use content_store::device::Complaint;
+use platform::device::{DeviceSnapshot, Verdict};
+use platform::file::Space;
 use platform::process::Usage;
 use protocol::bgp::Bgp;
 use protocol::config::{Config, TierRole};
 use protocol::fill::Facts;
+use protocol::status::DeviceState;
 use steering::UnixTime;
 
 use crate::access_log::AccessLog;
@@ -17,7 +21,7 @@ use crate::counters::WorkerCounters;
 use crate::damage::Damage;
 use crate::demand::Demand;
 use crate::fills::Fills;
-use crate::limits::WORKER_STUCK;
+use crate::limits::{FULL_BYTES, WORKER_STUCK};
 use crate::memory_tier::MemoryStatus;
 use crate::report::ReportStatus;
 use crate::shared::Shared;
@@ -77,11 +81,53 @@ pub struct ObservedDevice {
     pub role: TierRole,
     /// Bytes of one of its buffers.
     pub read_unit: u64,
+    /// Its name; none if it is not known.
+    pub id: Option<DeviceId>,
+    /// What an operator, or the last look at it, makes of it; none if all is well.
+    pub complaint: Option<Complaint>,
     /// What its service says.
     pub snapshot: DeviceSnapshot,
 }
 
 impl ObservedDevice {
+    /// What it is good for: the worse of what its service says and of what is wanted or was found.
+    #[must_use]
+    pub fn state(&self) -> DeviceState {
+        let found = self.complaint.as_ref().map_or(DeviceState::Ok, |wrong| {
+            DeviceState::of_word(wrong.condition.as_str())
+        });
+        let space = self.snapshot.space;
+        match (self.snapshot.verdict, found) {
+            (_, DeviceState::Offline) => DeviceState::Offline,
+            (Verdict::Failed, found) if !found.is_read() => found,
+            (Verdict::Failed, _) => DeviceState::Failed,
+            (Verdict::Suspect, _) => DeviceState::Suspect,
+            (Verdict::Ok, _) if space.is_some_and(|space| space.read_only) => DeviceState::ReadOnly,
+            (Verdict::Ok, _) if space.is_some_and(is_full) => DeviceState::Full,
+            (Verdict::Ok, DeviceState::Evacuating) => DeviceState::Evacuating,
+            (Verdict::Ok, _) => DeviceState::Ok,
+        }
+    }
+
+    /// Why it is not `ok`; empty if it is.
+    #[must_use]
+    pub fn cause(&self) -> String {
+        match (self.state(), self.snapshot.space, &self.complaint) {
+            (DeviceState::Ok, ..) => String::new(),
+            (DeviceState::ReadOnly, ..) => {
+                "mounted read-only: what it holds is served, nothing can be added".to_owned()
+            }
+            (DeviceState::Full, Some(space), _) => format!(
+                "full, {} bytes left: what it holds is served, nothing can be added",
+                space.available_bytes
+            ),
+            (DeviceState::Suspect, ..) => self.snapshot.cause.clone(),
+            // Its service keeps the first cause; this is the last one.
+            (_, _, Some(wrong)) => wrong.words.clone(),
+            _ => self.snapshot.cause.clone(),
+        }
+    }
+
     /// Reads that wait: taken, and not under way.
     #[must_use]
     pub fn queued(&self) -> u64 {
@@ -186,10 +232,13 @@ fn devices(config: &Config, shared: &Shared) -> Vec<ObservedDevice> {
             .map(|(_, path)| path.display().to_string())
             .collect::<Vec<_>>(),
     );
+    let ids = shared.identities.ids();
     let configured = config.devices().zip(names);
     let observed = configured
         .zip(&shared.devices)
         .map(|(((tier, path), name), service)| ObservedDevice {
+            id: ids.get(service.index()).copied().flatten(),
+            complaint: shared.identities.complaint(service.index(), path),
             name,
             path: path.display().to_string(),
             tier: tier.name.clone(),
@@ -198,6 +247,11 @@ fn devices(config: &Config, shared: &Shared) -> Vec<ObservedDevice> {
             snapshot: service.snapshot(),
         });
     observed.collect()
+}
+
+fn is_full(space: Space) -> bool {
+    let no_inode = space.total_inodes > 0 && space.available_inodes == 0;
+    no_inode || space.available_bytes < FULL_BYTES
 }
 
 /// The shortest ends of `paths`, in whole parts, that tell them apart.

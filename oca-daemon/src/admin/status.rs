@@ -4,37 +4,29 @@
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use content_store::DeviceId;
-use platform::device::Verdict;
-use platform::file::{Directness as FoundDirectness, Space as FoundSpace};
+use platform::file::Directness as FoundDirectness;
 use protocol::status::{
-    Backend, Catalog, Device, DeviceState, Directness, Filling, Memory, Reporting, STATUS_FORMAT,
-    Space, Status, Tls, TlsPath, Worker,
+    Backend, Catalog, Device, Directness, Filling, Memory, Reporting, STATUS_FORMAT, Space, Status,
+    Tls, TlsPath, Worker,
 };
 
 use super::About;
 use super::observation::{Observation, ObservedDevice};
 use super::words;
 use crate::control::Standing;
-use crate::limits::FULL_BYTES;
 use crate::tls::{Certificates, Path, Problem};
 
 /// The document.
 #[must_use]
 pub fn document(observed: &Observation, standing: &Standing, about: &About) -> Status {
     let appliance = &observed.config.appliance;
-    let ids = about
-        .identities
-        .index_devices(&observed.config)
-        .into_iter()
-        .map(|device| device.id);
     let objects = standing
         .held
         .by_device
         .iter()
         .copied()
         .chain(std::iter::repeat(0));
-    let devices = observed.devices.iter().zip(objects).zip(ids);
+    let devices = observed.devices.iter().zip(objects);
     Status {
         format: STATUS_FORMAT,
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -59,7 +51,7 @@ pub fn document(observed: &Observation, standing: &Standing, about: &About) -> S
         listeners: about.listeners.clone(),
         workers: workers(observed, about),
         devices: devices
-            .map(|((device, objects), id)| described(device, objects, id))
+            .map(|(device, objects)| described(device, objects))
             .collect(),
         memory: memory(observed),
         catalog: catalog(observed, standing),
@@ -97,16 +89,16 @@ fn workers(observed: &Observation, about: &About) -> Vec<Worker> {
     observed.workers.iter().enumerate().map(worker).collect()
 }
 
-fn described(device: &ObservedDevice, objects: u64, id: Option<DeviceId>) -> Device {
+fn described(device: &ObservedDevice, objects: u64) -> Device {
     let seen = &device.snapshot;
     Device {
         name: device.name.clone(),
         path: device.path.clone(),
         tier: device.tier.clone(),
         role: Some(device.role),
-        id: id.map(|id| id.to_string()),
-        state: state(seen.verdict),
-        cause: cause(&seen.cause, seen.space),
+        id: device.id.map(|id| id.to_string()),
+        state: device.state(),
+        cause: device.cause(),
         directness: match seen.directness {
             None => Directness::Unknown,
             Some(FoundDirectness::Direct) => Directness::Direct,
@@ -122,30 +114,6 @@ fn described(device: &ObservedDevice, objects: u64, id: Option<DeviceId>) -> Dev
         in_flight: u64::from(seen.in_flight),
         errors: seen.errors,
         checksum_failures: seen.corrupt,
-    }
-}
-
-/// Why a device is not well; or, of one that is, what keeps it from taking new content.
-fn cause(said: &str, space: Option<FoundSpace>) -> String {
-    match space.filter(|_| said.is_empty()) {
-        Some(space) if space.read_only => {
-            "mounted read-only: what it holds is served, nothing can be added".to_owned()
-        }
-        Some(space) if space.available_bytes < FULL_BYTES => format!(
-            "full, {} bytes left: what it holds is served, nothing can be added",
-            space.available_bytes
-        ),
-        _ => said.to_owned(),
-    }
-}
-
-/// The word for a verdict.
-#[must_use]
-pub fn state(verdict: Verdict) -> DeviceState {
-    match verdict {
-        Verdict::Ok => DeviceState::Ok,
-        Verdict::Suspect => DeviceState::Suspect,
-        Verdict::Failed => DeviceState::Failed,
     }
 }
 
@@ -189,32 +157,5 @@ fn catalog(observed: &Observation, standing: &Standing) -> Catalog {
         bytes: catalog.bytes,
         incomplete: standing.held.incomplete,
         problems: catalog.problem.iter().cloned().collect(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_device_that_serves_says_what_keeps_it_from_taking_more() {
-        let space = |available_bytes, read_only| {
-            Some(FoundSpace {
-                total_bytes: 1 << 30,
-                available_bytes,
-                total_inodes: 1000,
-                available_inodes: 1000,
-                read_only,
-            })
-        };
-        assert_eq!(cause("", space(1 << 29, false)), "");
-        assert_eq!(cause("", None), "");
-        assert!(cause("", space(1 << 29, true)).starts_with("mounted read-only"));
-        assert!(cause("", space(4096, false)).starts_with("full, 4096 bytes left"));
-        assert_eq!(
-            cause("no identity", space(0, true)),
-            "no identity",
-            "what ails it comes first"
-        );
     }
 }

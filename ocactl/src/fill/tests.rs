@@ -110,7 +110,9 @@ fn source(name: &str, kind: SourceKind, state: &str) -> SourceStatus {
 fn device(name: &str, tier: &str, state: &str) -> DeviceFill {
     DeviceFill {
         name: name.into(),
+        path: format!("/srv/oca/{name}").into(),
         tier: tier.into(),
+        verdict: None,
         state: state.into(),
         rate: 593_000_000,
         queue: 4,

@@ -6,7 +6,6 @@ use protocol::status::DeviceState;
 
 use super::page::{Page, counted, distributed, holds, measured};
 use crate::admin::observation::{Observation, ObservedDevice};
-use crate::admin::status;
 
 pub(super) fn add(page: &mut Page, observed: &Observation) {
     let devices = Devices(&observed.devices);
@@ -185,16 +184,13 @@ fn add_space(page: &mut Page, observed: &Observation) {
 fn states(observed: &Observation) -> Vec<Metric> {
     let mut samples = Vec::new();
     for device in &observed.devices {
-        for state in [DeviceState::Ok, DeviceState::Suspect, DeviceState::Failed] {
+        for state in DeviceState::ALL {
             let labels = [
                 ("tier", &*device.tier),
                 ("device", &*device.name),
                 ("state", state.as_str()),
             ];
-            samples.push(measured(
-                &labels,
-                holds(status::state(device.snapshot.verdict) == state),
-            ));
+            samples.push(measured(&labels, holds(device.state() == state)));
         }
     }
     samples

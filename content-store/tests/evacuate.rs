@@ -1,0 +1,152 @@
+//! Evacuating devices: what one alone holds goes to the others of its tier, byte for byte, and nothing else moves.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "a helper that cannot go on fails its test"
+)]
+
+mod support;
+
+use std::collections::HashSet;
+use std::fs;
+
+use content_store::device::{self, Blast, InitOptions, Intent, Intents, Wanted};
+use content_store::verify::verify;
+use content_store::{DeviceId, Store, StoreConfig, StoreError, open_devices, rebuild};
+use support::{Appliance, MIB, bytes, id, publish};
+
+/// With a third device in the hot tier.
+fn config(appliance: &Appliance) -> StoreConfig {
+    let root = appliance.folder.join("nvme2");
+    if !root.exists() {
+        fs::create_dir(&root).unwrap();
+        let options = InitOptions {
+            now_s: 1,
+            tier: None,
+            shared_fs: true,
+        };
+        device::initialise(&root, &options).unwrap();
+    }
+    let mut config = appliance.config();
+    config.tiers[0].devices.push(root);
+    config
+}
+
+fn evacuate(config: &StoreConfig, at: usize) -> DeviceId {
+    let (_, root) = config.device_roots().nth(at).unwrap();
+    let id = device::open(root).unwrap().id();
+    let intent = Intent {
+        root: root.clone(),
+        id: Some(id),
+        wanted: Wanted::Evacuating,
+        since: 1,
+        by: "ada".into(),
+        reason: None,
+    };
+    Intents::change(&config.state_dir, |intents| intents.want(intent)).unwrap();
+    id
+}
+
+/// Moves all that can be moved; how many bytes, and how many copies stay.
+fn move_all(store: &mut Store) -> (u64, u64) {
+    let (mut moved, mut stay) = (0, 0);
+    for stranded in store.stranded().unwrap() {
+        match store.vacate(&stranded.object, stranded.placed) {
+            Ok(Some(mut repairing)) => {
+                assert!(repairing.copy_here().unwrap());
+                store
+                    .finish_repairs(vec![repairing.seal().unwrap()])
+                    .unwrap();
+                moved += stranded.bytes;
+            }
+            Ok(None) => panic!("{stranded:?}"),
+            Err(StoreError::NoRoom { .. }) => stay += 1,
+            Err(error) => panic!("{error}"),
+        }
+    }
+    (moved, stay)
+}
+
+fn all(config: &StoreConfig) -> HashSet<DeviceId> {
+    let slots = open_devices(config).unwrap();
+    slots.iter().filter_map(|slot| slot.id()).collect()
+}
+
+#[test]
+fn what_a_device_alone_holds_goes_to_the_others_and_the_rest_stays() {
+    let appliance = Appliance::new();
+    let config = config(&appliance);
+    let mut store = Store::open(config.clone()).unwrap();
+    let films: Vec<Vec<u8>> = (0..12)
+        .map(|seed| bytes(seed, 3 * MIB + 70 * seed))
+        .collect();
+    for (number, film) in films.iter().enumerate() {
+        publish(&mut store, &[&format!("/{number}")], film, "nvme");
+    }
+    drop(store);
+    let before = appliance.snapshot();
+    let evacuated = evacuate(&config, 0);
+    let blast = Blast::of(&before, evacuated, &all(&config));
+    assert!(blast.objects_alone > 0 && blast.objects_alone < 12);
+    let mut store = Store::open(config.clone()).unwrap();
+    assert_eq!(move_all(&mut store), (blast.bytes_alone, 0));
+    assert!(store.stranded().unwrap().is_empty());
+    store.reap(store.generation().unwrap()).unwrap();
+    let root = appliance.devices()[0].clone();
+    let left = appliance.files();
+    let left: Vec<_> = left
+        .iter()
+        .filter(|file| file.starts_with(root.to_str().unwrap()))
+        .collect();
+    assert!(left.is_empty(), "it may be pulled: {left:?}");
+    drop(store);
+
+    // Without it, every byte is there, also after the catalog is lost; what had no part on it was not touched.
+    fs::remove_dir_all(&root).unwrap();
+    let after = appliance.snapshot();
+    assert_eq!(
+        Blast::of(&after, evacuated, &all(&config)),
+        Blast::default()
+    );
+    for (before, after) in before.objects.iter().zip(&after.objects) {
+        let was_on_it = before.copies[0].devices.contains(&evacuated);
+        assert_eq!(before == after, !was_on_it);
+    }
+    let is_whole = || {
+        let slots = open_devices(&config).unwrap();
+        let records = appliance.snapshot().objects;
+        assert_eq!(records.len(), films.len());
+        let mut records = records.iter();
+        assert!(records.all(|record| verify(&slots, record, |_| ()).unwrap().is_good()));
+    };
+    is_whole();
+    fs::remove_dir_all(appliance.state_dir().join("catalog")).unwrap();
+    rebuild(&config, 0, |_| ()).unwrap();
+    is_whole();
+}
+
+#[test]
+fn what_has_a_whole_copy_elsewhere_or_no_place_to_go_stays() {
+    let appliance = Appliance::new();
+    let mut store = appliance.open();
+    let (copied, wide) = (bytes(1, 2 * MIB), bytes(2, 2 * MIB));
+    publish(&mut store, &["/copied"], &copied, "nvme");
+    let mut staging = store.stage_copy(&id(&copied), "hdd").unwrap();
+    let reader = store.reader(&id(&copied)).unwrap();
+    staging.copy_from(reader, |_| ()).unwrap();
+    let content = content_store::Content::Copied(staging.seal().unwrap());
+    let paths = Vec::new();
+    store
+        .publish(vec![content_store::Publication { content, paths }])
+        .unwrap();
+    // Both devices of the tier hold a part of it.
+    publish(&mut store, &["/wide"], &wide, "nvme");
+    drop(store);
+    evacuate(&appliance.config(), 1);
+    let mut store = appliance.open();
+    let stranded = store.stranded().unwrap();
+    assert_eq!(stranded.len(), 1);
+    assert_eq!((stranded[0].object, stranded[0].bytes), (id(&wide), MIB));
+    assert_eq!(move_all(&mut store), (0, 1));
+    assert!(store.is_stored(&id(&wide)).unwrap());
+}
