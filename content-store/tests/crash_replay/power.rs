@@ -1,6 +1,7 @@
 //! Power cuts: every prefix of every operation, replayed.
 
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use tempfile::TempDir;
 
@@ -75,16 +76,21 @@ impl Run {
         }
     }
 
-    /// Cuts after every call, so often each, and gives how many cuts that were.
-    fn try_all(&self, often: u64, random: &mut Random) -> u64 {
+    /// Cuts after every call, so often each, until `end`, and gives how many cuts that were.
+    fn try_all(&self, often: u64, random: &mut Random, end: Option<Instant>) -> u64 {
+        let mut count = 0;
         for cut in 0..=self.recording.cuts() {
+            if end.is_some_and(|end| Instant::now() > end) {
+                break;
+            }
             for _ in 0..often {
                 let names = random.one_of(&[Names::InOrder, Names::ByFolder]);
                 let fate = random.one_of(&[Fate::Mixed, Fate::Mixed, Fate::Lost, Fate::Kept]);
                 self.try_cut(cut, names, fate, random.next());
+                count += 1;
             }
         }
-        often * (self.recording.cuts() as u64 + 1)
+        count
     }
 }
 
@@ -105,10 +111,14 @@ fn replay(image: &disk::Image, check: impl FnOnce(&Appliance) -> Verdict) -> Ver
 }
 
 fn cut_everywhere(name: &str) {
+    cut_until(name, None);
+}
+
+fn cut_until(name: &str, end: Option<Instant>) {
     let mut random = Random(seed());
     let run = Run::of(name);
     let often = if time_box().is_some() { 10 } else { 1 };
-    let count = run.try_all(often, &mut random);
+    let count = run.try_all(often, &mut random, end);
     println!(
         "{name}: {} prefixes, {count} power cuts survived",
         run.recording.cuts() + 1
@@ -162,9 +172,9 @@ fn power_fails_in_random_histories() {
     let mut next = seed();
     loop {
         println!("history random-{next}");
-        cut_everywhere(&format!("random-{next}"));
+        cut_until(&format!("random-{next}"), end);
         next += 1;
-        if end.is_none_or(|end| std::time::Instant::now() > end) {
+        if end.is_none_or(|end| Instant::now() > end) {
             return;
         }
     }
