@@ -386,12 +386,26 @@ fn bad_identity(path: &Path, cause: &dyn std::fmt::Display) -> DeviceProblem {
     }
 }
 
+/// The first line of an identity file; the CRC-32 of the lines after it follows. A comment: releases before it read the file all the same.
+const IDENTITY_HEAD: &str = "# Identity of an Open Cache Appliance device. Never copy or edit this file. Checksum of the rest: ";
+
+/// A file without the line is one of an earlier release.
+fn check_sum(text: &str) -> Result<(), &'static str> {
+    let Some(rest) = text.strip_prefix(IDENTITY_HEAD) else {
+        return Ok(());
+    };
+    let (sum, rest) = rest.split_once('\n').unwrap_or((rest, ""));
+    let holds = sum == format!("{:08x}", crc32fast::hash(rest.as_bytes()));
+    holds.then_some(()).ok_or("its checksum does not hold")
+}
+
 /// The format is read first and alone, so that a file with keys of a newer one is said to be newer, not wrong.
 fn parse_identity(path: &Path, text: &str) -> Result<Identity, DeviceProblem> {
     #[derive(Deserialize)]
     struct Format {
         format: u32,
     }
+    check_sum(text).map_err(|cause| bad_identity(path, &cause))?;
     let Format { format } = toml::from_str(text).map_err(|error| bad_identity(path, &error))?;
     if format > DEVICE_FORMAT {
         return Err(DeviceProblem::NewerFormat {
@@ -441,11 +455,10 @@ fn write_layout(path: &Path, identity: &Identity) -> io::Result<()> {
     fs::create_dir_all(path.join(OBJECTS))?;
     fs::create_dir_all(path.join(STAGING))?;
     let text = toml::to_string(identity).map_err(io::Error::other)?;
+    let sum = crc32fast::hash(text.as_bytes());
     let fresh = path.join("oca-device.toml.new");
     let mut file = File::create(&fresh)?;
-    file.write_all(
-        b"# Identity of an Open Cache Appliance device. Never copy or edit this file.\n",
-    )?;
+    writeln!(file, "{IDENTITY_HEAD}{sum:08x}")?;
     file.write_all(text.as_bytes())?;
     file.sync_all()?;
     fs::rename(&fresh, path.join(IDENTITY_FILE))?;

@@ -171,3 +171,28 @@ fn a_configuration_that_makes_no_sense_names_the_tier() {
         assert!(refused.to_string().contains(word), "{refused}");
     }
 }
+
+#[test]
+fn a_flipped_bit_in_the_identity_is_found_or_without_effect() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = InitOptions {
+        now_s: 1_800_000_000,
+        tier: Some("nvme".into()),
+        shared_fs: true,
+    };
+    let device = device::initialise(folder.path(), &options).unwrap();
+    let path = folder.path().join(IDENTITY_FILE);
+    let whole = fs::read(&path).unwrap();
+    let head = whole.iter().position(|byte| *byte == b'\n').unwrap() - 8;
+    for bit in 0..whole.len() * 8 {
+        let mut flipped = whole.clone();
+        flipped[bit / 8] ^= 1 << (bit % 8);
+        fs::write(&path, &flipped).unwrap();
+        match device::open(folder.path()) {
+            Err(DeviceProblem::BadIdentity { .. }) => {}
+            // In the words of the comment.
+            Ok(found) => assert!(bit / 8 < head && found == device, "bit {bit}"),
+            Err(problem) => panic!("bit {bit}: {problem}"),
+        }
+    }
+}
