@@ -27,6 +27,7 @@ use std::path::{Path, PathBuf};
 
 use protocol::demand::{self, Expected};
 use protocol::manifest::{Manifest, Serial};
+use protocol::summed;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -38,8 +39,12 @@ pub use ledger::Ledger;
 /// The agent's folder in `state_dir`.
 pub const FOLDER: &str = "fill";
 
-/// The version of all files here. A new field leaves it; a changed meaning raises it.
-const FORMAT: u32 = 1;
+/// The version of all files here. A new field leaves it; a changed meaning raises it. From 2 on they carry a checksum
+/// ([`protocol::summed`]).
+const FORMAT: u32 = 2;
+
+/// The first version with a checksum.
+const SUMMED: u32 = 2;
 
 /// Why a file of the state cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -202,7 +207,8 @@ fn line<T: Serialize>(document: T) -> Vec<u8> {
         format: FORMAT,
         document,
     };
-    let mut line = serde_json::to_vec(&written).expect("the documents have only string keys");
+    let line = serde_json::to_vec(&written).expect("the documents have only string keys");
+    let mut line = summed::sum(line);
     line.push(b'\n');
     line
 }
@@ -226,11 +232,12 @@ fn parse<T: DeserializeOwned>(
     text: &[u8],
     removing: &'static str,
 ) -> Result<T, StateProblem> {
-    let damaged = |error: serde_json::Error| StateProblem::Damaged {
+    let because = |cause: String| StateProblem::Damaged {
         path: path.to_owned(),
-        cause: error.to_string(),
+        cause,
         removing,
     };
+    let damaged = |error: serde_json::Error| because(error.to_string());
     let OnlyFormat { format } = serde_json::from_slice(text).map_err(damaged)?;
     if format > FORMAT {
         return Err(StateProblem::Newer {
@@ -238,6 +245,9 @@ fn parse<T: DeserializeOwned>(
             found: format,
             removing,
         });
+    }
+    if format == 0 || format >= SUMMED {
+        summed::check(text).map_err(|bad| because(bad.to_string()))?;
     }
     let written: Written<T> = serde_json::from_slice(text).map_err(damaged)?;
     Ok(written.document)
@@ -265,16 +275,45 @@ mod tests {
     }
 
     #[test]
+    fn every_flipped_bit_is_found_and_the_format_before_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = StateFolder::open(folder.path()).unwrap();
+        let path = folder.path().join(FOLDER).join(Intent::FILE);
+        let pause = protocol::fill::Pause {
+            since: 5,
+            by: "ada".to_owned(),
+            until: Some(10),
+        };
+        let intent = Intent {
+            pause: Some(pause),
+            ..Intent::default()
+        };
+        state.write(&intent).unwrap();
+        let whole = fs::read(&path).unwrap();
+        // The newline at the end says nothing.
+        for bit in 0..(whole.len() - 1) * 8 {
+            let mut flipped = whole.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            fs::write(&path, &flipped).unwrap();
+            assert!(state.read::<Intent>().is_err(), "bit {bit}");
+        }
+        let before = b"{\"format\":1,\"pause\":{\"since\":5,\"by\":\"ada\",\"until\":10}}\n";
+        fs::write(&path, before).unwrap();
+        assert_eq!(state.read::<Intent>().unwrap(), intent);
+    }
+
+    #[test]
     fn a_damaged_file_is_never_an_empty_one() {
         let folder = tempfile::tempdir().unwrap();
         let state = StateFolder::open(folder.path()).unwrap();
         let path = folder.path().join(FOLDER).join(Intent::FILE);
-        let table: [(&[u8], &str); 6] = [
+        let table: [(&[u8], &str); 7] = [
             (b"", "is damaged"),
             (b"\0\0\0", "is damaged"),
             (b"{}", "is damaged"),
             (b"{\"format\":1,\"pause\":3}", "is damaged"),
-            (b"{\"format\":2,\"pause\":3}", "has format 2"),
+            (b"{\"format\":3,\"pause\":3}", "has format 3"),
+            (b"{\"format\":2,\"pause\":null}", "without its checksum"),
             (&[b' '; STATE_MAX_BYTES as usize + 9], "is damaged"),
         ];
         for (bytes, word) in table {

@@ -24,4 +24,5 @@ pub mod operator;
 pub mod paths;
 pub mod root;
 pub mod status;
+pub mod summed;
 pub mod units;
