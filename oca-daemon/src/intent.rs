@@ -11,6 +11,7 @@ use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
+use protocol::summed;
 use serde::{Deserialize, Serialize};
 use steering::UnixTime;
 use steering::drain::Intent;
@@ -20,8 +21,8 @@ use crate::limits::INTENT_BYTES;
 /// Name of the file in `state_dir`.
 pub const DRAIN_FILE: &str = "drain.json";
 
-/// The meaning of the file's fields; rises when one changes.
-const FORMAT: u32 = 1;
+/// The meaning of the file's fields; rises when one changes. From 2 on it carries a checksum ([`protocol::summed`]).
+const FORMAT: u32 = 2;
 
 #[derive(Serialize, Deserialize)]
 struct Written {
@@ -113,6 +114,9 @@ impl IntentFile {
                 "has format {format}, this program reads up to {FORMAT}"
             ));
         }
+        if format != 1 {
+            summed::check(&text).map_err(|bad| format!("is not a drain intent: {bad}"))?;
+        }
         let written: Written = serde_json::from_slice(&text).map_err(damaged)?;
         Ok(Some(written.intent))
     }
@@ -128,7 +132,7 @@ impl IntentFile {
         };
         let beside = self.path.with_extension("json.new");
         let mut file = File::create(&beside)?;
-        file.write_all(&serde_json::to_vec(&written)?)?;
+        file.write_all(&summed::sum(serde_json::to_vec(&written)?))?;
         file.write_all(b"\n")?;
         file.sync_all()?;
         fs::rename(&beside, &self.path)?;
@@ -201,13 +205,32 @@ mod tests {
     }
 
     #[test]
+    fn every_flipped_bit_is_a_drain_with_a_reason() {
+        let (_folder, file) = file();
+        file.write(&intent()).unwrap();
+        let whole = fs::read(file.path()).unwrap();
+        for bit in 0..(whole.len() - 1) * 8 {
+            let mut flipped = whole.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            fs::write(file.path(), &flipped).unwrap();
+            assert!(file.read(NOW).problem.is_some(), "bit {bit}");
+        }
+        let before = b"{\"format\":1,\"since\":1780000000,\"by\":\"ada\",\"reason\":null}\n";
+        fs::write(file.path(), before).unwrap();
+        assert!(
+            file.read(NOW).problem.is_none(),
+            "the format before is read"
+        );
+    }
+
+    #[test]
     fn a_file_that_cannot_be_understood_is_a_drain_with_a_reason() {
         let (_folder, file) = file();
         let table: [(&[u8], &str); 5] = [
             (b"", "not a drain intent"),
             (b"\0\0\0\0", "not a drain intent"),
             (b"{\"format\":1}", "not a drain intent"),
-            (b"{\"format\":2,\"until\":\"noon\"}", "has format 2"),
+            (b"{\"format\":3,\"until\":\"noon\"}", "has format 3"),
             (
                 b"{\"format\":1,\"since\":-1,\"by\":\"x\",\"reason\":null}",
                 "not a drain intent",
