@@ -182,3 +182,49 @@ fn a_check_of_a_new_appliance_passes_and_says_what_comes_next() {
     assert!(said.out.contains("import content"), "{said:?}");
     assert!(said.out.contains("daemon is not running"), "{said:?}");
 }
+
+fn device(appliance: &Appliance, number: usize) -> serde_json::Value {
+    let (_, listed) = appliance.json(&["device", "ls"]);
+    listed["devices"][number].clone()
+}
+
+#[test]
+fn a_device_is_evacuated_and_removed() {
+    let appliance = Appliance::new();
+    for number in 0..8 {
+        appliance.media(&format!("{number}.mp4"), &[number; 1 << 20]);
+    }
+    let media = appliance.path("media");
+    appliance
+        .run(&["content", "import", text(&media), "--tier", "hdd"])
+        .done();
+    let alone = |number| {
+        device(&appliance, number)["objects_alone"]
+            .as_u64()
+            .unwrap()
+    };
+    assert_eq!(alone(2) + alone(3), 8);
+    let (number, name) = if alone(2) > 0 {
+        (2, "hdd0")
+    } else {
+        (3, "hdd1")
+    };
+    let path = appliance.path(name);
+    appliance
+        .run(&["device", "remove", text(&path)])
+        .failed(1, "ocactl device evacuate");
+    let said = appliance.run(&["device", "evacuate", text(&path)]).done();
+    assert!(said.out.contains("nothing lies on"), "{said:?}");
+    let listed = device(&appliance, number);
+    assert_eq!(
+        (&listed["state"], &listed["objects"]),
+        (&"evacuating".into(), &0.into())
+    );
+    assert!(
+        listed["cause"].as_str().unwrap().contains("may be pulled"),
+        "{listed}"
+    );
+    appliance.run(&["device", "remove", text(&path)]).done();
+    std::fs::remove_dir_all(&path).unwrap();
+    appliance.run(&["content", "verify"]).done();
+}

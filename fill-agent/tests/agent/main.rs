@@ -6,6 +6,7 @@ mod appliance;
 mod beside;
 mod copies;
 mod damage;
+mod devices;
 mod endpoint;
 mod hanging;
 mod hostile;
