@@ -71,7 +71,11 @@ pub fn survey(config: &Config) -> Result<Survey, StoreError> {
     let devices = look(config, &intents, &seen);
     Ok(Survey {
         snapshot: Snapshot::read_or_empty(state_dir)?,
-        kept: intents.offline().chain(kept(&devices, &seen)).collect(),
+        kept: intents
+            .offline()
+            .chain(kept(&devices, &seen))
+            .filter(|id| !intents.is_removed(id))
+            .collect(),
         devices,
     })
 }
