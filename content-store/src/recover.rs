@@ -60,13 +60,26 @@ impl Store {
             self.take_back(intention, spared);
         }
         match self.unlink_doomed(Generation(0)) {
-            Err(StoreError::Catalog(problem)) => Err(problem.into()),
-            Err(error) => {
-                tracing::error!(%error, "what was not published is not all gone");
-                Ok(())
-            }
-            Ok(_) => Ok(()),
+            Err(StoreError::Catalog(problem)) => return Err(problem.into()),
+            Err(error) => tracing::error!(%error, "what was not published is not all gone"),
+            Ok(_) => {}
         }
+        self.leave_generations()
+    }
+
+    /// An intention that cannot be undone yet, as its device is away, keeps its generation to itself: the record of the next one of the same
+    /// object would take its place.
+    fn leave_generations(&mut self) -> Result<(), StoreError> {
+        let mut edit = self.catalog.edit()?;
+        let left = edit.doomed()?.into_iter();
+        let intended = left.filter(|doomed| !doomed.was_published());
+        let placed = intended.flat_map(|doomed| doomed.record.copies);
+        let newest = placed.map(|copy| copy.placed).max().unwrap_or(0);
+        if newest > edit.generation()?.0 {
+            edit.set_generation(Generation(newest))?;
+            edit.commit()?;
+        }
+        Ok(())
     }
 
     fn take_back(&self, intention: &DoomedRecord, spared: &BTreeSet<DeviceId>) {

@@ -85,6 +85,47 @@ fn what_is_published_is_not_taken_back_for_an_older_intention() {
     assert!(!journal.exists());
 }
 
+/// A publication is killed when a file of it has come to its place; that device is away; the object is published on others, in what would be
+/// the same generation; the device comes back.
+#[test]
+fn what_a_killed_publication_left_is_remembered_beside_the_next_one() {
+    let appliance = Appliance::new();
+    let config = one_tier(&appliance);
+    let object = id(&striped());
+    let killed = catch_unwind(AssertUnwindSafe(|| {
+        let hook: StepHook = Arc::new(|step| assert!(step != Step::SidecarRenamed, "killed"));
+        let mut store = Store::open_with_hook(config.clone(), Some(hook)).unwrap();
+        publish(&mut store, &["/a"], &striped(), "nvme");
+    }));
+    assert!(killed.is_err());
+    let name = object.to_string();
+    let sidecar = |root: &PathBuf| {
+        let at = format!("objects/{}/{}/{name}.meta", &name[..2], &name[2..4]);
+        root.join(at)
+    };
+    let has_one = |root: &PathBuf| sidecar(root).exists();
+    let left: Vec<_> = appliance.devices().into_iter().filter(has_one).collect();
+    assert_eq!(left.len(), 1);
+    let away = appliance.folder.join("away");
+    fs::rename(&left[0], &away).unwrap();
+
+    let mut store = Store::open(config.clone()).unwrap();
+    publish(&mut store, &["/a"], &striped(), "nvme");
+    drop(store);
+    fs::rename(&away, &left[0]).unwrap();
+
+    let mut store = Store::open(config.clone()).unwrap();
+    assert_eq!(readmit(&mut store), 0);
+    let generation = store.generation().unwrap();
+    store.reap(generation).unwrap();
+    assert!(is_whole(&config, &appliance, &object));
+    assert!(
+        !has_one(&left[0]),
+        "an orphan: {}",
+        sidecar(&left[0]).display()
+    );
+}
+
 /// Readers of an older generation use the newer of two placements; the older one, which lay on one of the same devices, goes first.
 #[test]
 fn unlinking_a_former_placement_leaves_a_later_one_that_is_doomed_too() {
