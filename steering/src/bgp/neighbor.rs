@@ -11,13 +11,16 @@
 //!   └── too many prefixes: for OVERFLOW_WAIT
 //! ```
 
+mod standing;
+mod telling;
+mod words;
+
 use std::collections::{BTreeMap, VecDeque};
-use std::fmt;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use super::announcement::{self, Offer, ServicePrefix, Wire};
-use super::learned::{Import, Learned};
+use super::announcement::{Offer, ServicePrefix};
+use super::learned::Learned;
 use super::limits::{OVERFLOW_WAIT, RETRY_LEAST, RETRY_MOST};
 use super::packet::attributes::Handling;
 use super::packet::notification::{Notification, Reason};
@@ -25,148 +28,9 @@ use super::packet::open::Open;
 use super::packet::update::Update;
 use super::packet::{self, Kind, Message};
 use super::prefix::Family;
-use super::session::{Agreed, Opener, Session, Stage, State};
+use super::session::{Opener, Session, Stage, State};
 
-/// A connection, as the caller numbers them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ConnectionId(pub u64);
-
-/// What both sides must know of each other.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Settings {
-    /// Our AS.
-    pub local_as: u32,
-    /// The neighbour's AS.
-    pub remote_as: u32,
-    /// Our BGP identifier.
-    pub identifier: Ipv4Addr,
-    /// The hold time that is offered: none, or 3 s and more.
-    pub hold_time: Duration,
-    /// Only wait for the neighbour to connect.
-    pub is_passive: bool,
-    /// Any number, another one for each neighbour: spreads timers.
-    pub seed: u64,
-}
-
-impl Settings {
-    /// Whether the neighbour is of our own AS.
-    #[must_use]
-    pub fn is_internal(&self) -> bool {
-        self.local_as == self.remote_as
-    }
-}
-
-/// What a neighbour is for.
-#[derive(Debug)]
-pub enum Role {
-    /// Its routes are learned, and it is told nothing.
-    Listen(Box<Learned>),
-    /// It is told these, and nothing is learned from it.
-    Announce(BTreeMap<ServicePrefix, Offer>),
-}
-
-impl Role {
-    /// To learn what `import` lets in.
-    #[must_use]
-    pub fn listen(import: Import) -> Self {
-        Self::Listen(Box::new(Learned::new(import)))
-    }
-}
-
-/// What happened to a connection.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Event<'b> {
-    /// The one that [`Action::Connect`] asked for is open.
-    Connected {
-        /// Its number from now on.
-        connection: ConnectionId,
-        /// Our end.
-        local: IpAddr,
-    },
-    /// It could not be opened.
-    ConnectFailed {
-        /// What the system said.
-        why: String,
-    },
-    /// The neighbour has opened one.
-    Accepted {
-        /// Its number from now on.
-        connection: ConnectionId,
-        /// Our end.
-        local: IpAddr,
-    },
-    /// Bytes came.
-    Received {
-        /// Over which.
-        connection: ConnectionId,
-        /// In the order in which they were sent.
-        bytes: &'b [u8],
-    },
-    /// It is gone.
-    Closed {
-        /// Which.
-        connection: ConnectionId,
-        /// What the system said.
-        why: String,
-    },
-}
-
-/// What is to be done.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Action {
-    /// Open a connection to the neighbour; within a time that the caller bounds.
-    Connect,
-    /// Send bytes.
-    Send {
-        /// Over which.
-        connection: ConnectionId,
-        /// Whole messages.
-        bytes: Vec<u8>,
-    },
-    /// Close it when what was to be sent is sent. It is not heard of again.
-    Close {
-        /// Which.
-        connection: ConnectionId,
-    },
-}
-
-/// What was counted since the start.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Counters {
-    /// Messages by [`Kind::index`].
-    pub received: [u64; 5],
-    /// Messages by [`Kind::index`].
-    pub sent: [u64; 5],
-    /// Sessions that were established.
-    pub established: u64,
-    /// UPDATEs with a mistake that cost only an attribute (RFC 7606).
-    pub discarded: u64,
-    /// UPDATEs with a mistake that cost their routes (RFC 7606).
-    pub withdrawn: u64,
-    /// KEEPALIVEs that left more than a second late.
-    pub late_keepalives: u64,
-}
-
-/// How the last session, or attempt at one, ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Ending {
-    /// This box said so.
-    Sent(Notification),
-    /// The neighbour said so.
-    Received(Notification),
-    /// The system said so.
-    Connection(String),
-}
-
-impl fmt::Display for Ending {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Sent(notification) => write!(f, "sent {notification}"),
-            Self::Received(notification) => write!(f, "received {notification}"),
-            Self::Connection(why) => f.write_str(why),
-        }
-    }
-}
+pub use words::{Action, ConnectionId, Counters, Ending, Event, Role, Settings};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Dial {
@@ -500,85 +364,6 @@ impl Neighbor {
         }
     }
 
-    /// What the neighbour is to be told; only what has changed is.
-    pub fn announce(&mut self, wanted: &BTreeMap<ServicePrefix, Offer>) {
-        if let Role::Announce(offers) = &mut self.role {
-            offers.clone_from(wanted);
-        }
-        let session = self.sessions.iter().find(|it| it.established().is_some());
-        if let Some(connection) = session.map(|it| it.connection) {
-            self.tell(connection);
-        }
-    }
-
-    /// All offers, and that these were all.
-    fn tell_all(&mut self, connection: ConnectionId) {
-        self.told.clear();
-        self.tell(connection);
-        for family in self
-            .agreed()
-            .map_or(Vec::new(), |agreed| agreed.families.clone())
-        {
-            self.send(connection, Kind::Update, announcement::end_of_rib(family));
-        }
-    }
-
-    /// ROUTE-REFRESH (RFC 2918).
-    fn tell_again(&mut self, connection: ConnectionId, family: Option<Family>) {
-        self.told
-            .retain(|prefix, _| Some(prefix.family()) != family);
-        self.tell(connection);
-    }
-
-    /// The difference between what is wanted and what was told.
-    fn tell(&mut self, connection: ConnectionId) {
-        let Role::Announce(offers) = &self.role else {
-            return;
-        };
-        let Some(wire) = self.wire() else {
-            return;
-        };
-        let family = Family::of(wire.next_hop);
-        let wanted = offers
-            .iter()
-            .filter(|(prefix, _)| prefix.family() == family);
-        let wanted: BTreeMap<_, _> = wanted.map(|(prefix, offer)| (*prefix, *offer)).collect();
-        let gone = self
-            .told
-            .keys()
-            .filter(|prefix| !wanted.contains_key(prefix));
-        let gone: Vec<_> = gone.copied().collect();
-        if !gone.is_empty() {
-            self.send(
-                connection,
-                Kind::Update,
-                announcement::withdraw(family, &gone),
-            );
-        }
-        for offer in Offer::ALL {
-            let new = wanted
-                .iter()
-                .filter(|(prefix, of)| **of == offer && self.told.get(prefix) != Some(&offer));
-            let new: Vec<_> = new.map(|(prefix, _)| *prefix).collect();
-            if !new.is_empty() {
-                let bytes = announcement::announce(&wire, offer, &new);
-                self.send(connection, Kind::Update, bytes);
-            }
-        }
-        self.told = wanted;
-    }
-
-    fn wire(&self) -> Option<Wire> {
-        let mut established = self.sessions.iter().filter(|it| it.established().is_some());
-        let session = established.next()?;
-        Some(Wire {
-            local_as: self.settings.local_as,
-            internal: self.settings.is_internal(),
-            four_octet_as: session.agreed()?.encoding.four_octet_as,
-            next_hop: session.local,
-        })
-    }
-
     /// Ends everything, for good. `reason` is told to the neighbour.
     pub fn stop(&mut self, now: Instant, reason: Reason) {
         let connections: Vec<_> = self.sessions.iter().map(|it| it.connection).collect();
@@ -652,61 +437,5 @@ impl Neighbor {
         self.random ^= self.random >> 7;
         self.random ^= self.random << 17;
         whole * 3 / 4 + whole / 4 * (self.random % 256) as u32 / 255
-    }
-
-    /// How far it is with the neighbour.
-    #[must_use]
-    pub fn state(&self) -> State {
-        let sessions = self.sessions.iter().map(Session::state);
-        sessions.max().unwrap_or(match self.dial {
-            Dial::Idle(_) => State::Idle,
-            Dial::Waiting(_) => State::Active,
-            Dial::Connecting => State::Connect,
-        })
-    }
-
-    /// What an established session agreed on.
-    #[must_use]
-    pub fn agreed(&self) -> Option<&Agreed> {
-        self.sessions.iter().find_map(Session::established)
-    }
-
-    /// Our end of an established session.
-    #[must_use]
-    pub fn local(&self) -> Option<IpAddr> {
-        self.wire().map(|wire| wire.next_hop)
-    }
-
-    /// Since when the session is established.
-    #[must_use]
-    pub fn established_at(&self) -> Option<Instant> {
-        self.established_at
-    }
-
-    /// How and when the last session, or attempt, ended.
-    #[must_use]
-    pub fn ending(&self) -> Option<&(Instant, Ending)> {
-        self.ending.as_ref()
-    }
-
-    /// What was counted.
-    #[must_use]
-    pub fn counters(&self) -> Counters {
-        self.counters
-    }
-
-    /// What was learned, if it is listened to.
-    #[must_use]
-    pub fn learned(&self) -> Option<&Learned> {
-        match &self.role {
-            Role::Listen(learned) => Some(learned),
-            Role::Announce(_) => None,
-        }
-    }
-
-    /// What it was told in this session.
-    #[must_use]
-    pub fn told(&self) -> &BTreeMap<ServicePrefix, Offer> {
-        &self.told
     }
 }
