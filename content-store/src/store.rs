@@ -1,6 +1,8 @@
 //! The store as its one writer has it: devices, catalog, writer lock. `stage -> seal -> publish`, `remove`, `reap`.
 
-use std::collections::BTreeSet;
+mod room;
+mod stage;
+
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -8,17 +10,16 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::catalog::{self, Catalog, CopyRecord, ObjectRecord, WriterLock};
-use crate::chunk_tree::ChunkTree;
-use crate::config::{StoreConfig, TierConfig};
+use crate::config::StoreConfig;
 use crate::device::{self, Device, DeviceProblem, Intents, Seen};
 use crate::error::StoreError;
 use crate::ids::{DeviceId, Generation, ObjectId};
-use crate::limits::{DEVICE_LOOK_AGE, DEVICE_WAIT, MAX_COPIES};
-use crate::placement::{self, Candidate, NoPlace, Placement, Rule};
-use crate::space::room_bytes;
+use crate::limits::{DEVICE_LOOK_AGE, DEVICE_WAIT};
+use crate::placement::Rule;
+use crate::staging::Sealed;
 use crate::staging::journal::BootId;
-use crate::staging::resume::Partial;
-use crate::staging::{Claim, Sealed, Staging, Target, files};
+
+pub use stage::{Resumable, Stage};
 
 /// A configured device and what became of it.
 #[derive(Debug)]
@@ -119,27 +120,6 @@ pub struct Store {
     looked: Instant,
     rule: Rule,
     _lock: Arc<WriterLock>,
-}
-
-/// What [`Store::stage`] found.
-pub enum Stage {
-    /// The bytes are stored already: publish them under a path.
-    Stored(ObjectId),
-    /// The bytes are to be written.
-    Write(Staging),
-}
-
-/// An object that is partly written, or wholly and not yet published.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Resumable {
-    /// The object.
-    pub object: ObjectId,
-    /// Name of the tier that it is written to.
-    pub tier: Box<str>,
-    /// Bytes that are written, from its start. After a reboot fewer may turn out to be.
-    pub written: u64,
-    /// Bytes of the object.
-    pub size: u64,
 }
 
 impl Store {
@@ -275,164 +255,6 @@ impl Store {
         Ok(self.catalog.edit()?.generation()?)
     }
 
-    /// Begins to store an object in a tier, or goes on where a staging of it to this tier was interrupted. Fails at once if no
-    /// device has room for it. After a reboot this reads back what was written before.
-    pub fn stage(&self, tree: ChunkTree, tier: &str) -> Result<Stage, StoreError> {
-        let object = tree.object();
-        if self.stored(&object)?.is_some() {
-            return Ok(Stage::Stored(object));
-        }
-        self.resume_or_begin(tree, tier).map(Stage::Write)
-    }
-
-    /// Like [`stage`](Self::stage), but neither resumes anything nor can be resumed: what is written goes with its owner.
-    pub fn stage_anew(&self, tree: ChunkTree, tier: &str) -> Result<Stage, StoreError> {
-        let object = tree.object();
-        if self.stored(&object)?.is_some() {
-            return Ok(Stage::Stored(object));
-        }
-        self.begin(tree, self.tier(tier)?, None).map(Stage::Write)
-    }
-
-    /// Begins to move a stored object to a tier, or goes on with it: its bytes come from [`reader`](Self::reader), from
-    /// [`Staging::written`] on, and [`Content::Moved`](crate::Content::Moved) puts them in the place of the old ones.
-    pub fn restage(&self, object: &ObjectId, tier: &str) -> Result<Stage, StoreError> {
-        let live = self.published(object)?;
-        if live.copies.iter().any(|copy| &*copy.tier == tier) {
-            return Ok(Stage::Stored(*object));
-        }
-        let tree = self.reader(object)?.tree().clone();
-        self.resume_or_begin(tree, tier).map(Stage::Write)
-    }
-
-    /// Begins another copy of a stored object in a tier, on devices that hold none: its bytes come from [`reader`](Self::reader), and
-    /// [`Content::Copied`](crate::Content::Copied) puts it beside the others. It cannot be resumed.
-    pub fn stage_copy(&self, object: &ObjectId, tier: &str) -> Result<Staging, StoreError> {
-        if self.published(object)?.copies.len() >= MAX_COPIES {
-            return Err(StoreError::TooManyCopies(*object));
-        }
-        let tree = self.reader(object)?.tree().clone();
-        self.begin(tree, self.tier(tier)?, None)
-    }
-
-    fn resume_or_begin(&self, tree: ChunkTree, tier: &str) -> Result<Staging, StoreError> {
-        let (tier, object) = (self.tier(tier)?, tree.object());
-        let Some(claim) = Claim::take(&self.config.state_dir, &object) else {
-            return self.begin(tree, tier, None);
-        };
-        let devices = self.devices_here();
-        let taken = self.taken(&object)?;
-        let claim = match Partial::find(&devices, &object) {
-            Some(partial) if self.is_of(&partial, tier, &taken) => {
-                let size = partial.head().layout.size();
-                let reopened = partial.reopen(tree.clone(), self.boot, claim, self.hook.clone());
-                match reopened {
-                    Ok(staging) => {
-                        tracing::debug!(%object, size, written = staging.written(), "resumed");
-                        return Ok(staging);
-                    }
-                    Err(error) => {
-                        tracing::warn!(%object, %error, "cannot be resumed: begun anew");
-                        Claim::take(&self.config.state_dir, &object)
-                    }
-                }
-            }
-            _ => Some(claim),
-        };
-        for device in devices {
-            files::remove(device, &object)?;
-        }
-        self.begin(tree, tier, claim)
-    }
-
-    /// Whether a partial object lies as a new one of that tier may.
-    fn is_of(&self, partial: &Partial, tier: usize, taken: &BTreeSet<DeviceId>) -> bool {
-        let head = partial.head();
-        let in_tier = |id: &DeviceId| {
-            let mut slots = self.slots.iter().filter(|slot| slot.tier == tier);
-            !taken.contains(id) && slots.any(|slot| slot.id() == Some(*id))
-        };
-        *head.tier == *self.config.tiers[tier].name && head.devices.iter().all(in_tier)
-    }
-
-    fn begin(
-        &self,
-        tree: ChunkTree,
-        tier: usize,
-        claim: Option<Claim>,
-    ) -> Result<Staging, StoreError> {
-        let placement = self.place(&tree.object(), tree.size(), tier)?;
-        let devices = placement.devices.iter().filter_map(|id| self.device(id));
-        let devices = devices.cloned().collect();
-        let target = Target {
-            tree,
-            layout: placement.layout,
-            tier: self.config.tiers[tier].name.as_str().into(),
-            devices: placement.devices,
-            boot: self.boot,
-            claim,
-        };
-        Staging::create(target, devices, self.hook.clone())
-    }
-
-    /// The devices that hold files of an object that is whole: a new placement would write over them.
-    pub(crate) fn taken(&self, object: &ObjectId) -> Result<BTreeSet<DeviceId>, StoreError> {
-        let edit = self.catalog.edit()?;
-        let (live, doomed) = (edit.object(object)?, edit.doomed_of(object)?);
-        drop(edit);
-        let doomed = doomed
-            .into_iter()
-            .filter(|doomed| doomed.was_published())
-            .map(|doomed| doomed.record);
-        Ok(live
-            .into_iter()
-            .chain(doomed)
-            .filter(|record| self.is_complete(record))
-            .flat_map(|record| record.copies)
-            .flat_map(|copy| copy.devices)
-            .collect())
-    }
-
-    /// Objects that are partly written, or wholly and not yet published, and that nobody writes just now: [`stage`](Self::stage)
-    /// goes on with them. Blocks on the devices.
-    pub fn resumable(&self) -> Vec<Resumable> {
-        let resumable = |(object, partial): (ObjectId, Partial)| Resumable {
-            object,
-            tier: partial.head().tier.clone(),
-            written: partial.written,
-            size: partial.head().layout.size(),
-        };
-        self.partials().map(resumable).collect()
-    }
-
-    /// What nobody has in hand.
-    pub(crate) fn partials(&self) -> impl Iterator<Item = (ObjectId, Partial)> {
-        let devices = self.devices_here();
-        let objects: BTreeSet<_> = devices
-            .iter()
-            .flat_map(|device| files::journals(device))
-            .collect();
-        objects.into_iter().filter_map(move |object| {
-            let _claim = Claim::take(&self.config.state_dir, &object)?;
-            Some((object, Partial::find(&devices, &object)?))
-        })
-    }
-
-    /// The chunk tree of an object that can be resumed, so that nobody need be asked for it.
-    pub fn resumable_tree(&self, object: &ObjectId) -> Option<ChunkTree> {
-        let partial = Partial::find(&self.devices_here(), object)?;
-        partial.head().tree().ok()
-    }
-
-    /// Removes what is written of an object that is not published; what somebody has in hand stays.
-    pub fn discard_staging(&self, object: &ObjectId) -> Result<(), StoreError> {
-        let Some(_claim) = Claim::take(&self.config.state_dir, object) else {
-            return Ok(());
-        };
-        let mut devices = self.devices_here().into_iter();
-        devices.try_for_each(|device| files::remove(device, object))
-    }
-
     fn devices_here(&self) -> Vec<&Device> {
         let devices = self.slots.iter().map(|slot| slot.device.as_ref());
         devices.filter_map(Result::ok).collect()
@@ -513,64 +335,12 @@ impl Store {
         })
     }
 
-    /// Applies the rule of [`placement`] to the tier's devices as they are now.
-    fn place(&self, object: &ObjectId, size: u64, tier: usize) -> Result<Placement, StoreError> {
-        let TierConfig {
-            stripe_unit,
-            stripe_width,
-            ..
-        } = &self.config.tiers[tier];
-        let looked = self.candidates(tier, &self.taken(object)?);
-        let candidates: Vec<_> = looked
-            .iter()
-            .filter_map(|(_, looked)| looked.as_ref().ok().copied())
-            .collect();
-        placement::place(
-            object,
-            size,
-            *stripe_unit,
-            usize::from(*stripe_width),
-            &candidates,
-        )
-        .map_err(|none| match none {
-            NoPlace::Layout(bad) => bad.into(),
-            NoPlace::Room { column_bytes } => self.no_room(tier, object, column_bytes, &looked),
-        })
-    }
-
-    /// The devices of a tier as they are now, but for those that are `taken`.
-    pub(crate) fn candidates(&self, tier: usize, taken: &BTreeSet<DeviceId>) -> Vec<Looked<'_>> {
-        let slots = self.slots.iter().filter(|slot| slot.tier == tier);
-        let looked = |slot| (slot, candidate(slot, taken, &self.rule));
-        slots.map(looked).collect()
-    }
-
-    /// None of a tier's devices has room for a column.
-    pub(crate) fn no_room(
-        &self,
-        tier: usize,
-        object: &ObjectId,
-        column_bytes: u64,
-        looked: &[Looked<'_>],
-    ) -> StoreError {
-        let devices = looked.iter().map(|(slot, looked)| describe(slot, looked));
-        StoreError::NoRoom {
-            tier: self.config.tiers[tier].name.clone(),
-            object: *object,
-            column_bytes,
-            devices: devices.collect::<Vec<_>>().join("; "),
-        }
-    }
-
     pub(crate) fn done(&self, step: Step) {
         if let Some(hook) = &self.hook {
             hook(step);
         }
     }
 }
-
-/// A device, and what may be placed on it, or why nothing.
-pub(crate) type Looked<'a> = (&'a DeviceSlot, Result<Candidate, String>);
 
 /// Bytes of a file; `None` if there is none, or it cannot be looked at.
 fn length_of(path: &Path) -> Option<u64> {
@@ -618,42 +388,4 @@ fn compare_with_seen(
 
 fn holds_objects(slot: &DeviceSlot) -> bool {
     slot.device.as_ref().is_ok_and(Device::holds_objects)
-}
-
-fn candidate(
-    slot: &DeviceSlot,
-    taken: &BTreeSet<DeviceId>,
-    rule: &Rule,
-) -> Result<Candidate, String> {
-    let device = slot.device.as_ref().map_err(ToString::to_string)?;
-    if slot.is_evacuating {
-        return Err(format!("device {} is being evacuated", slot.root.display()));
-    }
-    if taken.contains(&device.id()) {
-        return Err(format!(
-            "device {} holds another copy of it, or one that waits to be unlinked",
-            slot.root.display()
-        ));
-    }
-    let space = device
-        .check_writable()
-        .map_err(|problem| problem.to_string())?;
-    let room_bytes = room_bytes(&space);
-    Ok(Candidate {
-        device: device.id(),
-        weight: rule.weight(&slot.root, space.total_bytes),
-        room_bytes,
-        room_below_mark_bytes: rule.below_mark(room_bytes, space.total_bytes),
-    })
-}
-
-fn describe(slot: &DeviceSlot, looked: &Result<Candidate, String>) -> String {
-    match looked {
-        Ok(candidate) => format!(
-            "device {} has room for {} bytes",
-            slot.root.display(),
-            candidate.room_bytes
-        ),
-        Err(problem) => problem.clone(),
-    }
 }

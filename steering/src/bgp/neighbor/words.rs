@@ -115,9 +115,9 @@ pub enum Action {
 /// What was counted since the start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Counters {
-    /// Messages by [`Kind::index`].
+    /// Messages by [`Kind::index`](crate::bgp::packet::Kind::index).
     pub received: [u64; 5],
-    /// Messages by [`Kind::index`].
+    /// Messages by [`Kind::index`](crate::bgp::packet::Kind::index).
     pub sent: [u64; 5],
     /// Sessions that were established.
     pub established: u64,
