@@ -10,6 +10,7 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use content_store::catalog::CATALOG_FORMAT;
 use support::{Plan, Site, content, eventually, http};
 
 /// A start that must end by itself.
@@ -137,7 +138,7 @@ fn a_catalog_of_a_newer_format_is_refused_and_left_alone() {
     site.publish("/film", &content(1, 100_000));
     let data = site.path("state").join("catalog/data.mdb");
     let mut bytes = fs::read(&data).unwrap();
-    let old: Vec<u8> = [&b"hformat"[..], &record(1)].concat();
+    let old: Vec<u8> = [&b"hformat"[..], &record(CATALOG_FORMAT)].concat();
     let new: Vec<u8> = [&b"hformat"[..], &record(7)].concat();
     // LMDB copies pages on write: older copies of the record may be left in the file.
     let places: Vec<usize> = bytes

@@ -348,6 +348,8 @@ fn cold_ranges_are_sent_from_buffers_and_no_file_is_touched() {
 #[test]
 fn sealed_ranges_are_sent_in_few_calls_and_nothing_else_is_asked() {
     const SENDS: usize = 1 + RANGE_BYTES / (64 * 1024);
+    // Of 400 requests one or two allocate, and the heap of a thread grows for it by a page at most.
+    const FEW: usize = 4;
     for backend in BACKENDS {
         for (memory, source) in [("64 MiB", "memory"), ("0 B", "device")] {
             let mut audience = Audience::over_tls(backend, memory);
@@ -364,6 +366,9 @@ fn sealed_ranges_are_sent_in_few_calls_and_nothing_else_is_asked() {
             audience.ask(TRACED / CONNECTIONS, RANGE_BYTES);
             let calls = trace.calls();
             audience.await_sent(source, sent);
+            let (grows, calls): (Vec<_>, Vec<_>) =
+                calls.into_iter().partition(|call| call.name == "mprotect");
+            assert!(grows.len() <= FEW, "{grows:?}");
             assert_allowed(&calls);
             assert_eq!(bytes_by(&calls, "sendfile"), 0);
             assert!(bytes_by(&calls, "sendto") >= TRACED_BYTES);
@@ -372,7 +377,10 @@ fn sealed_ranges_are_sent_in_few_calls_and_nothing_else_is_asked() {
                 assert!(sends <= 2 * SENDS * TRACED, "{sends} calls");
             }
             let allocated = settled_allocations(&audience) - allocated;
-            assert!(allocated <= 4.0, "{allocated} on {backend} from {source}");
+            assert!(
+                allocated <= FEW as f64,
+                "{allocated} on {backend} from {source}"
+            );
         }
     }
 }

@@ -35,7 +35,7 @@ impl Handshakes {
         let is_tls = setup.listeners.iter().any(|listener| listener.is_tls);
         let beside = is_tls.then(|| Beside::start(setup.number, setup.cores.clone(), waker));
         Ok(Self {
-            waiting: VecDeque::new(),
+            waiting: VecDeque::with_capacity(setup.connections as usize),
             beside: beside.transpose()?,
         })
     }

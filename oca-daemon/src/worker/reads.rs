@@ -7,13 +7,21 @@ use crate::limits::READS_PER_WORKER;
 use crate::transfer::ReadId;
 
 /// Reads that are out, by number.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct ReadTable {
     owners: Vec<Option<Token>>,
     free: Vec<ReadId>,
 }
 
 impl ReadTable {
+    /// An empty one, which never grows.
+    pub(super) fn new() -> Self {
+        Self {
+            owners: Vec::with_capacity(READS_PER_WORKER as usize),
+            free: Vec::with_capacity(READS_PER_WORKER as usize),
+        }
+    }
+
     /// A number for a read of `owner`, or `None` if the worker has as many out as it may.
     pub(super) fn open(&mut self, owner: Token) -> Option<ReadId> {
         let id = match self.free.pop() {

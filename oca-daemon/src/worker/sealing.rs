@@ -37,7 +37,8 @@ impl Sealing {
         } else {
             0
         };
-        let mut spares: Vec<_> = (0..ready).map(|_| buffer()).collect();
+        let mut spares = Vec::with_capacity(SEALED_BUFFERS);
+        spares.extend((0..ready).map(|_| buffer()));
         Self {
             buffer: spares.pop().unwrap_or_default(),
             spares,
