@@ -6,7 +6,7 @@ cd "$project"
 begun=$SECONDS
 
 lint_scripts() {
-    local scripts=(scripts/*.sh .ci/run) script
+    local scripts=(scripts/*.sh .ci/run debian/*.sh debian/*.{postinst,prerm,postrm}) script
     shellcheck "${scripts[@]}"
     for script in rc.d/*; do
         [ -f "$script" ] || continue
@@ -28,6 +28,15 @@ verify_units() {
     # Words about other units of this machine are not ours.
     said=$(printf '%s' "$said" | grep -F -e "$copy" -e oca || true)
     [ -z "$said" ] || { say "$said"; return 1; }
+}
+
+# The users of the packages can be made.
+verify_users() {
+    local root
+    root=$(mktemp -d)
+    mkdir "$root/etc"
+    systemd-sysusers --root="$root" "$project"/systemd/*.sysusers 2> "$root/said" || { cat "$root/said"; rm -rf "$root"; return 1; }
+    rm -rf "$root"
 }
 
 # Advisories need RustSec's database from the network; without it that part is left out, and said so.
@@ -61,6 +70,7 @@ step "set-up" scripts/setup.sh
 step "format" cargo fmt --all -- --check
 step "scripts" lint_scripts
 step "units" verify_units
+step "users" verify_users
 step "dependencies" deny
 step "clippy" cargo clippy -q --locked --workspace --all-targets --all-features -- -D warnings
 step "fuzz targets" fuzz_targets
