@@ -59,6 +59,100 @@ pub struct BadBlock {
     pub offset: u64,
 }
 
+/// Whoever knows files by numbers, and makes the [`StoredFile`] of one when a device's service first needs it: most files of a large
+/// catalog are never read, and what has no value costs nothing.
+pub trait Files: Send + Sync + 'static {
+    /// The device that holds the file, as the programs count them.
+    fn device(&self, number: u16) -> usize;
+    /// Its exact length in bytes.
+    fn length(&self, number: u16) -> u64;
+    /// Whether a block of it was once found bad.
+    fn is_bad(&self, number: u16) -> bool;
+    /// The file; the same one each time. May allocate: not for workers.
+    fn stored(self: Arc<Self>, number: u16) -> Arc<StoredFile>;
+}
+
+/// A file, whether it was made already or not. For workers: to clone and to ask it costs no allocation, no lock and no disk.
+///
+/// It holds its owner, whose last one must not be a worker.
+#[derive(Clone)]
+pub struct FileRef {
+    owner: Arc<dyn Files>,
+    number: u16,
+}
+
+impl FileRef {
+    /// The file that `owner` knows by that number.
+    #[must_use]
+    pub fn new(owner: Arc<dyn Files>, number: u16) -> Self {
+        Self { owner, number }
+    }
+
+    /// The device that holds it, as the programs count them.
+    #[must_use]
+    pub fn device(&self) -> usize {
+        self.owner.device(self.number)
+    }
+
+    /// Exact length in bytes.
+    #[must_use]
+    pub fn length(&self) -> u64 {
+        self.owner.length(self.number)
+    }
+
+    /// Whether a block of it was once found bad.
+    #[must_use]
+    pub fn is_bad(&self) -> bool {
+        self.owner.is_bad(self.number)
+    }
+
+    /// The file itself. Not for workers.
+    #[must_use]
+    pub fn stored(&self) -> Arc<StoredFile> {
+        Arc::clone(&self.owner).stored(self.number)
+    }
+
+    /// The same for the same file of the same owner, and for no other as long as one of them lives.
+    pub(crate) fn address(&self) -> (usize, u16) {
+        (Arc::as_ptr(&self.owner).addr(), self.number)
+    }
+}
+
+impl fmt::Debug for FileRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FileRef")
+            .field("number", &self.number)
+            .field("device", &self.device())
+            .field("length", &self.length())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A file that is made already, alone.
+impl From<Arc<StoredFile>> for FileRef {
+    fn from(file: Arc<StoredFile>) -> Self {
+        Self::new(file, 0)
+    }
+}
+
+impl Files for StoredFile {
+    fn device(&self, _: u16) -> usize {
+        self.device
+    }
+
+    fn length(&self, _: u16) -> u64 {
+        self.length
+    }
+
+    fn is_bad(&self, _: u16) -> bool {
+        StoredFile::is_bad(self)
+    }
+
+    fn stored(self: Arc<Self>, _: u16) -> Arc<StoredFile> {
+        self
+    }
+}
+
 /// What the service keeps open of a file: gone when the service closes it, made anew when it is needed.
 pub(crate) struct Opened {
     pub(crate) file: File,

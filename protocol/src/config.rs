@@ -128,6 +128,21 @@ impl Config {
         self.appliance.run_dir.join(crate::fill::FILL_SOCKET)
     }
 
+    /// How full a device is made, in percent of its size: all of it if nothing fills it.
+    #[must_use]
+    pub fn high_watermark(&self) -> u8 {
+        let high = self.fill.as_ref().map(|fill| fill.high_watermark.percent());
+        high.and_then(|high| u8::try_from(high).ok()).unwrap_or(100)
+    }
+
+    /// Devices whose speeds are given.
+    pub fn speeds(&self) -> impl Iterator<Item = (&Path, u16)> {
+        self.tiers.iter().flat_map(|tier| {
+            let devices = tier.devices.iter().map(PathBuf::as_path);
+            devices.zip(tier.speeds.iter().copied())
+        })
+    }
+
     /// Every device with its tier, in the order of the file. The position is the device's index.
     pub fn devices(&self) -> impl Iterator<Item = (&Tier, &Path)> {
         self.tiers.iter().flat_map(|tier| {

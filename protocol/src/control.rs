@@ -16,6 +16,7 @@ use crate::fill::Facts;
 use crate::manifest::Serial;
 use crate::root::Root;
 use crate::status::{Cause, Device, State};
+use crate::steer::{Neighbour, Reached, RoutesHeard};
 
 /// The version of [`Report`] and [`Answer`].
 pub const REPORT_VERSION: u32 = 1;
@@ -66,6 +67,12 @@ pub struct Report {
     pub served: Vec<Served>,
     /// Paths that were asked for and are not here, since the last report that was answered; the most asked first, at most 100.
     pub misses: Vec<Miss>,
+    /// What routers tell; `None`: no router is listened to.
+    #[serde(default)]
+    pub routes: Option<RoutesHeard>,
+    /// Whether site-mates answer.
+    #[serde(default)]
+    pub reached: Vec<Reached>,
 }
 
 /// Objects that are held and complete, as changes since an earlier state.
@@ -113,6 +120,12 @@ pub struct Answer {
     pub next_s: u32,
     /// The newest manifest for this appliance.
     pub manifest: Option<Serial>,
+    /// The table of the routes in the report is not known here: it is to be sent.
+    #[serde(default)]
+    pub routes_wanted: bool,
+    /// Site-mates to be tried.
+    #[serde(default)]
+    pub neighbours: Vec<Neighbour>,
 }
 
 /// An error of the control endpoint: every answer of 400 and above.

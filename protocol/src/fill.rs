@@ -352,6 +352,16 @@ pub struct DeviceFill {
     pub room: u64,
     /// Of this size.
     pub total: u64,
+    /// Bytes of columns of published objects.
+    #[serde(default)]
+    pub object_bytes: u64,
+    /// Bytes of columns that wait to be unlinked.
+    #[serde(default)]
+    pub doomed_bytes: u64,
+    /// Bytes that all columns and sidecars take from the file system; what it uses beyond is folders, what is being written, and not
+    /// the store's.
+    #[serde(default)]
+    pub used_bytes: u64,
 }
 
 /// An object that could not be fetched.
@@ -492,7 +502,10 @@ pub struct Plan {
     pub copies: Vec<PlannedCopy>,
     /// To take away, because the room is needed.
     pub evict: Vec<PlannedEviction>,
-    /// Of all fetches, moves, copies, evictions: objects and bytes.
+    /// Of which lost and bad columns are written anew, before anything is fetched.
+    #[serde(default)]
+    pub repair: Vec<PlannedRepair>,
+    /// Of all fetches, moves, copies, evictions, repairs: objects and bytes.
     pub totals: PlanTotals,
     /// What keeps it from being done, in a sentence; empty if nothing does.
     pub blocked: String,
@@ -529,6 +542,21 @@ pub struct PlanTotals {
     pub no_room_objects: u64,
     /// Their bytes.
     pub no_room_bytes: u64,
+}
+
+/// An object of which lost and bad columns are to be written anew.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlannedRepair {
+    /// One of its paths.
+    pub path: String,
+    /// Bytes of those columns.
+    pub bytes: u64,
+    /// The tier of the copy.
+    pub tier: String,
+    /// Without them no copy of it is whole: it is not served.
+    pub is_lost: bool,
+    /// It is repaired now; if not, it waits for the window.
+    pub now: bool,
 }
 
 /// An object to fetch.

@@ -5,6 +5,7 @@
 //! - [`status`]: what `/status` and `ocactl status` say.
 //! - [`fill`]: the same with the fill agent.
 //! - [`manifest`], [`control`]: what an appliance and its control endpoint say to each other.
+//! - [`steer`]: where viewers are sent.
 //! - [`demand`]: what of the manifest's demand the daemon ranks its memory by.
 //! - [`media_type`]: what players are told about a file, by its name.
 //! - [`paths`]: where things are on each system.
@@ -24,5 +25,6 @@ pub mod operator;
 pub mod paths;
 pub mod root;
 pub mod status;
+pub mod steer;
 pub mod summed;
 pub mod units;

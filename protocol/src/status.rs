@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::bgp::Bgp;
 use crate::config::TierRole;
-use crate::fill::Activity;
+use crate::fill::{Activity, Held, ManifestFacts, Progress};
 
 /// The meaning of the fields below.
 pub const STATUS_FORMAT: u32 = 1;
@@ -46,6 +46,12 @@ pub struct Status {
     pub workers: Vec<Worker>,
     /// Devices in the order of the configuration.
     pub devices: Vec<Device>,
+    /// What viewers are sent, over the last seconds.
+    #[serde(default)]
+    pub egress: u64,
+    /// The most that this box can send; `None` if nobody has said.
+    #[serde(default)]
+    pub capacity: Option<u64>,
     /// Content locked in memory.
     pub memory: Memory,
     /// What is served.
@@ -445,6 +451,21 @@ pub struct Filling {
     pub activity: Activity,
     /// In one sentence.
     pub why: String,
+    /// Whether the window is open.
+    #[serde(default)]
+    pub window_open: bool,
+    /// What comes, over the last seconds.
+    #[serde(default)]
+    pub rate_now: u64,
+    /// Of what is planned.
+    #[serde(default)]
+    pub progress: Progress,
+    /// The manifest in force.
+    #[serde(default)]
+    pub manifest: Option<ManifestFacts>,
+    /// A manifest that waits for an operator.
+    #[serde(default)]
+    pub held: Option<Held>,
 }
 
 /// What is served.

@@ -12,6 +12,7 @@ use protocol::manifest::{
 };
 use protocol::root::Root;
 use protocol::status::{Cause, Device, DeviceState, Directness, Scope, Space, State};
+use protocol::steer::{Neighbour, Reached, RoutesHeard};
 use support::line;
 
 fn both_ways<T>(document: &T, text: &str)
@@ -229,6 +230,14 @@ fn report() -> Report {
             path: "/d.mp4".into(),
             requests: 9,
         }],
+        routes: Some(RoutesHeard {
+            digest: Some(Root([0xd1; 32])),
+            prefixes: 3,
+        }),
+        reached: vec![Reached {
+            id: "c002.fra001.example".into(),
+            answers: true,
+        }],
     }
 }
 
@@ -256,7 +265,9 @@ fn a_report_has_this_text() {
             "removed":["b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2"]},
             "served":[{"root":"a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1",
             "bytes":5242880,"size":1048576}],
-            "misses":[{"path":"/d.mp4","requests":9}]}"#,
+            "misses":[{"path":"/d.mp4","requests":9}],
+            "routes":{"digest":"d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1","prefixes":3},
+            "reached":[{"id":"c002.fra001.example","answers":true}]}"#,
     );
 }
 
@@ -269,8 +280,14 @@ fn answers_have_these_texts() {
                 known: Some((1_789_900_000, 3)),
                 next_s: 5,
                 manifest: Some(SERIAL),
+                routes_wanted: true,
+                neighbours: vec![Neighbour {
+                    id: "c002.fra001.example".into(),
+                    serves_at: vec!["http://192.0.2.2:80".into()],
+                }],
             },
-            r#"{"version":1,"known":[1789900000,3],"next_s":5,"manifest":{"epoch":1,"number":42}}"#,
+            r#"{"version":1,"known":[1789900000,3],"next_s":5,"manifest":{"epoch":1,"number":42},"routes_wanted":true,
+            "neighbours":[{"id":"c002.fra001.example","serves_at":["http://192.0.2.2:80"]}]}"#,
         ),
         (
             Answer {
@@ -278,8 +295,10 @@ fn answers_have_these_texts() {
                 known: None,
                 next_s: 60,
                 manifest: None,
+                routes_wanted: false,
+                neighbours: Vec::new(),
             },
-            r#"{"version":1,"known":null,"next_s":60,"manifest":null}"#,
+            r#"{"version":1,"known":null,"next_s":60,"manifest":null,"routes_wanted":false,"neighbours":[]}"#,
         ),
     ];
     for (answer, text) in table {
@@ -295,5 +314,7 @@ fn answers_have_these_texts() {
 #[test]
 fn a_reader_passes_over_fields_that_it_does_not_know() {
     let text = r#"{"version":1,"known":null,"next_s":5,"manifest":null,"mood":"good"}"#;
-    assert_eq!(serde_json::from_str::<Answer>(text).unwrap().next_s, 5);
+    let answer: Answer = serde_json::from_str(text).unwrap();
+    // And an older one less.
+    assert_eq!((answer.next_s, answer.routes_wanted), (5, false));
 }

@@ -7,7 +7,8 @@ mod support;
 use protocol::fill::{
     Activity, Change, Contact, DamagedColumn, DeviceFill, Facts, Failure, Held, Hours,
     ManifestFacts, Overridden, Pause, Plan, PlanTotals, PlannedCopy, PlannedEviction, PlannedFetch,
-    PlannedMove, Progress, Request, Response, SetHours, SourceStatus, Status, Transfer, Window,
+    PlannedMove, PlannedRepair, Progress, Request, Response, SetHours, SourceStatus, Status,
+    Transfer, Window,
 };
 use protocol::manifest::{Serial, SourceKind};
 use protocol::operator::{self, Fault, Refusal};
@@ -239,6 +240,9 @@ fn status() -> Status {
             queue: 4,
             room: 1_000_000_000_000,
             total: 4_000_000_000_000,
+            object_bytes: 2_900_000_000_000,
+            doomed_bytes: 1_000_000_000,
+            used_bytes: 2_902_000_000_000,
         }],
         waiting: vec!["12 objects wait for c002.fra001.example to have them".into()],
         failures: vec![Failure {
@@ -272,7 +276,8 @@ fn a_status_has_this_line() {
             "rate":600000000,"bytes":100000000,"errors":1}],
             "devices":[{"name":"nvme0","path":"/srv/oca/nvme0","tier":"hot","verdict":"ok","state":"ok",
             "rate":1190000000,"queue":4,
-            "room":1000000000000,"total":4000000000000}],
+            "room":1000000000000,"total":4000000000000,"object_bytes":2900000000000,
+            "doomed_bytes":1000000000,"used_bytes":2902000000000}],
             "waiting":["12 objects wait for c002.fra001.example to have them"],
             "failures":[{"at":1790000005,"path":"/b.mp4","source":"control",
             "reason":"bytes that do not fit the root"}]}"#,
@@ -316,6 +321,16 @@ fn a_status_of_nothing_has_this_line() {
     );
 }
 
+fn repair() -> PlannedRepair {
+    PlannedRepair {
+        path: "/e.mp4".into(),
+        bytes: 131_072,
+        tier: "hot".into(),
+        is_lost: true,
+        now: false,
+    }
+}
+
 #[test]
 fn a_plan_has_this_line() {
     let plan = Plan {
@@ -344,9 +359,10 @@ fn a_plan_has_this_line() {
             bytes: 524_288,
             tier: "hot".into(),
         }],
+        repair: vec![repair()],
         totals: PlanTotals {
-            repair_objects: 0,
-            repair_bytes: 0,
+            repair_objects: 1,
+            repair_bytes: 131_072,
             fetch_objects: 10,
             fetch_bytes: 20_971_520,
             move_objects: 1,
@@ -367,8 +383,9 @@ fn a_plan_has_this_line() {
             "moves":[{"path":"/b.mp4","bytes":1048576,"from":"warm","to":"hot"}],
             "copies":[{"path":"/d.mp4","bytes":262144,"tier":"hot","count":1}],
             "evict":[{"path":"/c.mp4","bytes":524288,"tier":"hot"}],
+            "repair":[{"path":"/e.mp4","bytes":131072,"tier":"hot","is_lost":true,"now":false}],
             "totals":{"fetch_objects":10,"fetch_bytes":20971520,"move_objects":1,"move_bytes":1048576,
-            "copy_objects":1,"copy_bytes":262144,"repair_objects":0,"repair_bytes":0,
+            "copy_objects":1,"copy_bytes":262144,"repair_objects":1,"repair_bytes":131072,
             "evict_objects":2,"evict_bytes":1048577,"no_room_objects":3,"no_room_bytes":4},
             "blocked":"outside the window until 02:00"}"#,
     );

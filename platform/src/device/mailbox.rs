@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use crossbeam_queue::ArrayQueue;
 
 use crate::buffer::FilledBuffer;
-use crate::stored_file::StoredFile;
+use crate::stored_file::FileRef;
 
 /// What a read is for: the better class is served first, a worse one keeps a small share (see [`super::limits::LOWER_CLASS_EVERY`]).
 #[derive(Copy, Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -31,7 +31,7 @@ impl Class {
 #[derive(Debug)]
 pub struct ReadRequest {
     /// The file.
-    pub file: Arc<StoredFile>,
+    pub file: FileRef,
     /// The first byte wanted.
     pub offset: u64,
     /// Bytes wanted, at least 1. Widened to whole checksum blocks they must fit the device's `read_unit`.
@@ -184,7 +184,7 @@ impl fmt::Debug for Mailbox {
 /// A request that was taken and owes its worker exactly one answer: [`answer`](Self::answer) consumes it, and one that is dropped
 /// without it answers [`ReadError::Stopped`].
 pub(super) struct Pending {
-    pub(super) file: Arc<StoredFile>,
+    pub(super) file: FileRef,
     /// What will be read: the wanted range, widened to whole blocks.
     pub(super) offset: u64,
     pub(super) length: u32,
@@ -242,7 +242,7 @@ impl Drop for Debt {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stored_file::{BlockCheck, Source};
+    use crate::stored_file::{BlockCheck, Source, StoredFile};
     use std::path::Path;
 
     struct Nowhere;
@@ -261,7 +261,7 @@ mod tests {
 
     fn pending(reply: &Arc<Mailbox>, token: u64) -> Option<Pending> {
         let request = ReadRequest {
-            file: StoredFile::new(0, Box::new(Nowhere)),
+            file: StoredFile::new(0, Box::new(Nowhere)).into(),
             offset: 0,
             length: 1,
             class: Class::Viewer,

@@ -14,7 +14,7 @@ use crossbeam_queue::ArrayQueue;
 use super::mailbox::{Class, Pending, ReadError, Refused};
 use super::order::Order;
 use crate::buffer::FilledBuffer;
-use crate::stored_file::StoredFile;
+use crate::stored_file::{FileRef, StoredFile};
 
 pub(super) struct Queue {
     intake: ArrayQueue<Pending>,
@@ -39,10 +39,10 @@ struct Schedule {
     next_id: u64,
 }
 
-/// A range of a file, known by its address: a job holds the file, so no other file can come to lie there.
+/// A range of a file, known by its address: who waits for a job holds the file, so no other file can come to lie there.
 #[derive(Copy, Clone, PartialEq, Eq, Hash)]
 struct Range {
-    file: usize,
+    file: (usize, u16),
     offset: u64,
     length: u32,
 }
@@ -58,6 +58,7 @@ pub(super) struct Work {
     pub(super) file: Arc<StoredFile>,
     pub(super) offset: u64,
     pub(super) length: u32,
+    range: Range,
     id: u64,
 }
 
@@ -132,9 +133,10 @@ impl Queue {
         job.started = Some(Instant::now());
         let first = job.waiters.first().expect("somebody waits for every job");
         let work = Work {
-            file: Arc::clone(&first.file),
+            file: first.file.stored(),
             offset: first.offset,
             length: first.length,
+            range: Range::of(&first.file, first.offset, first.length),
             id: job.id,
         };
         self.jobs_waiting.store(schedule.waiting, Ordering::Relaxed);
@@ -143,15 +145,14 @@ impl Queue {
 
     /// Ends a job and returns who waits for it: nobody, if they were answered meanwhile.
     pub(super) fn end(&self, work: &Work) -> Vec<Pending> {
-        let range = Range::of(&work.file, work.offset, work.length);
         let mut schedule = self.settled();
-        match schedule.jobs.get(&range) {
+        match schedule.jobs.get(&work.range) {
             Some(job) if job.id == work.id => {}
             _ => return Vec::new(),
         }
         schedule
             .jobs
-            .remove(&range)
+            .remove(&work.range)
             .map_or_else(Vec::new, |job| job.waiters)
     }
 
@@ -246,9 +247,9 @@ fn waits(jobs: &HashMap<Range, Job>, (range, id): &(Range, u64)) -> bool {
 }
 
 impl Range {
-    fn of(file: &Arc<StoredFile>, offset: u64, length: u32) -> Self {
+    fn of(file: &FileRef, offset: u64, length: u32) -> Self {
         Self {
-            file: Arc::as_ptr(file).addr(),
+            file: file.address(),
             offset,
             length,
         }

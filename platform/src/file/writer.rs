@@ -9,8 +9,9 @@ use memmap2::MmapMut;
 use super::{DIRECT_ALIGNMENT, Directness, advise};
 
 /// Bytes of one write to the device, and of the writer's only buffer. While the kernel prepares a direct write, nobody else gets the core, where it
-/// is not preemptible: 1 MiB took 60 to 100 us, which viewers on that core felt.
-pub const WRITE_BYTES: usize = 256 << 10;
+/// is not preemptible: 1 MiB took 60 to 100 us, and still 256 KiB more than 30 us, which viewers on that core felt. A disk whose write cache is off
+/// turns once per write, so it is not less.
+pub const WRITE_BYTES: usize = 128 << 10;
 
 /// Written bytes after which a buffered writer makes them clean and gives their pages back: the dirty memory of one writer.
 const BUFFERED_WINDOW_BYTES: u64 = 8 << 20;

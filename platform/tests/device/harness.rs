@@ -236,7 +236,7 @@ impl Worker {
         (class, requester): (Class, u64),
     ) -> Result<(), Refused> {
         device.submit(ReadRequest {
-            file: Arc::clone(file),
+            file: Arc::clone(file).into(),
             offset: at.0,
             length: at.1,
             class,
