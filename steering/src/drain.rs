@@ -25,6 +25,9 @@ pub struct Intent {
     pub by: String,
     /// Why, in the operator's words.
     pub reason: Option<String>,
+    /// How long answers may send viewers here that were given before this, if that is longer than a hint's life.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answers_expire_s: Option<u64>,
 }
 
 /// How far it is.
@@ -119,7 +122,7 @@ impl Drain {
         let Stage::Draining(intent) = &self.stage else {
             return self.action(now);
         };
-        let hints_expired = now >= intent.since + self.bounds.hint_lifetime;
+        let hints_expired = now >= self.expiry(intent);
         let bound_passed = now >= intent.since + self.bounds.drain;
         if transfers == 0 && hints_expired {
             self.stage = Stage::Drained(intent.clone());
@@ -132,9 +135,7 @@ impl Drain {
     fn action(&self, now: UnixTime) -> Action {
         match &self.stage {
             Stage::InService => Action::Serve,
-            Stage::Draining(intent) if now < intent.since + self.bounds.hint_lifetime => {
-                Action::AskToLeave
-            }
+            Stage::Draining(intent) if now < self.expiry(intent) => Action::AskToLeave,
             Stage::Draining(_) | Stage::Drained(_) => Action::RefuseNew,
             Stage::Forced(..) => Action::Cut,
         }
@@ -165,8 +166,12 @@ impl Drain {
     /// Until when hints may still send viewers here.
     #[must_use]
     pub fn hints_expire(&self) -> Option<UnixTime> {
-        self.intent()
-            .map(|intent| intent.since + self.bounds.hint_lifetime)
+        self.intent().map(|intent| self.expiry(intent))
+    }
+
+    fn expiry(&self, intent: &Intent) -> UnixTime {
+        let answers = Duration::from_secs(intent.answers_expire_s.unwrap_or(0));
+        intent.since + self.bounds.hint_lifetime.max(answers)
     }
 
     /// When what still runs is cut.

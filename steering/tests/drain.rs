@@ -19,6 +19,7 @@ fn wanted(seconds: u64) -> Intent {
         since: at(seconds),
         by: "ada".into(),
         reason: None,
+        answers_expire_s: None,
     }
 }
 
@@ -83,6 +84,7 @@ fn a_restart_goes_on_and_asking_again_does_not_start_anew() {
         since: at(50),
         by: "bob".into(),
         reason: Some("fans".into()),
+        answers_expire_s: None,
     });
     let intent = drain.intent().unwrap();
     assert_eq!(
@@ -95,6 +97,21 @@ fn a_restart_goes_on_and_asking_again_does_not_start_anew() {
     );
     assert_eq!(
         (drain.step(at(60), 0), drain.phase()),
+        (Action::RefuseNew, Phase::Drained)
+    );
+}
+
+#[test]
+fn answers_that_others_gave_are_waited_for_as_well() {
+    let mut drain = Drain::new(BOUNDS, None);
+    drain.begin(Intent {
+        answers_expire_s: Some(360),
+        ..wanted(0)
+    });
+    assert_eq!(drain.step(at(359), 0), Action::AskToLeave);
+    assert_eq!(drain.hints_expire(), Some(at(360)));
+    assert_eq!(
+        (drain.step(at(360), 0), drain.phase()),
         (Action::RefuseNew, Phase::Drained)
     );
 }

@@ -296,7 +296,7 @@ impl Learned {
 }
 
 /// Prefixes of addresses that no viewer can have on the network of an operator.
-fn is_martian(prefix: Prefix) -> bool {
+pub(crate) fn is_martian(prefix: Prefix) -> bool {
     const NEVER: [(IpAddr, u8); 7] = [
         (IpAddr::V4(Ipv4Addr::new(0, 0, 0, 0)), 8),
         (IpAddr::V4(Ipv4Addr::new(127, 0, 0, 0)), 8),
