@@ -8,24 +8,28 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+mod changes;
 mod contradictions;
 pub(crate) mod environment;
 mod inspect;
+mod listing;
 mod lock;
 mod reader;
 mod record;
 mod seed;
 mod writer;
 
+pub use changes::Changes;
+pub use listing::Listing;
 pub use lock::WriterLock;
-pub use reader::{CatalogReader, Snapshot};
+pub use reader::{CatalogReader, Published, Snapshot};
 pub use record::{ColumnSet, CopyRecord, DoomedRecord, ObjectRecord};
 pub(crate) use record::{Key, path_key};
 pub use seed::seed;
 pub(crate) use writer::{Catalog, Edit};
 
 /// The version that is written, and the newest that is read.
-pub const CATALOG_FORMAT: u32 = 2;
+pub const CATALOG_FORMAT: u32 = 3;
 
 /// The catalog's folder in the state folder.
 pub fn folder(state_dir: &Path) -> PathBuf {

@@ -137,3 +137,24 @@ fn length_of(count: u64, bytes_each: usize) -> Result<usize, Malformed> {
         .and_then(|count| count.checked_mul(bytes_each))
         .ok_or(Malformed::Length)
 }
+
+/// What the pages of `docs/formats/` show.
+#[cfg(test)]
+pub(crate) mod documented {
+    /// The bytes of each example: lines of hexadecimal digits, each followed by words or by nothing.
+    pub(crate) fn examples(page: &str) -> Vec<Vec<u8>> {
+        let fences = page.split("```hex\n").skip(1);
+        let blocks = fences.filter_map(|rest| rest.split("```").next());
+        blocks
+            .map(|block| block.lines().flat_map(bytes).collect())
+            .collect()
+    }
+
+    fn bytes(line: &str) -> Vec<u8> {
+        let digits = line.split_whitespace().next().unwrap_or_default();
+        let bytes = (0..digits.len() / 2).map(|at| &digits[2 * at..2 * at + 2]);
+        bytes
+            .map(|two| u8::from_str_radix(two, 16).unwrap())
+            .collect()
+    }
+}

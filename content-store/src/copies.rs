@@ -1,13 +1,14 @@
-//! Fewer copies of an object: what lies beside the first ones goes, and the object stays.
+//! Fewer copies of an object: the first ones that are whole stay, and what lies beside them goes.
 
-use crate::catalog::{DoomedRecord, ObjectRecord};
+use crate::catalog::{CopyRecord, DoomedRecord, ObjectRecord};
 use crate::error::StoreError;
 use crate::ids::{Generation, ObjectId};
 use crate::store::{Step, Store};
 
 impl Store {
-    /// Keeps the first copies of each object, as many as are given with it, in one commit; the others are doomed. An object of which
-    /// none of those is all here keeps all it has, and so does one that is not published. `None` if nothing was to be done.
+    /// Keeps so many copies of each object as are given with it, in one commit; the others are doomed. Those that are all here and good come
+    /// before those that are not. An object of which no copy is all here keeps all it has, and so does one that is not published. `None` if
+    /// nothing was to be done.
     ///
     /// # Errors
     /// Of the catalog.
@@ -19,27 +20,26 @@ impl Store {
         for (object, keep) in objects {
             // No transaction is open while the devices are asked.
             let record = self.catalog.edit()?.object(object)?;
-            surplus.extend(
-                record
-                    .filter(|record| self.has_more(record, *keep))
-                    .map(|record| (record, *keep)),
-            );
+            surplus.extend(record.and_then(|record| self.parted(record, *keep)));
         }
         let mut edit = self.catalog.edit()?;
         let generation = Generation(edit.generation()?.0 + 1);
         let mut changed = false;
-        for (mut record, keep) in surplus {
+        for Parted { before, kept, gone } in surplus {
+            let object = before.object;
             // Taken down meanwhile.
-            if edit.object(&record.object)?.as_ref() != Some(&record) {
+            if edit.object(&object)?.as_ref() != Some(&before) {
                 continue;
             }
-            for copy in record.copies.split_off(keep) {
+            for copy in gone {
                 edit.put_doomed(&DoomedRecord {
                     since: generation,
-                    record: ObjectRecord::of_copies(record.object, vec![copy]),
+                    record: ObjectRecord::of_copies(object, vec![copy]),
                 })?;
             }
-            edit.put_object(&record)?;
+            edit.put_object(&ObjectRecord::of_copies(object, kept))?;
+            // The sidecars say which copy theirs is.
+            edit.set_pending(&object)?;
             changed = true;
         }
         if !changed {
@@ -48,12 +48,39 @@ impl Store {
         edit.set_generation(generation)?;
         edit.commit()?;
         self.done(Step::Committed);
+        self.settle_after_commit();
         Ok(Some(generation))
     }
 
-    /// Whether there are copies beyond the first `keep`, of which one is all here.
-    fn has_more(&self, record: &ObjectRecord, keep: usize) -> bool {
-        let mut kept = record.copies.iter().take(keep);
-        record.copies.len() > keep && kept.any(|copy| self.has_all(&record.object, copy))
+    /// Which copies stay, if there are more than so many and one is all here.
+    fn parted(&self, record: ObjectRecord, keep: usize) -> Option<Parted> {
+        let copies = record.copies.iter();
+        let whole = copies.map(|copy| self.has_all(&record.object, copy));
+        let whole: Vec<bool> = whole.collect();
+        let spare = record.copies.len().checked_sub(keep.max(1))?;
+        if spare == 0 || !whole.contains(&true) {
+            return None;
+        }
+        // Those that go: the last of those that are not whole, then the last of all.
+        let places = (0..whole.len()).rev();
+        let mut places: Vec<usize> = places.collect();
+        places.sort_by_key(|place| whole[*place]);
+        places.truncate(spare);
+        let copies = record.copies.iter().cloned().enumerate();
+        let (gone, kept): (Vec<_>, Vec<_>) = copies.partition(|(place, _)| places.contains(place));
+        let copies =
+            |parted: Vec<(usize, CopyRecord)>| parted.into_iter().map(|(_, copy)| copy).collect();
+        Some(Parted {
+            kept: copies(kept),
+            gone: copies(gone),
+            before: record,
+        })
     }
+}
+
+/// An object, with the copies that stay and those that go.
+struct Parted {
+    before: ObjectRecord,
+    kept: Vec<CopyRecord>,
+    gone: Vec<CopyRecord>,
 }

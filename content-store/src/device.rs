@@ -78,6 +78,9 @@ pub type Looked = Result<(Device, Space), DeviceProblem>;
 /// waiting for the others. What an operator took offline is not touched.
 pub fn look_at_all(roots: &[&Path], intents: &Intents, seen: &Seen, wait: Duration) -> Vec<Looked> {
     let mut looked = ask_all(roots, intents, wait, look);
+    // In the place of what was removed another device may be.
+    let mut seen = seen.clone();
+    intents.removed().for_each(|removed| seen.forget(&removed));
     for found in &mut looked {
         let Ok((device, _)) = found else { continue };
         let refused = intents.refuse(device).or_else(|| seen.refuse(device));

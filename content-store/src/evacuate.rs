@@ -4,14 +4,15 @@
 //! stranded(catalog, who stays) -> Store::vacate -> Repairing --groups of the device itself, verified--> Repaired -> Store::finish_repairs
 //! ```
 //! The files on the device are doomed by the commit and unlinked when nobody reads them any more. A column whose tier has no other
-//! device without one of the object cannot be moved: it stays, and is said.
+//! device without one of the object cannot be moved: it stays, and is said. A device that is above its high watermark is relieved of single
+//! columns in the same way.
 
 use std::collections::HashSet;
 
 use crate::catalog::{ObjectRecord, Snapshot};
 use crate::error::StoreError;
 use crate::ids::{DeviceId, ObjectId};
-use crate::repair::Repairing;
+use crate::repair::{Fate, Repairing};
 use crate::store::Store;
 
 /// A copy with columns on devices that are being evacuated, of an object that has no whole copy without them.
@@ -21,6 +22,8 @@ pub struct Stranded {
     pub object: ObjectId,
     /// Generation in which the copy was placed.
     pub placed: u64,
+    /// One of those devices.
+    pub from: DeviceId,
     /// Bytes of those columns.
     pub bytes: u64,
 }
@@ -56,9 +59,11 @@ fn of_record(
     };
     let whole = record.copies.iter().filter(|copy| copy.is_whole(is_here));
     let copy = whole.min_by_key(bytes)?;
+    let from = copy.devices.iter().find(|id| leaving.contains(id))?;
     Some(Stranded {
         object: record.object,
         placed: copy.placed,
+        from: *from,
         bytes: bytes(&copy),
     })
 }
@@ -71,10 +76,35 @@ impl Store {
     /// No room; what a device says.
     pub fn vacate(&self, object: &ObjectId, placed: u64) -> Result<Option<Repairing>, StoreError> {
         self.rewrite(object, placed, None, |copy, column| {
-            let id = &copy.devices[column];
-            self.slots
-                .iter()
-                .any(|slot| slot.is_evacuating && slot.id() == Some(*id))
+            let id = Some(copy.devices[column]);
+            let mut leaving = self.slots.iter().filter(|slot| slot.is_evacuating);
+            match leaving.any(|slot| slot.id() == id) {
+                true => Fate::Anew,
+                false => Fate::Stays,
+            }
+        })
+    }
+
+    /// Begins to move the column of an object that lies on this device, which stays in use, to a device of its tier that is below its high
+    /// watermark. `None` if there is none, or the object is not published any more.
+    ///
+    /// # Errors
+    /// No room; what a device says.
+    pub fn relieve(
+        &self,
+        object: &ObjectId,
+        device: &DeviceId,
+    ) -> Result<Option<Repairing>, StoreError> {
+        let record = self.catalog.edit()?.object(object)?;
+        let mut copies = record.iter().flat_map(|record| &record.copies);
+        let Some(copy) = copies.find(|copy| copy.devices.contains(device)) else {
+            return Ok(None);
+        };
+        self.rewrite(object, copy.placed, None, |copy, column| {
+            match copy.devices[column] == *device {
+                true => Fate::Leaves,
+                false => Fate::Stays,
+            }
         })
     }
 

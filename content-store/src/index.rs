@@ -1,34 +1,45 @@
-//! The index: what the daemon serves, immutable, made from one catalog snapshot and the devices that are configured.
+//! The index: what the daemon serves, immutable, made from what the catalog publishes and the devices that are configured.
 //!
-//! A lookup takes no lock and allocates nothing. A new index takes over the objects of the one before it as they are,
-//! with their open files and their pieces in memory; only what changed is new. What a new index no longer has is given
-//! to the builder ([`Built::fallen`]): its files may be in use, and who drops the last reference closes them, so that
-//! must never be a worker.
+//! ```text
+//! Index ─► pages of paths   ─► Entry ─► Object ─► columns ─► file, made when a device first reads it
+//!      └─► pages of objects ───────────────┘
+//! ```
+//! A lookup takes no lock and allocates nothing. Paths and objects lie in pages by the first bits of a hash: an index that follows a
+//! commit shares all pages but those that the commit changed, and takes over the objects of the one before as they are, with their
+//! open files and their pieces in memory. What it no longer has is given to the builder ([`Built`]): its files may be in use, and
+//! who drops the last reference closes them, so that must never be a worker.
 
-use std::borrow::Borrow;
-use std::collections::HashSet;
-use std::hash::{Hash, Hasher};
-use std::path::{Path, PathBuf};
+use std::collections::BTreeMap;
+use std::hash::BuildHasher;
+use std::mem;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use foldhash::quality::RandomState;
-use platform::stored_file::StoredFile;
 
-use crate::catalog::{CopyRecord, ObjectRecord, Snapshot};
-use crate::column::ColumnSource;
+use crate::catalog::{CatalogProblem, Changes, Published};
 use crate::entry::PathEntry;
-use crate::ids::{DeviceId, ETag, Generation, ObjectId};
+use crate::ids::{DeviceId, Generation, ObjectId};
+use crate::limits::{INDEX_PAGE_BITS, INDEX_PAGES};
 use crate::store::DeviceSlot;
-use crate::stripe::StripeLayout;
 
+mod object;
+mod objects;
+mod paths;
+mod places;
 mod served;
 
+pub use object::{Column, Columns, Object, ObjectCopy};
+use objects::ObjectPage;
+use paths::{Draft, SharedWords};
+pub use paths::{Entry, PathPage};
+use places::Places;
 pub use served::Served;
 
 /// A configured device, at the place in the list that is its number everywhere in the daemon.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct IndexDevice {
-    /// Its name; none if it is not here. Its columns are then [`Column::Absent`].
+    /// Its name; none if it is not here. Ranges that need a column on it are answered 503.
     pub id: Option<DeviceId>,
     /// Where it is mounted.
     pub root: PathBuf,
@@ -44,139 +55,260 @@ impl From<&DeviceSlot> for IndexDevice {
 }
 
 /// Everything that is published, as of one generation.
-#[derive(Default)]
 pub struct Index {
     generation: Generation,
-    entries: HashSet<ByPath, RandomState>,
-    objects: HashSet<ById, RandomState>,
+    keys: RandomState,
+    paths: Pages<PathPage>,
+    objects: Pages<ObjectPage>,
+    places: Arc<Places>,
+    path_count: usize,
+    object_count: usize,
     bytes: u64,
-    devices: Box<[IndexDevice]>,
 }
 
-/// A path: the object, and what the response head says about it.
-#[derive(Debug)]
-pub struct Entry {
-    /// The path, percent-decoded.
-    pub path: Box<str>,
-    /// What it leads to.
-    pub object: Arc<Object>,
-    /// Value of `Content-Type`; one allocation for all equal ones.
-    pub content_type: Arc<str>,
-    /// Value of `Cache-Control`; likewise.
-    pub cache_control: Arc<str>,
-    /// Seconds since 1970 for `Last-Modified`.
-    pub modified_s: u64,
-}
+type Pages<T> = Box<[Option<Arc<T>>]>;
 
-/// An object with its columns.
-///
-/// `repr(C)`: what every response writes, `served` and the counts of the `Arc` around all this, lies together in memory.
-#[derive(Debug)]
-#[repr(C)]
-pub struct Object {
-    /// What viewers got of it. An object that is placed anew begins at nothing; what was counted of the one before is
-    /// found in that one.
-    pub served: Served,
-    /// Its name.
-    pub id: ObjectId,
-    /// Bytes.
-    pub size: u64,
-    /// Its entity tag, with quotes.
-    pub etag: ETag,
-    /// The copy that is asked first.
-    pub first: ObjectCopy,
-    /// Further copies, in the order in which they are asked; none, of most objects.
-    pub others: Box<[ObjectCopy]>,
-}
-
-/// One copy of an object.
-#[derive(Clone, PartialEq, Debug)]
-pub struct ObjectCopy {
-    /// How it is cut into `columns`.
-    pub layout: StripeLayout,
-    /// One for each column of the layout.
-    pub columns: Box<[Column]>,
-    /// Generation in which the columns were written.
-    placed: u64,
-    /// Generation in which one of them was repaired.
-    repaired: u64,
-}
-
-/// One column of an object.
-#[derive(Clone, Debug)]
-pub enum Column {
-    /// On a device that is here.
-    Here {
-        /// Number of the device.
-        device: usize,
-        /// The file.
-        file: Arc<StoredFile>,
-    },
-    /// On a device that is not here: a range that needs it is answered 503, not 404.
-    Absent {
-        /// The device.
-        device: DeviceId,
-    },
-}
-
-/// A new index, and what it no longer has.
+/// A new index, what is new in it, and what it no longer has.
 pub struct Built {
     /// The index.
     pub index: Index,
+    /// Objects that the previous index did not have.
+    pub fresh: Vec<Arc<Object>>,
     /// Objects of the previous index that this one does not have. Keep each until its strong count is 1; the previous
     /// index holds them too, and is itself too large for a worker to drop.
     pub fallen: Vec<Arc<Object>>,
+    /// Pages of the previous index that this one does not have. Keep each likewise, before the objects: they hold them too.
+    pub fallen_pages: Vec<Arc<PathPage>>,
+}
+
+/// Where something lies: its page, and what it is found by in there.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Spot {
+    page: usize,
+    tag: u32,
+}
+
+impl Spot {
+    fn of(hash: u64) -> Self {
+        Self {
+            page: (hash >> (u64::BITS - INDEX_PAGE_BITS)) as usize,
+            tag: (hash >> (u32::BITS - INDEX_PAGE_BITS)) as u32,
+        }
+    }
+
+    /// In the order of names.
+    fn of_object(id: &ObjectId) -> Self {
+        let first = id.0.first_chunk().expect("an id has 32 bytes");
+        Self::of(u64::from_be_bytes(*first))
+    }
+}
+
+impl Default for Index {
+    fn default() -> Self {
+        Self::empty(Arc::default(), RandomState::default())
+    }
 }
 
 impl Index {
-    /// Makes an index of a snapshot. `devices` are the configured ones, at their numbers. Touches no disk.
-    pub fn build(snapshot: Snapshot, devices: &[IndexDevice], previous: Option<&Index>) -> Built {
+    /// Makes an index of all that is published. `devices` are the configured ones, at their numbers. Touches no disk.
+    ///
+    /// # Errors
+    /// When a record is damaged.
+    pub fn build(
+        published: &Published,
+        devices: &[IndexDevice],
+        previous: Option<&Index>,
+    ) -> Result<Built, CatalogProblem> {
         let empty = Index::default();
         let previous = previous.unwrap_or(&empty);
-        let places = Places::new(devices, &previous.devices);
-        let mut index = Index {
-            generation: snapshot.generation,
-            devices: devices.into(),
-            ..Index::default()
+        let places = Arc::new(Places::new(devices));
+        let mut index = Self::empty(places, previous.keys.clone());
+        index.generation = published.generation()?;
+        index.add_objects(published, previous)?;
+        index.add_paths(published)?;
+        Ok(index.after(previous))
+    }
+
+    /// Makes the index that follows this one when all that changed since its generation is `changes`. Costs what they are, not what
+    /// there is. Touches no disk.
+    #[must_use]
+    pub fn changed(&self, changes: &Changes) -> Built {
+        let mut index = Self {
+            generation: changes.generation,
+            keys: self.keys.clone(),
+            paths: self.paths.clone(),
+            objects: self.objects.clone(),
+            places: Arc::clone(&self.places),
+            ..*self
         };
-        index.objects.reserve(snapshot.objects.len());
-        for record in snapshot.objects {
-            let before = previous.object(&record.object);
-            let Some(object) = places.object(&record, before) else {
-                continue;
-            };
-            index.bytes += object.size;
-            index.objects.insert(ById(object));
+        index.change_objects(changes);
+        index.change_paths(changes);
+        index.after(self)
+    }
+
+    fn empty(places: Arc<Places>, keys: RandomState) -> Self {
+        Self {
+            generation: Generation::default(),
+            keys,
+            paths: vec![None; INDEX_PAGES].into(),
+            objects: vec![None; INDEX_PAGES].into(),
+            places,
+            path_count: 0,
+            object_count: 0,
+            bytes: 0,
         }
-        let mut words = HashSet::with_hasher(RandomState::default());
-        index.entries.reserve(snapshot.paths.len());
-        for (id, entry) in snapshot.paths {
-            // A path whose object is missing from the snapshot cannot come out of one transaction.
-            let Some(object) = index.object(&id) else {
-                continue;
-            };
-            let before = previous.entries.get(entry.path.as_bytes());
-            index
-                .entries
-                .insert(ByPath(entry_of(entry, object, before, &mut words)));
+    }
+
+    /// Objects come in the order of their names, which is that of the pages.
+    fn add_objects(
+        &mut self,
+        published: &Published,
+        previous: &Index,
+    ) -> Result<(), CatalogProblem> {
+        let (mut page, mut objects) = (0, Vec::new());
+        published.each_object(|record| {
+            let spot = Spot::of_object(&record.object);
+            if spot.page != page {
+                self.put_objects(page, mem::take(&mut objects));
+                page = spot.page;
+            }
+            objects.extend(self.places.object(&record, previous.object(&record.object)));
+        })?;
+        self.put_objects(page, objects);
+        Ok(())
+    }
+
+    fn add_paths(&mut self, published: &Published) -> Result<(), CatalogProblem> {
+        let mut found = Vec::new();
+        published.each_path(|path, record| found.push((self.spot(path.as_bytes()), record)))?;
+        found.sort_unstable_by_key(|(spot, _)| *spot);
+        let mut words = SharedWords::default();
+        for page in found.chunk_by(|(one, _), (other, _)| one.page == other.page) {
+            let decoded = page.iter().map(|(_, record)| record.decode());
+            let entries: Vec<_> = decoded.collect::<Result<_, _>>()?;
+            let drafts = page.iter().zip(&entries);
+            let drafts = drafts.filter_map(|((spot, _), (object, entry))| {
+                self.draft(spot.tag, object, entry, &mut words)
+            });
+            let drafts = drafts.collect();
+            self.put_paths(page[0].0.page, drafts);
         }
-        let is_gone = |object: &&Arc<Object>| {
-            !index
-                .object(&object.id)
-                .is_some_and(|now| Arc::ptr_eq(now, object))
+        Ok(())
+    }
+
+    fn change_objects(&mut self, changes: &Changes) {
+        let mut pages: BTreeMap<usize, Vec<_>> = BTreeMap::new();
+        for (id, record) in &changes.objects {
+            let page = pages.entry(Spot::of_object(id).page).or_default();
+            page.push((id, record));
+        }
+        for (number, changed) in pages {
+            let page = self.objects[number].iter().flat_map(|page| page.objects());
+            let mut objects: BTreeMap<ObjectId, Arc<Object>> =
+                page.map(|object| (object.id, Arc::clone(object))).collect();
+            for (id, record) in changed {
+                let before = objects.remove(id);
+                let object = record
+                    .as_ref()
+                    .and_then(|record| self.places.object(record, before.as_ref()));
+                objects.extend(object.map(|object| (*id, object)));
+            }
+            self.put_objects(number, objects.into_values().collect());
+        }
+    }
+
+    fn change_paths(&mut self, changes: &Changes) {
+        let mut pages: BTreeMap<usize, Vec<_>> = BTreeMap::new();
+        for (path, entry) in &changes.paths {
+            let spot = self.spot(path.as_bytes());
+            let page = pages.entry(spot.page).or_default();
+            page.extend(entry.as_ref().map(|entry| (spot.tag, entry)));
+        }
+        let mut words = SharedWords::default();
+        for (number, changed) in pages {
+            let before = self.paths[number].clone();
+            let kept = before.iter().flat_map(|page| page.drafts());
+            let kept = kept.filter(|draft| !changes.paths.contains_key(draft.path));
+            let fresh = changed
+                .into_iter()
+                .filter_map(|(tag, (object, entry))| self.draft(tag, object, entry, &mut words));
+            let drafts = kept.chain(fresh).collect();
+            self.put_paths(number, drafts);
+        }
+    }
+
+    /// None of a path whose object is missing, which cannot come out of one transaction.
+    fn draft<'a>(
+        &self,
+        tag: u32,
+        object: &ObjectId,
+        entry: &'a PathEntry,
+        words: &mut SharedWords,
+    ) -> Option<Draft<'a>> {
+        Some(Draft {
+            tag,
+            path: &entry.path,
+            object: Arc::clone(self.object(object)?),
+            words: words.words(&entry.content_type, &entry.cache_control),
+            modified_s: entry.modified_s,
+        })
+    }
+
+    /// `objects` in the order of their names.
+    fn put_objects(&mut self, page: usize, objects: Vec<Arc<Object>>) {
+        let counts = |page: &Option<Arc<ObjectPage>>| {
+            page.as_ref()
+                .map_or((0, 0), |page| (page.len(), page.bytes()))
         };
-        let fallen = previous.objects().filter(is_gone).cloned().collect();
-        Built { index, fallen }
+        let after = ObjectPage::of(objects);
+        let (less, more) = (counts(&self.objects[page]), counts(&after));
+        self.object_count = self.object_count - less.0 + more.0;
+        self.bytes = self.bytes - less.1 + more.1;
+        self.objects[page] = after;
+    }
+
+    fn put_paths(&mut self, page: usize, drafts: Vec<Draft<'_>>) {
+        let after = PathPage::of(drafts);
+        let count = |page: &Option<Arc<PathPage>>| page.as_ref().map_or(0, |page| page.len());
+        self.path_count = self.path_count - count(&self.paths[page]) + count(&after);
+        self.paths[page] = after;
+    }
+
+    /// With what is new in it and what it no longer has: looks at the pages that are not shared.
+    fn after(self, previous: &Index) -> Built {
+        let (mut fresh, mut fallen) = (Vec::new(), Vec::new());
+        for (before, now) in previous.objects.iter().zip(&self.objects) {
+            if !is_same(before, now) {
+                fresh.extend(ObjectPage::missing_in(before.as_deref(), now.as_deref()));
+                fallen.extend(ObjectPage::missing_in(now.as_deref(), before.as_deref()));
+            }
+        }
+        let pages = previous.paths.iter().zip(&self.paths);
+        let fallen_pages = pages.filter(|(before, now)| !is_same(before, now));
+        Built {
+            fresh,
+            fallen,
+            fallen_pages: fallen_pages
+                .filter_map(|(before, _)| before.clone())
+                .collect(),
+            index: self,
+        }
+    }
+
+    fn spot(&self, path: &[u8]) -> Spot {
+        Spot::of(self.keys.hash_one(path))
     }
 
     /// What a path leads to. The path is percent-decoded, without query. No allocation, no lock.
-    pub fn lookup(&self, path: &[u8]) -> Option<&Arc<Entry>> {
-        self.entries.get(path).map(|ByPath(entry)| entry)
+    pub fn lookup(&self, path: &[u8]) -> Option<Entry> {
+        let spot = self.spot(path);
+        self.paths[spot.page].as_ref()?.find(spot.tag, path)
     }
 
     /// A published object by its name.
     pub fn object(&self, id: &ObjectId) -> Option<&Arc<Object>> {
-        self.objects.get(id).map(|ById(object)| object)
+        let spot = Spot::of_object(id);
+        self.objects[spot.page].as_ref()?.find(spot.tag, id)
     }
 
     /// The generation of the catalog that this was made from.
@@ -185,28 +317,31 @@ impl Index {
     }
 
     /// All paths, in no particular order.
-    pub fn iter(&self) -> impl Iterator<Item = &Arc<Entry>> {
-        self.entries.iter().map(|ByPath(entry)| entry)
+    pub fn paths(&self) -> impl Iterator<Item = Entry> {
+        self.paths.iter().flatten().flat_map(|page| page.entries())
     }
 
-    /// All objects, in no particular order.
+    /// All objects, in the order of their names.
     pub fn objects(&self) -> impl Iterator<Item = &Arc<Object>> {
-        self.objects.iter().map(|ById(object)| object)
+        self.objects
+            .iter()
+            .flatten()
+            .flat_map(|page| page.objects())
     }
 
     /// Number of paths.
     pub fn len(&self) -> usize {
-        self.entries.len()
+        self.path_count
     }
 
     /// Whether nothing is published.
     pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.path_count == 0
     }
 
     /// Number of objects.
     pub fn object_count(&self) -> usize {
-        self.objects.len()
+        self.object_count
     }
 
     /// Bytes of all objects.
@@ -215,249 +350,10 @@ impl Index {
     }
 }
 
-impl Object {
-    /// All copies, in the order in which they are asked.
-    pub fn copies(&self) -> impl Iterator<Item = &ObjectCopy> {
-        std::iter::once(&self.first).chain(&self.others)
+fn is_same<T>(one: &Option<Arc<T>>, other: &Option<Arc<T>>) -> bool {
+    match (one, other) {
+        (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+        (None, None) => true,
+        _ => false,
     }
-
-    /// The copy with this place in [`copies`](Self::copies).
-    pub fn copy(&self, number: usize) -> Option<&ObjectCopy> {
-        match number.checked_sub(1) {
-            None => Some(&self.first),
-            Some(other) => self.others.get(other),
-        }
-    }
-
-    /// Whether one of its copies is.
-    pub fn is_whole(&self) -> bool {
-        self.copies().any(ObjectCopy::is_whole)
-    }
-}
-
-impl ObjectCopy {
-    /// Whether every column is on a device that is here and no block of it was found bad.
-    pub fn is_whole(&self) -> bool {
-        self.columns.iter().all(|column| match column {
-            Column::Here { file, .. } => !file.is_bad(),
-            Column::Absent { .. } => false,
-        })
-    }
-}
-
-/// An entry that is found by its path.
-struct ByPath(Arc<Entry>);
-
-impl Borrow<[u8]> for ByPath {
-    fn borrow(&self) -> &[u8] {
-        self.0.path.as_bytes()
-    }
-}
-
-impl Hash for ByPath {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        let path: &[u8] = self.borrow();
-        path.hash(state);
-    }
-}
-
-impl PartialEq for ByPath {
-    fn eq(&self, other: &Self) -> bool {
-        self.0.path == other.0.path
-    }
-}
-
-impl Eq for ByPath {}
-
-/// An object that is found by its name.
-struct ById(Arc<Object>);
-
-impl Borrow<ObjectId> for ById {
-    fn borrow(&self) -> &ObjectId {
-        &self.0.id
-    }
-}
-
-impl Hash for ById {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.0.id.hash(state);
-    }
-}
-
-impl PartialEq for ById {
-    fn eq(&self, other: &Self) -> bool {
-        self.0.id == other.0.id
-    }
-}
-
-impl Eq for ById {}
-
-/// The devices that are here: a handful, so a list.
-struct Places(Vec<Place>);
-
-struct Place {
-    id: DeviceId,
-    number: usize,
-    root: Arc<Path>,
-    /// The previous index had the same device at the same number and root.
-    is_as_before: bool,
-}
-
-impl Places {
-    fn new(devices: &[IndexDevice], before: &[IndexDevice]) -> Self {
-        let place = |(number, device): (usize, &IndexDevice)| {
-            let is_as_before = before.get(number) == Some(device);
-            Some(Place {
-                id: device.id?,
-                number,
-                root: device.root.as_path().into(),
-                is_as_before,
-            })
-        };
-        Self(devices.iter().enumerate().filter_map(place).collect())
-    }
-
-    /// The object of a record: the one before, if nothing about it changed.
-    fn object(&self, record: &ObjectRecord, before: Option<&Arc<Object>>) -> Option<Arc<Object>> {
-        let copy_of = |copy| self.copy(record.object, copy, before);
-        let mut copies = record.copies.iter().map(copy_of);
-        let first = copies.next()?;
-        let others: Box<[ObjectCopy]> = copies.collect();
-        let is_same = |before: &&Arc<Object>| before.first == first && before.others == others;
-        if let Some(before) = before.filter(is_same) {
-            return Some(Arc::clone(before));
-        }
-        let ObjectRecord {
-            object: id, size, ..
-        } = *record;
-        Some(Arc::new(Object {
-            served: Served::default(),
-            id,
-            size,
-            etag: id.etag(),
-            first,
-            others,
-        }))
-    }
-
-    /// A copy, with what it shares with the same one of before.
-    fn copy(
-        &self,
-        object: ObjectId,
-        copy: &CopyRecord,
-        before: Option<&Arc<Object>>,
-    ) -> ObjectCopy {
-        let mut copies = before.into_iter().flat_map(|before| before.copies());
-        // After a repair nothing is shared: what the file of before has open may be the bad one.
-        let before = copies.find(|before| {
-            let (before, of_before) = ((before.placed, before.repaired), before.layout);
-            before == (copy.placed, copy.repaired) && of_before == copy.layout
-        });
-        let column = |column| {
-            let before = before.and_then(|before| before.columns.get(column));
-            self.column(object, copy, column, before)
-        };
-        ObjectCopy {
-            layout: copy.layout,
-            columns: (0..copy.layout.width()).map(column).collect(),
-            placed: copy.placed,
-            repaired: copy.repaired,
-        }
-    }
-
-    /// A column; of one that is known to be bad the device reads nothing, only what is in memory already is of use.
-    fn column(
-        &self,
-        object: ObjectId,
-        copy: &CopyRecord,
-        column: usize,
-        before: Option<&Column>,
-    ) -> Column {
-        let found = self.file(object, copy, column, before);
-        if let Column::Here { file, .. } = &found
-            && copy.bad.contains(column)
-        {
-            file.mark_bad();
-        }
-        found
-    }
-
-    /// The file of the one before, if it is where it was.
-    fn file(
-        &self,
-        object: ObjectId,
-        copy: &CopyRecord,
-        column: usize,
-        before: Option<&Column>,
-    ) -> Column {
-        let name = copy.devices[column];
-        let Some(place) = self.0.iter().find(|place| place.id == name) else {
-            return Column::Absent { device: name };
-        };
-        let device = place.number;
-        if let Some(Column::Here {
-            device: number,
-            file,
-        }) = before
-            && *number == device
-            && place.is_as_before
-        {
-            return Column::Here {
-                device,
-                file: Arc::clone(file),
-            };
-        }
-        let source = ColumnSource::new(Arc::clone(&place.root), object, column as u8, copy.layout);
-        Column::Here {
-            device,
-            file: StoredFile::new(device, Box::new(source)),
-        }
-    }
-}
-
-impl PartialEq for Column {
-    /// The same file, not an equal one.
-    fn eq(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::Here { file, .. }, Self::Here { file: other, .. }) => Arc::ptr_eq(file, other),
-            (Self::Absent { device }, Self::Absent { device: other }) => device == other,
-            _ => false,
-        }
-    }
-}
-
-/// Equal header values share one allocation.
-type Words = HashSet<Arc<str>, RandomState>;
-
-fn entry_of(
-    entry: PathEntry,
-    object: &Arc<Object>,
-    before: Option<&ByPath>,
-    words: &mut Words,
-) -> Arc<Entry> {
-    let is_same = |before: &Entry| {
-        Arc::ptr_eq(&before.object, object)
-            && *before.content_type == *entry.content_type
-            && *before.cache_control == *entry.cache_control
-            && before.modified_s == entry.modified_s
-    };
-    if let Some(ByPath(before)) = before.filter(|before| is_same(&before.0)) {
-        return Arc::clone(before);
-    }
-    Arc::new(Entry {
-        object: Arc::clone(object),
-        content_type: shared(words, &entry.content_type),
-        cache_control: shared(words, &entry.cache_control),
-        modified_s: entry.modified_s,
-        path: entry.path,
-    })
-}
-
-fn shared(words: &mut Words, word: &str) -> Arc<str> {
-    if let Some(known) = words.get(word) {
-        return Arc::clone(known);
-    }
-    let word: Arc<str> = word.into();
-    words.insert(Arc::clone(&word));
-    word
 }

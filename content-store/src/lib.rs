@@ -6,8 +6,9 @@
 //! bytes -> chunk_tree -> ChunkTree                 its name, and one value for each MiB
 //!       -> Store::stage -> Staging -> Sealed       verified, cut into columns, synced in staging/; resumed after a kill
 //!       -> Store::publish                          columns and sidecars in place, then the catalog
-//!       -> CatalogReader::load -> Snapshot
-//!       -> Index::build -> Index                   what the daemon serves: paths -> objects -> columns
+//!       -> CatalogReader::published -> Index::build        all of it, or
+//!       -> CatalogReader::changes_since -> Index::changed  what a commit changed
+//!       -> Index                                   what the daemon serves: paths -> objects -> columns
 //!       -> platform's device service               reads columns, checks blocks against the sidecar
 //! Store::quarantine -> bad columns
 //!       -> Store::repair -> Repairing -> Store::finish_repairs   written anew, column by column
@@ -44,6 +45,7 @@ mod rebuild;
 mod recover;
 mod repair;
 pub mod scrub;
+mod settle;
 pub mod sidecar;
 pub mod space;
 pub mod staging;

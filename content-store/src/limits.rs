@@ -59,8 +59,8 @@ pub const DEVICE_RESERVE_BYTES: u64 = 32 << 20;
 /// Free inodes that are left on every device, where the file system counts them.
 pub const DEVICE_RESERVE_INODES: u64 = 64;
 
-/// Files that a column needs at most: itself, its sidecar, and a folder.
-pub const INODES_PER_COLUMN: u64 = 3;
+/// Files that a column needs at most: itself, its sidecar, and two folders.
+pub const INODES_PER_COLUMN: u64 = 4;
 
 /// What a sidecar says beside values and sums, of an object with a path of usual length. More costs another block.
 pub const SIDECAR_WORDS_BYTES: u64 = 512;
@@ -71,6 +71,23 @@ pub const FILE_BLOCK_BYTES: u64 = 4096;
 /// Address space of the catalog's map: fixed, so that no reader ever has to remap. Costs addresses only; the file
 /// is as long as its content (about 500 B per object with one path, so 32 GiB hold some 60 million).
 pub const CATALOG_MAP_BYTES: usize = 32 << 30;
+
+/// Commits whose changes are kept in the catalog, for readers that know the one before. Half an hour of publishing without a pause;
+/// costs at most [`MAX_LOGGED_BYTES`] of the file for each.
+pub const LOGGED_GENERATIONS: u64 = 128;
+
+/// Names of objects and paths in the record of one commit: some 3000 objects with a path. A commit that changes more is not in the log,
+/// and is read as a whole.
+pub const MAX_LOGGED_BYTES: usize = 256 << 10;
+
+/// Most objects and paths that are read as changes. Beyond, all is read: the read transaction stays far below a second.
+pub const MAX_CHANGES_READ: usize = 16 << 10;
+
+/// Parts of the index that are replaced one by one. A commit copies one of them for each object and path that it changes, some
+/// 250 of 1 000 000, and the list of them: 64 KiB.
+pub const INDEX_PAGES: usize = 1 << INDEX_PAGE_BITS;
+/// Bits of a hash that say in which page something is.
+pub const INDEX_PAGE_BITS: u32 = 12;
 
 /// Processes and threads that may read the catalog at once. Costs 64 B each in the lock file.
 pub const CATALOG_READERS: u32 = 126;
@@ -100,6 +117,7 @@ const _: () = assert!(GROUP_BYTES.is_multiple_of(platform::file::WRITE_BYTES as 
 const _: () = assert!(MAX_RESUMABLE > 4 * MAX_BATCH_OBJECTS);
 const _: () = assert!(MIN_STRIPE_UNIT_BYTES.is_multiple_of(GROUP_BYTES));
 const _: () = assert!(MAX_STRIPE_UNIT_BYTES.is_multiple_of(GROUP_BYTES));
+const _: () = assert!(MAX_STRIPE_UNIT_BYTES / GROUP_BYTES <= u16::MAX as u64);
 const _: () = assert!(MAX_STRIPE_WIDTH <= u8::MAX as usize);
 const _: () = assert!(
     MAX_OBJECT_BYTES / GROUP_BYTES * 32

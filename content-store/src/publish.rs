@@ -17,7 +17,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 
 use platform::file;
@@ -30,7 +29,7 @@ use crate::entry::PathEntry;
 use crate::error::StoreError;
 use crate::ids::{Generation, ObjectId};
 use crate::limits::{MAX_BATCH_OBJECTS, MAX_COPIES, MAX_PATHS_PER_OBJECT};
-use crate::sidecar::{BadSidecar, Sidecar};
+use crate::sidecar::Sidecar;
 use crate::staging::{Claim, Sealed, StagedFile, Target};
 use crate::store::{Step, Store};
 
@@ -395,76 +394,6 @@ impl Store {
         self.done(Step::Committed);
         Ok(())
     }
-
-    pub(crate) fn settle_after_commit(&mut self) {
-        // The commit holds whatever comes now; what is left over is finished at the next commit or open.
-        if let Err(error) = self.settle() {
-            tracing::warn!(%error, "sidecars could not be rewritten yet");
-        }
-    }
-
-    /// Makes the sidecars of all pending objects list the paths that the catalog has. An object with a device that is
-    /// not here stays pending.
-    pub(crate) fn settle(&mut self) -> Result<(), StoreError> {
-        let edit = self.catalog.edit()?;
-        let revision = edit.generation()?;
-        let mut work = Vec::new();
-        for object in edit.pending()? {
-            let doomed = edit
-                .doomed_of(&object)?
-                .into_iter()
-                .map(|doomed| doomed.record);
-            let records: Vec<_> = edit.object(&object)?.into_iter().chain(doomed).collect();
-            work.push((object, records, edit.paths_of(&object)?));
-        }
-        drop(edit);
-        let settled: Vec<_> = work
-            .iter()
-            .filter(|(_, records, paths)| self.rewrite_sidecars(records, paths, revision))
-            .collect();
-        if settled.is_empty() {
-            return Ok(());
-        }
-        let mut edit = self.catalog.edit()?;
-        if edit.generation()? != revision {
-            // Paths were taken away meanwhile; what the sidecars list may be old again.
-            return Ok(());
-        }
-        for (object, ..) in settled {
-            edit.clear_pending(object)?;
-        }
-        edit.commit()?;
-        self.done(Step::Settled);
-        Ok(())
-    }
-
-    /// Whether all sidecars of an object now list its paths, and the devices of its columns.
-    fn rewrite_sidecars(
-        &self,
-        records: &[ObjectRecord],
-        paths: &[PathEntry],
-        revision: Generation,
-    ) -> bool {
-        let mut all = true;
-        for record in records {
-            let columns = record.copies.iter();
-            let columns = columns.flat_map(|copy| copy.devices.iter().map(move |id| (copy, id)));
-            for (copy, id) in columns.filter(|(_, id)| !self.intents.is_removed(id)) {
-                let rewritten = self
-                    .device(id)
-                    .map(|device| rewrite(device, &record.object, copy, paths, revision));
-                match rewritten {
-                    Some(Ok(())) => self.done(Step::SidecarRewritten),
-                    Some(Err(error)) => {
-                        tracing::warn!(%error, "a sidecar could not be rewritten");
-                        all = false;
-                    }
-                    None => all = false,
-                }
-            }
-        }
-        all
-    }
 }
 
 /// Whether a copy can lie beside others: one device holds one column of an object.
@@ -562,33 +491,4 @@ pub(crate) fn make_folders(
     }
     folders.insert(folder);
     Ok(())
-}
-
-fn rewrite(
-    device: &Device,
-    object: &ObjectId,
-    copy: &CopyRecord,
-    paths: &[PathEntry],
-    revision: Generation,
-) -> Result<(), StoreError> {
-    let path = device.sidecar_path(object);
-    let mut sidecar = match Sidecar::read(&path) {
-        // A lost column: when its bytes are written again, its sidecar is too.
-        Err(BadSidecar::Io(error)) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(problem) => return Err(StoreError::Sidecar { path, problem }),
-        Ok(sidecar) => sidecar,
-    };
-    let names_devices = sidecar.placed != copy.placed || sidecar.devices == copy.devices;
-    if sidecar.paths == paths && names_devices {
-        return Ok(());
-    }
-    if !names_devices {
-        sidecar.devices.clone_from(&copy.devices);
-    }
-    sidecar.paths = paths.to_vec();
-    sidecar.revision = revision.0;
-    let staged = StagedFile::name(device, object, "meta");
-    sidecar
-        .replace(&path, staged.path())
-        .map_err(StoreError::io("rewrite", &path))
 }

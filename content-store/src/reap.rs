@@ -20,8 +20,10 @@ pub struct Reaped {
     pub objects: u64,
     /// Bytes that were freed, as soon as no process has the files open.
     pub bytes: u64,
-    /// Objects that wait for a newer generation to be in use everywhere, or for a device to come back.
+    /// Objects that wait for a newer generation to be in use everywhere.
     pub waiting: u64,
+    /// Objects that wait for a device to come back.
+    pub away: u64,
 }
 
 impl Store {
@@ -55,7 +57,7 @@ impl Store {
                     reaped.bytes += bytes;
                     gone.push(doomed);
                 }
-                Ok(None) => reaped.waiting += 1,
+                Ok(None) => reaped.away += 1,
                 // A device that fails keeps nothing on the others.
                 Err(error) => failed = Some(error),
             }
@@ -80,7 +82,12 @@ impl Store {
         };
         let mut bytes = 0;
         for device in devices {
-            bytes += self.unlink(device, doomed)?;
+            let found = self.unlink(device, doomed)?;
+            // What is not found may be on a device that has just gone.
+            if found.is_none() && device.probe().is_err() {
+                return Ok(None);
+            }
+            bytes += found.unwrap_or(0);
             let folder = device.folder(&doomed.record.object);
             // The names must be gone for good before the catalog forgets them. Folders that an interrupted publication made are found by
             // the next one, which does not sync those above them again.
@@ -92,11 +99,15 @@ impl Store {
         Ok(Some(bytes))
     }
 
-    fn unlink(&self, device: &Device, doomed: &DoomedRecord) -> Result<u64, StoreError> {
+    /// Bytes of column and sidecar, which are gone; `None` if one of them was not there.
+    fn unlink(&self, device: &Device, doomed: &DoomedRecord) -> Result<Option<u64>, StoreError> {
         let object = &doomed.record.object;
-        let freed = unlink(&device.column_path(object))?;
+        let column = unlink(&device.column_path(object))?;
         self.done(Step::Unlinked);
-        Ok(freed + unlink(&device.sidecar_path(object))?)
+        let sidecar = unlink(&device.sidecar_path(object))?;
+        Ok(column
+            .zip(sidecar)
+            .map(|(column, sidecar)| column + sidecar))
     }
 
     fn forget(&mut self, gone: &[DoomedRecord]) -> Result<(), StoreError> {
@@ -141,13 +152,12 @@ fn sync_if_there(folder: &Path) -> Result<(), StoreError> {
     }
 }
 
-/// Bytes of the file that was unlinked; 0 if there was none.
-fn unlink(path: &Path) -> Result<u64, StoreError> {
+/// Bytes of the file that was unlinked; `None` if there was none.
+fn unlink(path: &Path) -> Result<Option<u64>, StoreError> {
     let length = fs::metadata(path).map_or(0, |file| file.len());
     match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(StoreError::io("remove", path)(error))
-        }
-        _ => Ok(length),
+        Ok(()) => Ok(Some(length)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(StoreError::io("remove", path)(error)),
     }
 }

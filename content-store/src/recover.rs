@@ -1,6 +1,6 @@
 //! Opening the store after a crash: what is whole is kept, what can be resumed is put back into `staging/`, the rest is removed.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -11,11 +11,11 @@ use crate::error::StoreError;
 use crate::ids::{DeviceId, Generation, ObjectId};
 use crate::limits::MAX_RESUMABLE;
 use crate::reap;
-use crate::staging::{Claim, files};
+use crate::staging::{Claim, Kind, files};
 use crate::store::Store;
 
-/// What stays in `staging/`, with the devices of its columns.
-type Kept = BTreeMap<ObjectId, Box<[DeviceId]>>;
+/// What stays in `staging/`, on which devices.
+type Kept = BTreeSet<(ObjectId, Kind, DeviceId)>;
 
 impl Store {
     pub(crate) fn make_staging(&mut self) {
@@ -90,16 +90,18 @@ impl Store {
                     continue;
                 };
                 let length = copy.layout.column_length(column);
-                if let Err(error) = take_back_column(device, object, length) {
-                    tracing::warn!(%object, %error, "a column cannot be resumed");
+                for kind in Kind::ALL {
+                    if let Err(error) = take_back_column(device, object, kind, length) {
+                        tracing::warn!(%object, %error, "a column cannot be resumed");
+                    }
                 }
             }
         }
     }
 
     /// Removes from `staging/` what cannot be resumed: columns without a journal and journals without a column, those that cannot be
-    /// read or whose other columns are not here, those of objects that are stored meanwhile, and the oldest beyond
-    /// [`MAX_RESUMABLE`]. What somebody writes stays.
+    /// read or whose other columns are not here, those of objects that are stored meanwhile, repairs that are not needed any more, and the
+    /// oldest beyond [`MAX_RESUMABLE`]. What somebody writes stays.
     pub(crate) fn clear_staging(&mut self) -> Result<(), StoreError> {
         let kept = self.worth_keeping()?;
         self.on_writable(|store, device| store.clear_staging_of(device, &kept));
@@ -111,11 +113,12 @@ impl Store {
         for file in fs::read_dir(&staging).map_err(StoreError::io("read", &staging))? {
             let path = file.map_err(StoreError::io("read", &staging))?.path();
             let is_kept = |object| {
-                let is_in_hand = Claim::take(&self.config.state_dir, &object).is_none();
-                let is_part = path == files::column_path(device, &object)
-                    || path == files::journal_path(device, &object);
-                let devices = kept.get(&object);
-                is_in_hand || is_part && devices.is_some_and(|ids| ids.contains(&device.id()))
+                Kind::ALL.into_iter().any(|kind| {
+                    let claim = Claim::take(&self.config.state_dir, &object, kind);
+                    let is_part = path == kind.column_path(device, &object)
+                        || path == kind.journal_path(device, &object);
+                    claim.is_none() || is_part && kept.contains(&(object, kind, device.id()))
+                })
             };
             if !files::object_of(&path).is_some_and(is_kept) {
                 tracing::info!(file = %path.display(), "removing what an interrupted writer left");
@@ -125,32 +128,40 @@ impl Store {
         Ok(())
     }
 
-    /// The newest objects that can be resumed, with their devices.
+    /// The newest objects and repairs that can be resumed, with their devices.
     fn worth_keeping(&self) -> Result<Kept, StoreError> {
-        let mut found = Vec::new();
+        let mut found = self.begun_repairs()?;
         for (object, partial) in self.partials() {
             let head = partial.head();
             let stored = self.stored(&object)?;
             let mut copies = stored.iter().flat_map(|record| &record.copies);
             if !copies.any(|copy| copy.tier == head.tier) {
-                found.push((partial.modified(), object, head.devices.clone()));
+                found.push((
+                    partial.modified(),
+                    (object, Kind::Object),
+                    head.devices.clone(),
+                ));
             }
         }
         found.sort_unstable();
         let newest = found.into_iter().rev().take(MAX_RESUMABLE);
         Ok(newest
-            .map(|(_, object, devices)| (object, devices))
+            .flat_map(|(_, (object, kind), devices)| {
+                devices.into_iter().map(move |id| (object, kind, id))
+            })
             .collect())
     }
 }
 
 /// Puts a column that came to its place back into `staging/`, if it can be resumed there.
-fn take_back_column(device: &Device, object: &ObjectId, length: u64) -> Result<(), StoreError> {
-    let journal = files::journal_path(device, object);
-    let (staged, place) = (
-        files::column_path(device, object),
-        device.column_path(object),
-    );
+fn take_back_column(
+    device: &Device,
+    object: &ObjectId,
+    kind: Kind,
+    length: u64,
+) -> Result<(), StoreError> {
+    let journal = kind.journal_path(device, object);
+    let (staged, place) = (kind.column_path(device, object), device.column_path(object));
     let exists = |path: &Path| path.try_exists().map_err(StoreError::io("look for", path));
     // Without a staged column, the one at the place is the one that was staged: a rename is all that takes it.
     if !exists(&journal)? || exists(&staged)? {

@@ -4,7 +4,8 @@
 //! Store::repair -> Repairing --group by group, verified--> Repaired -> Store::finish_repairs
 //! ```
 //! A column is repaired on its device, or on another one of its tier if that is gone or has no room. What a column holds is decided by
-//! its object, so a repaired column may take the place of a bad one at any time; the commit says that it is good again.
+//! its object, so a repaired column may take the place of a bad one at any time; the commit says that it is good again. Like an object that
+//! comes it has a journal while it is written: a repair that is dropped or killed is gone on with by the next one.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -20,12 +21,14 @@ use crate::ids::{DeviceId, Generation, ObjectId};
 use crate::placement::{Candidate, choose_devices};
 use crate::publish::make_folders;
 use crate::sidecar::Sidecar;
-use crate::staging::StagedFile;
+use crate::staging::journal::Journal;
+use crate::staging::{Claim, Kind, StagedFile, Target};
 use crate::store::{Step, Store};
 
 mod columns;
+mod resume;
 
-use columns::{Column, Holder};
+use columns::Holder;
 pub use columns::{Repaired, Repairing};
 
 impl Store {
@@ -41,17 +44,21 @@ impl Store {
         tree: Option<ChunkTree>,
     ) -> Result<Option<Repairing>, StoreError> {
         self.rewrite(object, placed, tree, |copy, column| {
-            copy.bad.contains(column) || self.device(&copy.devices[column]).is_none()
+            let is_lost = self.device(&copy.devices[column]).is_none();
+            match copy.bad.contains(column) || is_lost {
+                true => Fate::Anew,
+                false => Fate::Stays,
+            }
         })
     }
 
-    /// Begins to write the columns of a copy anew that are `wrong`.
+    /// Begins to write the columns of a copy that do not stay as they are.
     pub(crate) fn rewrite(
         &self,
         object: &ObjectId,
         placed: u64,
         tree: Option<ChunkTree>,
-        is_wrong: impl Fn(&CopyRecord, usize) -> bool,
+        fate: impl Fn(&CopyRecord, usize) -> Fate,
     ) -> Result<Option<Repairing>, StoreError> {
         let Some(record) = self.catalog.edit()?.object(object)? else {
             return Ok(None);
@@ -60,23 +67,61 @@ impl Store {
         let Some(copy) = copies.iter().find(|copy| copy.placed == placed) else {
             return Ok(None);
         };
-        let columns = 0..copy.layout.width();
-        let wrong: Vec<usize> = columns.filter(|column| is_wrong(copy, *column)).collect();
+        let fates: Vec<Fate> = (0..copy.layout.width())
+            .map(|column| fate(copy, column))
+            .collect();
+        let columns = 0..fates.len();
+        let wrong: Vec<usize> = columns.filter(|at| fates[*at] != Fate::Stays).collect();
         if wrong.is_empty() {
             return Ok(None);
         }
+        let claim = Claim::take(&self.config.state_dir, object, Kind::Repair);
+        let begun = match claim {
+            Some(_) => self.begun(object, copy, &wrong)?,
+            None => Vec::new(),
+        };
         let tree = tree.or_else(|| self.tree_here(&record));
+        let tree = tree.or_else(|| begun.first()?.journal.head.tree().ok());
         let tree = tree.ok_or(StoreError::NoTree(*object))?;
-        let mut taken = self.taken(object)?;
-        taken.extend(copies.iter().flat_map(|copy| &copy.devices));
-        let mut columns = Vec::new();
-        for index in wrong {
-            let device = self.place_column(&record, copy, index, &taken)?;
-            taken.insert(device.id());
-            columns.push(Column::create(&record.object, copy, index, device)?);
-        }
+        let target = Target {
+            tree,
+            layout: copy.layout,
+            tier: copy.tier.clone(),
+            devices: self.place_columns(&record, copy, &fates, &begun)?,
+            boot: self.boot,
+            claim,
+        };
+        let columns = self.columns(&target, &wrong, begun)?;
         let holders = self.holders(&record);
-        Ok(Some(Repairing::new(tree, copy.clone(), columns, holders)))
+        let (copy, hook) = (copy.clone(), self.hook.clone());
+        Ok(Some(Repairing::new(target, copy, columns, holders, hook)))
+    }
+
+    /// The devices of a copy when its columns are written.
+    fn place_columns(
+        &self,
+        record: &ObjectRecord,
+        copy: &CopyRecord,
+        fates: &[Fate],
+        begun: &[Begun],
+    ) -> Result<Box<[DeviceId]>, StoreError> {
+        let mut taken = self.taken(&record.object)?;
+        let copies = record.copies.iter();
+        taken.extend(copies.flat_map(|copy| &copy.devices));
+        let mut devices = copy.devices.clone();
+        for (index, fate) in fates.iter().enumerate() {
+            if *fate == Fate::Stays {
+                continue;
+            }
+            let place = Place {
+                index,
+                fate: *fate,
+                begun: begun.iter().find(|begun| begun.index == index),
+            };
+            devices[index] = self.place_column(record, copy, place, &taken)?;
+            taken.insert(devices[index]);
+        }
+        Ok(devices)
     }
 
     /// The tree that some sidecar on this box has.
@@ -94,34 +139,40 @@ impl Store {
         })
     }
 
-    /// Where a column goes: to its device if that is here and has room.
+    /// Where a column goes: to its device if that is here and has room; else to where it was begun.
     fn place_column(
         &self,
         record: &ObjectRecord,
         copy: &CopyRecord,
-        index: usize,
+        place: Place<'_>,
         taken: &BTreeSet<DeviceId>,
-    ) -> Result<Device, StoreError> {
-        let length = copy.layout.column_length(index);
+    ) -> Result<DeviceId, StoreError> {
+        let begun = place.begun.map(|begun| begun.device.id());
+        let length = copy.layout.column_length(place.index);
         let tier = self.tier(&copy.tier)?;
-        let own = copy.devices[index];
-        let others: BTreeSet<DeviceId> = taken.iter().filter(|id| **id != own).copied().collect();
-        let looked = self.candidates(tier, &others);
-        let fits = |candidate: &&Candidate| candidate.room_bytes >= length;
+        let own = Some(copy.devices[place.index]).filter(|_| place.fate == Fate::Anew);
+        let others = taken.iter().filter(|id| Some(**id) != own);
+        let looked = self.candidates(tier, &others.copied().collect());
+        // What was begun has its room already.
+        let fits = |candidate: &&Candidate| {
+            let room = match place.fate {
+                Fate::Leaves => candidate.room_below_mark_bytes,
+                _ => candidate.room_bytes,
+            };
+            room >= length || begun == Some(candidate.device)
+        };
         let fitting = looked.iter().filter_map(|(_, looked)| looked.as_ref().ok());
         let fitting: Vec<&Candidate> = fitting.filter(fits).collect();
-        let stays = fitting.iter().any(|candidate| candidate.device == own);
+        let fit = |id: DeviceId| fitting.iter().any(|candidate| candidate.device == id);
         let weighted = fitting.iter().map(|one| (one.device, one.weight));
         let weighted: Vec<_> = weighted.collect();
-        let chosen = match stays {
-            true => Some(own),
-            false => choose_devices(&record.object, &weighted, 1)
+        let chosen = [own, begun].into_iter().flatten().find(|id| fit(*id));
+        let chosen = chosen.or_else(|| {
+            choose_devices(&record.object, &weighted, 1)
                 .first()
-                .copied(),
-        };
-        let chosen = chosen.and_then(|id| self.device(&id));
-        let no_room = || self.no_room(tier, &record.object, length, &looked);
-        chosen.cloned().ok_or_else(no_room)
+                .copied()
+        });
+        chosen.ok_or_else(|| self.no_room(tier, &record.object, length, &looked))
     }
 
     /// Where groups of the object may be read: good columns first.
@@ -151,10 +202,13 @@ impl Store {
         repaired: Vec<Repaired>,
     ) -> Result<Option<Generation>, StoreError> {
         let generation = Generation(self.generation()?.0 + 1);
-        let mut works = BTreeMap::new();
+        let mut works: BTreeMap<ObjectId, Work> = BTreeMap::new();
         for repaired in repaired {
-            if let Some(work) = self.work(repaired, generation)? {
-                works.entry(work.object()).or_insert(work);
+            match self.told(&repaired)? {
+                Some(told) if !works.contains_key(&repaired.object()) => {
+                    works.insert(repaired.object(), Work::new(repaired, told, generation));
+                }
+                _ => repaired.discard(),
             }
         }
         let works: Vec<Work> = works.into_values().collect();
@@ -170,29 +224,19 @@ impl Store {
         Ok(Some(generation))
     }
 
-    /// What is to be done with what was repaired; `None` if its copy is not any more what it was.
-    fn work(&self, repaired: Repaired, generation: Generation) -> Result<Option<Work>, StoreError> {
+    /// What the sidecars of repaired columns say beside; `None` if their copy is not any more what it was.
+    fn told(&self, repaired: &Repaired) -> Result<Option<Told>, StoreError> {
         let edit = self.catalog.edit()?;
-        let object = repaired.tree.object();
+        let object = repaired.object();
         let Some(record) = edit.object(&object)? else {
             return Ok(None);
         };
-        let Some(copy) = record.copies.iter().position(|now| *now == repaired.copy) else {
+        let place = record.copies.iter().position(|now| *now == repaired.copy);
+        let Some(place) = place else {
             return Ok(None);
         };
-        let mut now = repaired.copy.clone();
-        now.repaired = generation.0;
-        for (index, device, ..) in &repaired.columns {
-            now.devices[*index] = device.id();
-            now.bad.remove(*index);
-        }
         let paths = edit.paths_of(&object)?;
-        Ok(Some(Work {
-            repaired,
-            copy,
-            now,
-            paths,
-        }))
+        Ok(Some(Told { place, paths }))
     }
 
     fn place_and_commit(
@@ -205,14 +249,20 @@ impl Store {
         let mut done = Vec::new();
         for work in works {
             let outline = work.outline();
-            self.place_columns(work, generation, &mut folders)?;
-            done.push(outline);
+            let journals = self.arrive_columns(work, generation, &mut folders)?;
+            done.push((outline, journals));
         }
         for folder in folders {
             file::sync_directory(&folder).map_err(StoreError::io("sync", &folder))?;
         }
         self.done(Step::FoldersSynced);
-        self.commit_repairs(&done, generation)
+        let (done, journals): (Vec<_>, Vec<_>) = done.into_iter().unzip();
+        self.commit_repairs(&done, generation)?;
+        for journal in journals.into_iter().flatten() {
+            journal.discard();
+            self.done(Step::JournalRemoved);
+        }
+        Ok(())
     }
 
     /// The catalog knows of files that come to a device which has none of the object.
@@ -230,26 +280,29 @@ impl Store {
         Ok(())
     }
 
-    fn place_columns(
+    /// Brings columns to their places; gives their journals, which stay until the commit.
+    fn arrive_columns(
         &self,
         work: Work,
         generation: Generation,
         folders: &mut BTreeSet<PathBuf>,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Vec<StagedFile>, StoreError> {
         let object = work.object();
-        for (index, device, column, crcs) in work.repaired.columns {
+        let mut journals = Vec::new();
+        for (index, column) in work.repaired.columns {
+            let device = column.device;
             let sidecar = Sidecar {
                 object,
                 layout: work.now.layout,
                 placed: work.now.placed,
                 revision: generation.0,
                 tier: work.now.tier.clone(),
-                copy: work.copy as u8,
+                copy: work.told.place as u8,
                 column: index as u8,
                 devices: work.now.devices.clone(),
-                paths: work.paths.clone(),
-                groups: work.repaired.tree.groups().into(),
-                crcs,
+                paths: work.told.paths.clone(),
+                groups: work.repaired.target.tree.groups().into(),
+                crcs: column.crcs,
             };
             let staged = StagedFile::name(&device, &object, "meta");
             sidecar
@@ -259,10 +312,11 @@ impl Store {
             make_folders(&device, &object, folders)?;
             staged.rename(&device.sidecar_path(&object))?;
             self.done(Step::SidecarRenamed);
-            column.rename(&device.column_path(&object))?;
+            column.file.rename(&device.column_path(&object))?;
+            journals.extend(column.journal);
             self.done(Step::ColumnRenamed);
         }
-        Ok(())
+        Ok(journals)
     }
 
     fn commit_repairs(
@@ -308,13 +362,43 @@ impl Store {
     }
 }
 
+/// What becomes of a column when its copy is rewritten.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Fate {
+    /// Nothing.
+    Stays,
+    /// It is written anew: on its device, if that is here, takes it and has room.
+    Anew,
+    /// It comes to another device, up to whose high watermark there is room.
+    Leaves,
+}
+
+/// Where a column may go.
+struct Place<'a> {
+    index: usize,
+    fate: Fate,
+    begun: Option<&'a Begun>,
+}
+
+/// A column whose repair was begun and not ended.
+struct Begun {
+    index: usize,
+    device: Device,
+    journal: Journal,
+}
+
+/// What sidecars say beside what a repair brings.
+struct Told {
+    /// The place of the copy among the others.
+    place: usize,
+    paths: Vec<PathEntry>,
+}
+
 /// A repaired copy and what the catalog will say of it.
 struct Work {
     repaired: Repaired,
-    /// Its place among the copies.
-    copy: usize,
     now: CopyRecord,
-    paths: Vec<PathEntry>,
+    told: Told,
 }
 
 /// What is left of it when its files are in their places.
@@ -325,8 +409,22 @@ struct Outline {
 }
 
 impl Work {
+    fn new(repaired: Repaired, told: Told, generation: Generation) -> Self {
+        let mut now = repaired.copy.clone();
+        now.repaired = generation.0;
+        now.devices.clone_from(&repaired.target.devices);
+        for (index, _) in &repaired.columns {
+            now.bad.remove(*index);
+        }
+        Self {
+            repaired,
+            now,
+            told,
+        }
+    }
+
     fn object(&self) -> ObjectId {
-        self.repaired.tree.object()
+        self.repaired.object()
     }
 
     /// Whether a column comes to another device.

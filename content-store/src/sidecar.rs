@@ -243,6 +243,7 @@ impl Sidecar {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::codec::documented;
     use crate::entry;
     use crate::limits::{GROUP_BYTES, MIN_STRIPE_UNIT_BYTES};
     use proptest::prelude::*;
@@ -269,7 +270,7 @@ mod tests {
         }
     }
 
-    /// The bytes of [`small`], as `docs/formats/sidecar.md` lists them; the checksum comes last.
+    /// The bytes of [`small`]; the checksum comes last.
     fn small_bytes() -> Vec<u8> {
         let parts: &[&[u8]] = &[
             b"OCA-META",
@@ -303,6 +304,20 @@ mod tests {
         let length = encoded_bytes(&small().layout, 0, &small().tier, paths);
         assert_eq!(length, small_bytes().len() as u64);
         assert_eq!(Sidecar::decode(&small_bytes()).unwrap(), small());
+    }
+
+    #[test]
+    fn the_documented_example_is_one() {
+        let page = include_str!("../../docs/formats/sidecar.md");
+        let examples = documented::examples(page);
+        let bytes = &examples[0];
+        let sidecar = Sidecar::decode(bytes).unwrap();
+        assert_eq!(&sidecar.encode(), bytes);
+        assert_eq!(sidecar.tree().unwrap(), ChunkTree::of(b"hello"));
+        assert_eq!(*sidecar.crcs, [crc32fast::hash(b"hello")]);
+        assert_eq!((sidecar.placed, sidecar.revision), (3, 4));
+        assert_eq!(&*sidecar.paths[0].path, "/hello.txt");
+        assert!(page.contains(&format!("{} bytes", bytes.len())));
     }
 
     #[test]

@@ -22,7 +22,7 @@ pub(crate) mod files;
 pub mod journal;
 pub(crate) mod resume;
 
-pub(crate) use files::{Claim, StagedFile};
+pub(crate) use files::{Claim, Kind, StagedFile};
 use journal::{BootId, Journal, JournalHead, JournalWriter};
 
 /// What is written, and where.
@@ -44,7 +44,8 @@ pub struct Staging {
     hook: Option<StepHook>,
 }
 
-struct Column {
+/// A column that is being written, group by group.
+pub(crate) struct Column {
     /// Until it is synced.
     writer: Option<DirectWriter>,
     part: Part,
@@ -73,6 +74,10 @@ pub(crate) struct SealedColumn {
 }
 
 impl Target {
+    fn kind(&self) -> Kind {
+        self.claim.as_ref().map_or(Kind::Object, Claim::kind)
+    }
+
     /// The head of a column's journal; `None` if it is to have none.
     fn head(&self, column: usize) -> Option<JournalHead> {
         self.claim.as_ref()?;
@@ -143,39 +148,15 @@ impl Staging {
             .verify_group(group, bytes)
             .map_err(|source| StoreError::WrongBytes { object, source })?;
         let (index, _) = self.target.layout.locate(self.written);
-        let Column { writer, part } = &mut self.columns[index];
-        let writer = writer
-            .as_mut()
-            .expect("columns are synced after the last group, and the tree has no further one");
-        writer
-            .write_all(bytes)
-            .map_err(|error| part.problem(bytes.len() as u64, error))?;
-        let taken = writer.written();
-        self.done(Step::GroupWritten);
-        let column = &mut self.columns[index];
-        column
-            .part
-            .crcs
-            .extend(bytes.chunks(CRC_BLOCK_BYTES as usize).map(crc32fast::hash));
-        column.part.note(&self.target, index, taken)?;
+        self.columns[index].write(&self.target, index, bytes, self.hook.as_ref())?;
         self.written += bytes.len() as u64;
-        self.done(Step::GroupNoted);
         Ok(())
-    }
-
-    fn done(&self, step: Step) {
-        if let Some(hook) = &self.hook {
-            hook(step);
-        }
     }
 
     /// Removes what is written; it cannot be resumed.
     pub fn discard(self) {
-        for Column { part, .. } in self.columns {
-            if part.journal.is_some() {
-                StagedFile::journal(&part.device, &self.target.tree.object()).discard();
-            }
-            part.file.discard();
+        for column in self.columns {
+            column.discard(&self.target);
         }
     }
 
@@ -228,9 +209,9 @@ impl Staging {
     /// Syncs all columns that are not yet. Fails if bytes are missing.
     pub fn seal(mut self) -> Result<Sealed, StoreError> {
         (0..self.columns.len()).try_for_each(|column| self.sync_column(column))?;
-        let object = self.object();
+        let target = &self.target;
         let columns = self.columns.into_iter();
-        let columns = columns.map(|column| column.sealed(&object)).collect();
+        let columns = columns.map(|column| column.sealed(target)).collect();
         if let Some(hook) = &self.hook {
             hook(Step::Sealed);
         }
@@ -254,18 +235,26 @@ impl Sealed {
 
     /// Removes what is written.
     pub fn discard(self) {
-        for column in self.columns {
-            column.journal.into_iter().for_each(StagedFile::discard);
-            column.file.discard();
-        }
+        self.columns.into_iter().for_each(SealedColumn::discard);
+    }
+}
+
+impl SealedColumn {
+    pub(crate) fn discard(self) {
+        self.journal.into_iter().for_each(StagedFile::discard);
+        self.file.discard();
     }
 }
 
 impl Column {
-    fn create(target: &Target, column: usize, device: Device) -> Result<Self, StoreError> {
+    pub(crate) fn create(
+        target: &Target,
+        column: usize,
+        device: Device,
+    ) -> Result<Self, StoreError> {
         let (object, length) = (target.tree.object(), target.layout.column_length(column));
-        let file = match target.claim {
-            Some(_) => StagedFile::column(&device, &object),
+        let file = match &target.claim {
+            Some(claim) => StagedFile::column(&device, &object, claim.kind()),
             None => StagedFile::name(&device, &object, "col"),
         };
         let writer = file::create_direct(file.path(), length)
@@ -281,14 +270,18 @@ impl Column {
     }
 
     /// Opens again what was written before: all that its journal says.
-    fn resume(target: &Target, device: Device, journal: Journal) -> Result<Self, StoreError> {
-        let object = target.tree.object();
-        let mut file = StagedFile::column(&device, &object);
+    pub(crate) fn resume(
+        target: &Target,
+        device: Device,
+        journal: Journal,
+    ) -> Result<Self, StoreError> {
+        let (object, kind) = (target.tree.object(), target.kind());
+        let mut file = StagedFile::column(&device, &object, kind);
         file.keep();
         let written = journal.head.bytes_of(journal.written);
         let writer = file::resume_direct(file.path(), written)
             .map_err(StoreError::io("resume", file.path()))?;
-        let path = files::journal_path(&device, &object);
+        let path = kind.journal_path(&device, &object);
         let journal_writer = match journal.head.boot == target.boot {
             true => JournalWriter::resume(&path, &journal),
             false => {
@@ -318,15 +311,55 @@ impl Column {
         Ok(Self { writer, part })
     }
 
-    fn sync(&mut self, target: &Target, index: usize) -> Result<(), StoreError> {
+    /// The device that it is written to.
+    pub(crate) fn device(&self) -> DeviceId {
+        self.part.device.id()
+    }
+
+    /// Groups that it was given.
+    pub(crate) fn groups(&self) -> u64 {
+        (self.part.crcs.len() as u64).div_ceil(GROUP_BYTES / CRC_BLOCK_BYTES)
+    }
+
+    /// Writes its next group, which was verified.
+    pub(crate) fn write(
+        &mut self,
+        target: &Target,
+        index: usize,
+        bytes: &[u8],
+        hook: Option<&StepHook>,
+    ) -> Result<(), StoreError> {
+        let Self { writer, part } = self;
+        let writer = writer
+            .as_mut()
+            .expect("columns are synced after the last group, and the tree has no further one");
+        writer
+            .write_all(bytes)
+            .map_err(|error| part.problem(bytes.len() as u64, error))?;
+        hook.inspect(|hook| hook(Step::GroupWritten));
+        let crcs = bytes.chunks(CRC_BLOCK_BYTES as usize).map(crc32fast::hash);
+        part.crcs.extend(crcs);
+        part.note(target, index, writer.written())?;
+        hook.inspect(|hook| hook(Step::GroupNoted));
+        Ok(())
+    }
+
+    pub(crate) fn discard(self, target: &Target) {
+        if self.part.journal.is_some() {
+            StagedFile::journal(&self.part.device, &target.tree.object(), target.kind()).discard();
+        }
+        self.part.file.discard();
+    }
+
+    pub(crate) fn sync(&mut self, target: &Target, index: usize) -> Result<(), StoreError> {
         let Some(writer) = self.writer.take() else {
             return Ok(());
         };
         if let Err(error) = writer.finish() {
             // What a failed fsync(2) could not write, the kernel may call clean: a second one that succeeds proves nothing. So nobody
             // resumes this.
-            if target.claim.is_some() {
-                files::remove(&self.part.device, &target.tree.object())?;
+            if let Some(claim) = &target.claim {
+                files::remove(&self.part.device, &target.tree.object(), claim.kind())?;
             }
             return Err(StoreError::io("sync", self.part.file.path())(error));
         }
@@ -334,10 +367,10 @@ impl Column {
         self.part.note(target, index, length)
     }
 
-    fn sealed(self, object: &ObjectId) -> SealedColumn {
-        let part = self.part;
+    pub(crate) fn sealed(self, target: &Target) -> SealedColumn {
+        let (part, object) = (self.part, target.tree.object());
         let is_noted = part.journal.is_some();
-        let journal = is_noted.then(|| StagedFile::journal(&part.device, object));
+        let journal = is_noted.then(|| StagedFile::journal(&part.device, &object, target.kind()));
         SealedColumn {
             device: part.device,
             file: part.file,
@@ -362,7 +395,7 @@ impl Part {
                 let Some(head) = target.head(index) else {
                     return Ok(());
                 };
-                self.journal = Some(self.begin_journal(head)?);
+                self.journal = Some(self.begin_journal(head, target.kind())?);
                 self.file.keep();
             }
             let blocks = start / CRC_BLOCK_BYTES..end.div_ceil(CRC_BLOCK_BYTES);
@@ -375,8 +408,8 @@ impl Part {
         }
     }
 
-    fn begin_journal(&self, head: JournalHead) -> Result<JournalWriter, StoreError> {
-        let path = files::journal_path(&self.device, &head.object);
+    fn begin_journal(&self, head: JournalHead, kind: Kind) -> Result<JournalWriter, StoreError> {
+        let path = kind.journal_path(&self.device, &head.object);
         JournalWriter::create(&path, &Journal::empty(head)).map_err(StoreError::io("create", path))
     }
 

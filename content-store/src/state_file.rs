@@ -1,18 +1,23 @@
-//! Small documents in `state_dir`: one line of JSON with a format, replaced as a whole.
+//! Small documents in `state_dir`: one line of JSON with a format and a checksum, replaced as a whole.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, chown};
 use std::path::Path;
 
+use protocol::summed::{self, BadSum};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::error::StoreError;
 use crate::limits::MAX_STATE_FILE_BYTES;
 
-/// The version of all documents here. A new field leaves it; a changed meaning raises it.
-const FORMAT: u32 = 1;
+/// The version of all documents here. A new field leaves it; a changed meaning raises it. From 2 on they carry a checksum
+/// ([`protocol::summed`]).
+const FORMAT: u32 = 2;
+
+/// The last version without a checksum.
+const UNSUMMED: u32 = 1;
 
 #[derive(Serialize, Deserialize)]
 struct Written<T> {
@@ -51,6 +56,11 @@ pub(crate) fn read<T: DeserializeOwned + Default>(
             "it has format {format}, this program reads up to {FORMAT}: install the newer release"
         )));
     }
+    match summed::check(&text) {
+        Ok(()) => {}
+        Err(BadSum::Missing) if format == UNSUMMED => {}
+        Err(cause) => return Err(unusable(format!("it is damaged: {cause}"))),
+    }
     let written: Written<T> = serde_json::from_slice(&text).map_err(damaged)?;
     Ok(written.document)
 }
@@ -65,7 +75,7 @@ pub(crate) fn write<T: Serialize>(path: &Path, document: &T) -> Result<(), Store
             format: FORMAT,
             document,
         };
-        file.write_all(&serde_json::to_vec(&written)?)?;
+        file.write_all(&summed::sum(serde_json::to_vec(&written)?))?;
         file.write_all(b"\n")?;
         file.sync_all()?;
         give_to_owner_of(folder, &beside)?;
@@ -82,4 +92,55 @@ pub(crate) fn give_to_owner_of(folder: &Path, file: &Path) -> io::Result<()> {
         return Ok(());
     }
     chown(file, Some(owner.uid()), Some(owner.gid()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
+    struct Document {
+        devices: Vec<String>,
+    }
+
+    fn document() -> Document {
+        Document {
+            devices: vec!["nvme0".to_owned()],
+        }
+    }
+
+    #[test]
+    fn every_flipped_bit_and_every_cut_is_seen() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("document.json");
+        write(&path, &document()).unwrap();
+        assert_eq!(read::<Document>(&path, "").unwrap(), document());
+        let text = fs::read(&path).unwrap();
+        // The newline at the end says nothing.
+        let length = text.len() - 1;
+        for bit in 0..length * 8 {
+            let mut flipped = text.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            fs::write(&path, &flipped).unwrap();
+            assert!(read::<Document>(&path, "").is_err(), "bit {bit}");
+        }
+        for cut in 0..length {
+            fs::write(&path, &text[..cut]).unwrap();
+            assert!(read::<Document>(&path, "").is_err(), "{cut} bytes");
+        }
+    }
+
+    #[test]
+    fn the_version_before_is_read_and_a_newer_one_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("document.json");
+        fs::write(&path, b"{\"format\":1,\"devices\":[\"nvme0\"]}\n").unwrap();
+        assert_eq!(read::<Document>(&path, "").unwrap(), document());
+        fs::write(&path, b"{\"format\":2,\"devices\":[\"nvme0\"]}\n").unwrap();
+        let unsummed = read::<Document>(&path, "").unwrap_err().to_string();
+        assert!(unsummed.contains("checksum"), "{unsummed}");
+        fs::write(&path, b"{\"format\":3}\n").unwrap();
+        let newer = read::<Document>(&path, "").unwrap_err().to_string();
+        assert!(newer.contains("install the newer release"), "{newer}");
+    }
 }

@@ -116,7 +116,7 @@ pub struct Store {
     pub(crate) seen: Seen,
     pub(crate) catalog: Catalog,
     pub(crate) hook: Option<StepHook>,
-    boot: BootId,
+    pub(crate) boot: BootId,
     looked: Instant,
     rule: Rule,
     _lock: Arc<WriterLock>,
@@ -210,7 +210,6 @@ impl Store {
         if let Err(error) = self.look_again() {
             tracing::error!(%error, "who is here is not noted; the store goes on with the devices that it knows");
         }
-        self.looked = Instant::now();
     }
 
     fn renew_catalog(&mut self) -> Result<(), StoreError> {
@@ -221,7 +220,8 @@ impl Store {
         Ok(())
     }
 
-    fn look_again(&mut self) -> Result<(), StoreError> {
+    pub(crate) fn look_again(&mut self) -> Result<(), StoreError> {
+        self.looked = Instant::now();
         self.intents = Intents::read(&self.config.state_dir)?;
         let mut slots = open_wanted(&self.config, &self.intents)?;
         compare_with_seen(&self.config, &mut slots, &self.intents, &mut self.seen)?;
@@ -255,7 +255,7 @@ impl Store {
         Ok(self.catalog.edit()?.generation()?)
     }
 
-    fn devices_here(&self) -> Vec<&Device> {
+    pub(crate) fn devices_here(&self) -> Vec<&Device> {
         let devices = self.slots.iter().map(|slot| slot.device.as_ref());
         devices.filter_map(Result::ok).collect()
     }

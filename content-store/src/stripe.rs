@@ -13,7 +13,8 @@ use crate::limits::{
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct StripeLayout {
     size: u64,
-    stripe_unit: u64,
+    /// The stripe unit, in groups.
+    unit_groups: u16,
     width: u8,
 }
 
@@ -64,7 +65,7 @@ impl StripeLayout {
         }
         Ok(Self {
             size,
-            stripe_unit,
+            unit_groups: (stripe_unit / GROUP_BYTES) as u16,
             width: width as u8,
         })
     }
@@ -95,7 +96,7 @@ impl StripeLayout {
 
     /// Bytes of a stripe unit.
     pub const fn stripe_unit(&self) -> u64 {
-        self.stripe_unit
+        self.unit_groups as u64 * GROUP_BYTES
     }
 
     /// Number of columns.
@@ -108,30 +109,30 @@ impl StripeLayout {
         if column >= self.width() {
             return 0;
         }
-        let row = self.stripe_unit * self.width as u64;
-        let rest = (self.size % row).saturating_sub(column as u64 * self.stripe_unit);
-        self.size / row * self.stripe_unit
-            + if rest < self.stripe_unit {
+        let row = self.stripe_unit() * self.width as u64;
+        let rest = (self.size % row).saturating_sub(column as u64 * self.stripe_unit());
+        self.size / row * self.stripe_unit()
+            + if rest < self.stripe_unit() {
                 rest
             } else {
-                self.stripe_unit
+                self.stripe_unit()
             }
     }
 
     /// Where the byte at `offset` of the object lies: column and offset in it.
     pub const fn locate(&self, offset: u64) -> (usize, u64) {
-        let unit = offset / self.stripe_unit;
+        let unit = offset / self.stripe_unit();
         let width = self.width as u64;
         (
             (unit % width) as usize,
-            unit / width * self.stripe_unit + offset % self.stripe_unit,
+            unit / width * self.stripe_unit() + offset % self.stripe_unit(),
         )
     }
 
     /// The object's offset of a byte of a column: the inverse of [`locate`](Self::locate).
     pub const fn object_offset(&self, column: usize, offset: u64) -> u64 {
-        let unit = offset / self.stripe_unit * self.width as u64 + column as u64;
-        unit * self.stripe_unit + offset % self.stripe_unit
+        let unit = offset / self.stripe_unit() * self.width as u64 + column as u64;
+        unit * self.stripe_unit() + offset % self.stripe_unit()
     }
 
     /// The pieces of a range, in the order of the object's bytes. A range beyond the end is cut there.
@@ -164,7 +165,7 @@ impl Iterator for Pieces {
         if self.next >= self.end {
             return None;
         }
-        let unit = self.layout.stripe_unit;
+        let unit = self.layout.stripe_unit();
         // With one column, units follow each other in the file: the whole range is one piece.
         let to_unit_end = if self.layout.width == 1 {
             u64::MAX

@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use content_store::catalog::ObjectRecord;
-use content_store::{Content, Index, IndexDevice, Publication, Store, StoreError, rebuild};
+use content_store::{BadColumn, Content, IndexDevice, Publication, Store, StoreError, rebuild};
 use support::{Appliance, MIB, bytes, id, path, publish, tree};
 
 fn copy(store: &Store, bytes: &[u8], tier: &str) -> Content {
@@ -39,7 +39,9 @@ fn a_copy_lies_beside_the_first_one_on_other_devices() {
     let film = bytes(1, 3 * MIB + 5);
     publish(&mut store, &["/a"], &film, "nvme");
     let devices: Vec<IndexDevice> = store.devices().iter().map(IndexDevice::from).collect();
-    let before = Index::build(appliance.snapshot(), &devices, None).index;
+    let before = appliance.index(&devices, None).index;
+    let read = before.lookup(b"/a").unwrap();
+    let read = [0, 1].map(|column| read.object().file(0, column).unwrap().stored());
     publish_copy(&mut store, &film, "hdd");
 
     let snapshot = appliance.snapshot();
@@ -50,23 +52,26 @@ fn a_copy_lies_beside_the_first_one_on_other_devices() {
     assert_eq!(used.len(), 3);
     assert_eq!(appliance.files().len(), 6);
 
-    let built = Index::build(snapshot, &devices, Some(&before));
-    let object = &built.index.lookup(b"/a").unwrap().object;
+    let built = appliance.index(&devices, Some(&before));
+    let entry = built.index.lookup(b"/a").unwrap();
+    let object = entry.object();
     assert_eq!(object.copies().count(), 2);
-    let first = &before.lookup(b"/a").unwrap().object.first;
-    assert_eq!(object.first, *first, "the same files, not equal ones");
+    for (column, read) in read.iter().enumerate() {
+        let file = object.file(0, column).unwrap().stored();
+        assert!(Arc::ptr_eq(&file, read), "the same file, not an equal one");
+    }
     assert_eq!(built.fallen.len(), 1);
-    let again = Index::build(appliance.snapshot(), &devices, Some(&built.index));
-    assert!(Arc::ptr_eq(
-        object,
-        &again.index.lookup(b"/a").unwrap().object
-    ));
+    let again = appliance.index(&devices, Some(&built.index));
+    let entry = again.index.lookup(b"/a").unwrap();
+    assert!(Arc::ptr_eq(object, entry.object()));
+    assert!(again.fresh.is_empty() && again.fallen.is_empty());
 
     // Whole as long as one copy is.
     let mut some = devices.clone();
     some[0].id = None;
-    let without = Index::build(appliance.snapshot(), &some, None).index;
-    let object = &without.lookup(b"/a").unwrap().object;
+    let without = appliance.index(&some, None).index;
+    let entry = without.lookup(b"/a").unwrap();
+    let object = entry.object();
     assert!(object.is_whole() && !object.first.is_whole());
 }
 
@@ -154,15 +159,50 @@ fn a_copy_that_is_not_wanted_any_more_goes_and_the_object_stays() {
 }
 
 #[test]
+fn good_copies_stay_before_bad_ones_and_a_rebuild_knows_them() {
+    let appliance = Appliance::new();
+    let mut store = appliance.open();
+    let film = bytes(1, 3 * MIB);
+    publish(&mut store, &["/a"], &film, "nvme");
+    publish_copy(&mut store, &film, "hdd");
+    let snapshot = appliance.snapshot();
+    let bad = BadColumn {
+        object: id(&film),
+        device: snapshot.objects[0].copies[0].devices[0],
+        seen: snapshot.generation,
+    };
+    store.quarantine(&[bad]).unwrap().unwrap();
+    let generation = store.keep_copies(&[(id(&film), 1)]).unwrap().unwrap();
+    assert_eq!(tiers(&appliance.snapshot().objects[0]), ["hdd"]);
+    assert!(store.is_stored(&id(&film)).unwrap());
+    store.reap(generation).unwrap();
+    assert_eq!(appliance.files().len(), 2);
+
+    // The next one is another copy of it, also for a rebuild.
+    publish_copy(&mut store, &film, "nvme");
+    let before = appliance.snapshot();
+    drop(store);
+    std::fs::remove_dir_all(appliance.state_dir()).unwrap();
+    rebuild(&appliance.config(), 0, |_| ()).unwrap();
+    let after = appliance.snapshot();
+    assert_eq!(after.objects, before.objects);
+    assert!(after.doomed.is_empty());
+}
+
+#[test]
 fn the_last_copy_that_is_all_here_stays() {
     let appliance = Appliance::new();
     let mut store = appliance.open();
     let film = bytes(1, 3 * MIB);
     publish(&mut store, &["/a"], &film, "nvme");
     publish_copy(&mut store, &film, "hdd");
-    let is_first = |file: &String| file.contains("/nvme0/") && file.ends_with(".col");
-    let first = appliance.files().into_iter().find(is_first).unwrap();
-    std::fs::remove_file(first).unwrap();
+    let of = |device: &str| {
+        let is_column =
+            |file: &String| file.contains(&format!("/{device}/")) && file.ends_with(".col");
+        appliance.files().into_iter().find(is_column).unwrap()
+    };
+    std::fs::remove_file(of("nvme0")).unwrap();
+    std::fs::remove_file(of("hdd0")).unwrap();
     let keep = [(id(&film), 1), (id(&bytes(2, 1)), 1)];
     assert_eq!(store.keep_copies(&keep).unwrap(), None);
     assert_eq!(tiers(&appliance.snapshot().objects[0]), ["nvme", "hdd"]);

@@ -207,7 +207,7 @@ fn a_device_that_is_back_is_compared_with_the_catalog() {
     fs::rename(root, &aside).unwrap();
     let mut store = appliance.open();
     let generation = store.remove(&["/removed", "/old"]).unwrap();
-    assert_eq!(store.reap(generation).unwrap().waiting, 1);
+    assert_eq!(store.reap(generation).unwrap().away, 1);
     drop(store);
 
     fs::rename(&aside, root).unwrap();
@@ -220,7 +220,7 @@ fn a_device_that_is_back_is_compared_with_the_catalog() {
     store = appliance.open();
     assert_eq!(readmit(&mut store), 1);
     assert_eq!(store.devices()[0].id(), Some(device.id()));
-    assert_eq!(store.reap(store.generation().unwrap()).unwrap().waiting, 0);
+    assert_eq!(store.reap(store.generation().unwrap()).unwrap().away, 0);
     assert!(!device.column_path(&id(&removed)).exists());
     let sidecar = content_store::sidecar::Sidecar::read(&device.sidecar_path(&id(&renamed)));
     let paths = sidecar.unwrap().paths;
@@ -285,7 +285,7 @@ fn what_is_wanted_survives_and_a_damaged_file_is_never_an_empty_one() {
         (b"{\"format\":1}", "damaged"),
         (b"{\"format\":1,\"devices\":[{}]}", "damaged"),
         (
-            b"{\"format\":2,\"devices\":[]}",
+            b"{\"format\":3,\"devices\":[]}",
             "install the newer release",
         ),
     ];
@@ -298,4 +298,21 @@ fn what_is_wanted_survives_and_a_damaged_file_is_never_an_empty_one() {
             "{said}"
         );
     }
+}
+
+/// It goes between two looks of the writer, who finds none of its files.
+#[test]
+fn what_lies_on_a_device_that_has_just_gone_is_not_forgotten() {
+    let appliance = Appliance::new();
+    let film = bytes(1, 3 * MIB);
+    let mut store = appliance.open();
+    publish(&mut store, &["/film"], &film, "nvme");
+    let generation = store.remove(&["/film"]).unwrap();
+    let (root, aside) = (&appliance.devices()[0], appliance.folder.join("aside"));
+    fs::rename(root, &aside).unwrap();
+    assert_eq!(store.reap(generation).unwrap().away, 1);
+    assert_eq!(appliance.snapshot().doomed.len(), 1);
+    fs::rename(&aside, root).unwrap();
+    assert_eq!(store.reap(generation).unwrap().objects, 1);
+    assert_eq!(appliance.files(), Vec::<String>::new());
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use content_store::column::ColumnSource;
 use content_store::index::Built;
-use content_store::{Column, Index, IndexDevice, Object, Store, StripeLayout};
+use content_store::{Index, IndexDevice, Object, Store, StripeLayout};
 use platform::stored_file::Source;
 use support::{Appliance, MIB, bytes, id, publish};
 
@@ -16,11 +16,11 @@ fn devices(store: &Store) -> Vec<IndexDevice> {
 }
 
 fn built(appliance: &Appliance, devices: &[IndexDevice], previous: Option<&Index>) -> Built {
-    Index::build(appliance.snapshot(), devices, previous)
+    appliance.index(devices, previous)
 }
 
 fn object(index: &Index, path: &str) -> Arc<Object> {
-    Arc::clone(&index.lookup(path.as_bytes()).expect("published").object)
+    Arc::clone(index.lookup(path.as_bytes()).expect("published").object())
 }
 
 #[test]
@@ -41,8 +41,11 @@ fn paths_are_found_and_others_are_not() {
     );
     assert_eq!(index.generation(), store.generation().unwrap());
     let entry = index.lookup(b"/a/1.mp4").unwrap();
-    assert_eq!(&*entry.content_type, "video/mp4");
-    assert_eq!(entry.object.etag, id(&bytes(1, 3 * MIB)).etag());
+    assert_eq!(
+        (entry.path(), entry.content_type()),
+        ("/a/1.mp4", "video/mp4")
+    );
+    assert_eq!(entry.object().etag(), id(&bytes(1, 3 * MIB)).etag());
     assert!(Arc::ptr_eq(
         &object(&index, "/a/1.mp4"),
         &object(&index, "/a/2.mp4")
@@ -61,14 +64,22 @@ fn columns_name_files_that_are_there() {
     let index = built(&appliance, &devices(&store), None).index;
     let object = object(&index, "/a");
     assert_eq!(object.first.columns.len(), 2);
-    for column in &object.first.columns {
-        let Column::Here { device, file } = column else {
-            panic!("all devices are here")
-        };
-        assert_eq!(file.device(), *device);
+    for (number, column) in object.first.columns.iter().enumerate() {
+        let known = object.file(0, number).unwrap();
+        let file = known.stored();
+        assert_eq!(Some(file.device()), column.device());
+        assert_eq!(
+            (known.device(), known.length()),
+            (file.device(), file.length())
+        );
         assert_eq!(std::fs::metadata(file.path()).unwrap().len(), file.length());
-        assert!(file.path().starts_with(&store.devices()[*device].root));
+        assert!(
+            file.path()
+                .starts_with(&store.devices()[file.device()].root)
+        );
+        assert!(Arc::ptr_eq(&file, &known.stored()), "it is made once");
     }
+    assert!(object.file(0, 2).is_none() && object.file(1, 0).is_none());
 }
 
 #[test]
@@ -86,8 +97,6 @@ fn what_did_not_change_is_taken_over_and_the_rest_falls_out() {
     let second = built(&appliance, &devices, Some(&first.index));
     let same = |path| Arc::ptr_eq(&object(&first.index, path), &object(&second.index, path));
     assert!(same("/stays") && !same("/live"));
-    let entries = [&first.index, &second.index].map(|index| index.lookup(b"/stays").unwrap());
-    assert!(Arc::ptr_eq(entries[0], entries[1]));
     let mut fallen: Vec<_> = second.fallen.iter().map(|object| object.id).collect();
     fallen.sort();
     let mut expected = [id(&bytes(2, 10)), id(&bytes(3, 10))];
@@ -95,7 +104,9 @@ fn what_did_not_change_is_taken_over_and_the_rest_falls_out() {
     assert_eq!(fallen, expected);
     assert!(second.index.lookup(b"/goes").is_none());
     // whoever owns the index can see when nobody else uses what fell out
-    drop(first);
+    let (index, pages) = (second.index, second.fallen_pages);
+    drop((first, pages));
+    assert_eq!(index.len(), 2);
     assert!(
         second
             .fallen
@@ -113,19 +124,19 @@ fn an_absent_device_is_not_a_missing_object() {
     let mut some = all.clone();
     some[1].id = None;
     let without = built(&appliance, &some, None).index;
-    let columns = &object(&without, "/a").first.columns;
-    let absent = |column: &&Column| matches!(column, Column::Absent { device } if Some(*device) == all[1].id);
-    assert_eq!(columns.iter().filter(absent).count(), 1);
-    assert!(!object(&without, "/a").is_whole());
+    let before = object(&without, "/a");
+    let mut absent = before.columns().filter(|column| column.device().is_none());
+    assert_eq!(before.device_of(absent.next().unwrap()), all[1].id);
+    assert!(absent.next().is_none() && !before.is_whole());
+    let read = [0, 1].map(|column| Some(before.file(0, column)?.stored()));
     // the device comes back: its column is new, the other one is taken over
     let with = built(&appliance, &all, Some(&without));
     let back = object(&with.index, "/a");
     assert!(back.is_whole());
     assert_eq!(with.fallen.len(), 1);
-    for (before, now) in columns.iter().zip(&back.first.columns) {
-        if let (Column::Here { file: before, .. }, Column::Here { file: now, .. }) = (before, now) {
-            assert!(Arc::ptr_eq(before, now));
-        }
+    for (column, read) in read.iter().enumerate() {
+        let now = back.file(0, column).unwrap().stored();
+        assert!(read.as_ref().is_none_or(|read| Arc::ptr_eq(read, &now)));
     }
 }
 
@@ -136,9 +147,7 @@ fn a_column_that_was_written_again_is_a_new_file() {
     publish(&mut store, &["/a"], &bytes(1, 100), "hdd");
     let devices = devices(&store);
     let first = built(&appliance, &devices, None).index;
-    let Column::Here { file, .. } = &object(&first, "/a").first.columns[0] else {
-        panic!("it is here")
-    };
+    let file = object(&first, "/a").file(0, 0).unwrap().stored();
     std::fs::remove_file(file.path()).unwrap();
     publish(&mut store, &["/a"], &bytes(1, 100), "hdd");
     let second = built(&appliance, &devices, Some(&first));
@@ -157,10 +166,9 @@ fn the_check_of_a_column_comes_from_its_sidecar() {
     let index = built(&appliance, &devices(&store), None).index;
     let object = object(&index, "/a");
     for (number, column) in object.first.columns.iter().enumerate() {
-        let Column::Here { device, file } = column else {
-            panic!("all devices are here")
-        };
-        let root: Arc<Path> = store.devices()[*device].root.as_path().into();
+        let file = object.file(0, number).unwrap().stored();
+        assert_eq!(column.device(), Some(file.device()));
+        let root: Arc<Path> = store.devices()[file.device()].root.as_path().into();
         let source =
             |column, layout| ColumnSource::new(Arc::clone(&root), object.id, column, layout);
         let layout = object.first.layout;

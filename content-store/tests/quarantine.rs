@@ -14,7 +14,7 @@ use support::{Appliance, MIB, bytes, id, publish};
 
 fn index(appliance: &Appliance, store: &Store, before: Option<&Index>) -> Index {
     let devices: Vec<IndexDevice> = store.devices().iter().map(IndexDevice::from).collect();
-    Index::build(appliance.snapshot(), &devices, before).index
+    appliance.index(&devices, before).index
 }
 
 /// A column of the first copy, as it is seen now.
@@ -29,12 +29,9 @@ fn column(appliance: &Appliance, column: usize) -> BadColumn {
 }
 
 fn are_bad(index: &Index) -> Vec<bool> {
-    let first = &index.lookup(b"/film").unwrap().object.first;
-    let is_bad = |column: &Column| match column {
-        Column::Here { file, .. } => file.is_bad(),
-        Column::Absent { .. } => true,
-    };
-    first.columns.iter().map(is_bad).collect()
+    let film = index.lookup(b"/film").unwrap();
+    let columns = film.object().first.columns.iter();
+    columns.map(Column::is_bad).collect()
 }
 
 #[test]
@@ -54,7 +51,7 @@ fn a_bad_column_is_not_read_by_anybody_and_stays_so() {
 
     let now = index(&appliance, &store, Some(&before));
     assert_eq!(are_bad(&now), [false, true]);
-    assert!(!now.lookup(b"/film").unwrap().object.is_whole());
+    assert!(!now.lookup(b"/film").unwrap().object().is_whole());
     assert!(!store.is_stored(&id(&film)).unwrap());
     assert!(store.reader(&id(&film)).is_err());
 
@@ -79,7 +76,7 @@ fn another_copy_serves_and_is_read() {
 
     store.quarantine(&[column(&appliance, 0)]).unwrap();
     let now = index(&appliance, &store, None);
-    assert!(now.lookup(b"/film").unwrap().object.is_whole());
+    assert!(now.lookup(b"/film").unwrap().object().is_whole());
     assert_eq!(are_bad(&now), [true, false]);
     let mut read = Vec::new();
     let mut reader = store.reader(&id(&film)).unwrap();

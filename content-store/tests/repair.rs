@@ -15,12 +15,13 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use content_store::catalog::ObjectRecord;
 use content_store::chunk_tree::ChunkTree;
+use content_store::staging::journal::Journal;
 use content_store::verify::verify;
 use content_store::{
     BadColumn, Content, DeviceId, Generation, Publication, Repairing, Step, Store, StoreError,
     open_devices, rebuild,
 };
-use support::{Appliance, MIB, bytes, id, publish};
+use support::{Appliance, MIB, bytes, id, killed, publish};
 
 const SIZE: u64 = 7 * MIB + 5;
 
@@ -258,23 +259,168 @@ fn a_rebuild_in_the_midst_takes_the_newer_sidecar_and_passes_over_the_lost_colum
     assert_eq!(record(&world.appliance).copies[0].devices, devices);
 }
 
-#[test]
-fn an_interrupted_repair_leaves_nothing_behind() {
-    // In `staging/`.
-    let mut world = World::new();
-    world.quarantine(1);
+/// Writes up to that offset of the film and stops there.
+fn begin_until(world: &World, end: u64) {
     let mut repairing = world.begin();
-    repairing
-        .write_group(&film()[MIB as usize..2 * MIB as usize])
-        .unwrap();
-    std::mem::forget(repairing);
+    while repairing.written() < end {
+        let start = repairing.written() as usize;
+        let group = film()[start..]
+            .chunks(MIB as usize)
+            .next()
+            .unwrap()
+            .to_vec();
+        repairing.write_group(&group).unwrap();
+    }
+}
+
+fn reopened(world: World, boot: u8) -> World {
     let World { appliance, store } = world;
     drop(store);
-    assert_eq!(appliance.files().len(), 5);
-    let store = appliance.open();
-    assert_eq!(appliance.files().len(), 4);
-    assert!(record(&appliance).copies[0].bad.contains(1));
-    drop(store);
+    let store = Store::open_in_boot(appliance.config(), None, Some([boot; 16])).unwrap();
+    World { appliance, store }
+}
+
+/// Names of what is in `staging/`.
+fn staged(world: &World) -> Vec<PathBuf> {
+    let files = world.appliance.files().into_iter().map(PathBuf::from);
+    files
+        .filter(|file| file.parent().unwrap().ends_with("staging"))
+        .collect()
+}
+
+#[test]
+fn what_was_written_of_a_column_is_not_fetched_again() {
+    let mut world = reopened(World::new(), 1);
+    fs::remove_file(world.file(1, "col")).unwrap();
+    world.quarantine(1);
+    begin_until(&world, 5 * MIB);
+    assert_eq!(staged(&world).len(), 2);
+    // By the same writer, by the next one, and after a reboot.
+    for boot in [None, Some(1), Some(2)] {
+        if let Some(boot) = boot {
+            world = reopened(world, boot);
+        }
+        assert_eq!(world.begin().missing(), [5 * MIB..6 * MIB, 7 * MIB..SIZE]);
+    }
+    // A power cut took a byte of the second group: it does not count after a reboot.
+    let is_column = |file: &PathBuf| file.extension().is_some_and(|end| end == "col");
+    flip(
+        &staged(&world).into_iter().find(is_column).unwrap(),
+        MIB + 9,
+    );
+    world = reopened(world, 3);
+    let mut repairing = world.begin();
+    assert_eq!(repairing.rest(), 2 * MIB + 5);
+    assert_eq!(repair(&mut repairing), 2 * MIB + 5);
+    let repaired = repairing.seal().unwrap();
+    // Sealed, and not put into its place.
+    drop(repaired);
+    world = reopened(world, 3);
+    let repairing = world.begin();
+    assert_eq!((repairing.rest(), repairing.written()), (0, SIZE));
+    let repaired = repairing.seal().unwrap();
+    world.store.finish_repairs(vec![repaired]).unwrap().unwrap();
+    assert!(world.is_good());
+    assert_eq!(world.appliance.files().len(), 4);
+}
+
+/// Not a test of its own: the child of the next one.
+#[test]
+fn child_writer() {
+    killed::child_writer(|store| {
+        let placed = store.generation().unwrap().0 - 1;
+        let begun = store.repair(&id(&film()), placed, None).unwrap();
+        let mut repairing = begun.unwrap();
+        repair(&mut repairing);
+        let repaired = repairing.seal().unwrap();
+        store.finish_repairs(vec![repaired]).unwrap().unwrap();
+    });
+}
+
+/// Bytes of the second column that journals tell of.
+fn noted(world: &World) -> u64 {
+    let journals = staged(world).into_iter();
+    let journals = journals.filter(|file| file.extension().is_some_and(|end| end == "journal"));
+    let journals = journals.map(|file| Journal::read(&file).unwrap());
+    journals
+        .map(|journal| (journal.written * MIB).min(journal.head.column_length()))
+        .sum()
+}
+
+#[test]
+fn killed_at_any_step_it_fetches_nothing_twice() {
+    for step in 1.. {
+        let mut world = World::new();
+        fs::remove_file(world.file(1, "col")).unwrap();
+        world.quarantine(1);
+        let World { appliance, store } = world;
+        drop(store);
+        let status = killed::run(&appliance.folder, step);
+        let all = status.success();
+        let before = World {
+            store: appliance.open(),
+            appliance,
+        };
+        let copy = &before.record().copies[0];
+        if copy.bad.is_empty() {
+            assert!(before.is_good(), "{step}");
+        } else {
+            let noted = noted(&before);
+            let mut repairing = before.begin();
+            let fetched = repair(&mut repairing);
+            assert!(
+                fetched + noted <= 3 * MIB + 5,
+                "step {step}: {fetched} {noted}"
+            );
+            let repaired = repairing.seal().unwrap();
+            world = before;
+            world.store.finish_repairs(vec![repaired]).unwrap().unwrap();
+            assert!(world.is_good(), "{step}");
+            drop(world.store);
+            drop(world.appliance.open());
+            assert_eq!(world.appliance.files().len(), 4, "{step}");
+        }
+        if all {
+            assert!(step > 12, "{step}");
+            break;
+        }
+    }
+}
+
+#[test]
+fn what_is_not_wrong_any_more_is_removed() {
+    let mut world = World::new();
+    world.quarantine(1);
+    begin_until(&world, 3 * MIB);
+    assert_eq!(world.appliance.files().len(), 6);
+    let generation = world.store.remove(&["/film"]).unwrap();
+    world.store.reap(generation).unwrap();
+    let world = reopened(world, 1);
+    assert_eq!(world.appliance.files(), Vec::<String>::new());
+}
+
+#[test]
+fn a_lost_column_is_gone_on_with_on_the_device_where_it_was_begun() {
+    let (world, lost, _) = with_a_device_lost(World::new());
+    let mut repairing = world.begin();
+    let needed = repairing.rest();
+    let start = repairing.written() as usize;
+    repairing
+        .write_group(&film()[start..start + MIB as usize])
+        .unwrap();
+    let device = repairing.next_device();
+    drop(repairing);
+    let mut repairing = world.begin();
+    assert_eq!(repairing.rest(), needed - MIB);
+    assert_eq!(repairing.next_device(), device);
+    repair(&mut repairing);
+    let mut world = world;
+    let repaired = repairing.seal().unwrap();
+    world.store.finish_repairs(vec![repaired]).unwrap().unwrap();
+    assert!(!world.record().copies[0].devices.contains(&lost));
+    assert!(world.store.is_stored(&id(&film())).unwrap());
+    let staging = world.appliance.folder.join("nvme2/staging");
+    assert_eq!(fs::read_dir(staging).unwrap().count(), 0);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::changes::Changed;
 use super::reader::damaged;
 use super::record::{decode_path, prefix, unseal};
 use super::{CatalogProblem, CatalogReader, DoomedRecord, Key, ObjectRecord, path_key};
@@ -21,6 +22,7 @@ impl CatalogReader {
             prefix::REFERENCE,
             prefix::DOOMED,
             prefix::PENDING,
+            prefix::CHANGES,
         ])?;
         let mut seen = Seen::default();
         for (key, value) in copied.records() {
@@ -59,6 +61,7 @@ impl Seen {
             Key::Reference(object, path) => drop(self.references.insert((object, path))),
             Key::Doomed(..) => drop(DoomedRecord::decode(&mut from)?),
             Key::Pending(_) => {}
+            Key::Changes(_) => Changed::default().decode(&mut from)?,
         }
         from.finish()
     }

@@ -14,6 +14,7 @@ use super::{CatalogProblem, DoomedRecord, Key, ObjectRecord};
 use crate::codec::{Decoder, Malformed};
 use crate::entry::PathEntry;
 use crate::ids::{Generation, ObjectId};
+use crate::limits::MAX_PATH_BYTES;
 
 /// Reads the catalog of a state folder. Holds no transaction between calls.
 pub struct CatalogReader {
@@ -75,7 +76,7 @@ impl CatalogReader {
 
     /// What `read` finds. When a page could not be had, the environment is opened anew the next time: its pages are then looked over
     /// without the map.
-    fn read<T>(
+    pub(super) fn read<T>(
         &mut self,
         read: impl FnOnce(&Environment, &Path) -> Result<T, CatalogProblem>,
     ) -> Result<T, CatalogProblem> {
@@ -137,7 +138,18 @@ impl CatalogReader {
         Ok((snapshot.generation, snapshot.objects))
     }
 
-    /// Everything that is published. Inside of the transaction bytes are only copied; checks and decoding come after.
+    /// Everything that is published, as it is stored. Inside of the transaction bytes are only copied; checks and decoding come after.
+    ///
+    /// # Errors
+    /// When the catalog cannot be read.
+    pub fn published(&mut self) -> Result<Published, CatalogProblem> {
+        Ok(Published {
+            records: self.copy(&[prefix::HEAD, prefix::OBJECT, prefix::PATH])?,
+            folder: self.folder.clone(),
+        })
+    }
+
+    /// Everything that is published, decoded, and what is to be unlinked.
     pub fn load(&mut self) -> Result<Snapshot, CatalogProblem> {
         let copied = self.copy(&[prefix::HEAD, prefix::OBJECT, prefix::PATH, prefix::DOOMED])?;
         let mut snapshot = Snapshot::default();
@@ -215,6 +227,103 @@ pub(super) fn open_existing(folder: &Path) -> Result<Arc<Environment>, CatalogPr
     format.map(|_| environment).ok_or_else(missing)
 }
 
+/// What is published, as it is stored: about 310 B for each object with a path. Decoded one record at a time, by
+/// [`crate::Index::build`].
+pub struct Published {
+    records: Copied,
+    folder: PathBuf,
+}
+
+/// A path with what it leads to, as it is stored.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct StoredPath<'a> {
+    key: &'a [u8],
+    payload: &'a [u8],
+    folder: &'a Path,
+}
+
+impl Published {
+    /// The commit.
+    pub(crate) fn generation(&self) -> Result<Generation, CatalogProblem> {
+        let mut generation = Generation::default();
+        self.each(prefix::HEAD, |key, payload| {
+            if Key::parse(key)? == Key::Generation {
+                generation = Generation(Decoder::new(payload).u64()?);
+            }
+            Ok(())
+        })?;
+        Ok(generation)
+    }
+
+    /// Gives each object to `take`, in the order of their names.
+    pub(crate) fn each_object(
+        &self,
+        mut take: impl FnMut(ObjectRecord),
+    ) -> Result<(), CatalogProblem> {
+        self.each(prefix::OBJECT, |key, payload| {
+            take(decode_object(Key::parse(key)?, payload)?);
+            Ok(())
+        })
+    }
+
+    /// Gives each path to `take`.
+    pub(crate) fn each_path<'a>(
+        &'a self,
+        mut take: impl FnMut(&'a str, StoredPath<'a>),
+    ) -> Result<(), CatalogProblem> {
+        self.each(prefix::PATH, |key, payload| {
+            let mut from = Decoder::new(payload);
+            from.object()?;
+            let path = from.text(MAX_PATH_BYTES)?;
+            let folder = &self.folder;
+            take(
+                path,
+                StoredPath {
+                    key,
+                    payload,
+                    folder,
+                },
+            );
+            Ok(())
+        })
+    }
+
+    pub(super) fn each<'a>(
+        &'a self,
+        prefix: u8,
+        mut take: impl FnMut(&'a [u8], &'a [u8]) -> Result<(), Malformed>,
+    ) -> Result<(), CatalogProblem> {
+        let records = self.records.records();
+        for (key, value) in records.filter(|(key, _)| key.first() == Some(&prefix)) {
+            unseal(key, value)
+                .ok_or(Malformed::Contradiction)
+                .and_then(|payload| take(key, payload))
+                .map_err(|cause| damaged(&self.folder, key, cause))?;
+        }
+        Ok(())
+    }
+}
+
+impl StoredPath<'_> {
+    pub(crate) fn decode(&self) -> Result<(ObjectId, PathEntry), CatalogProblem> {
+        let mut from = Decoder::new(self.payload);
+        decode_path(&mut from)
+            .and_then(|decoded| from.finish().map(|()| decoded))
+            .map_err(|cause| damaged(self.folder, self.key, cause))
+    }
+}
+
+pub(super) fn decode_object(key: Key, payload: &[u8]) -> Result<ObjectRecord, Malformed> {
+    let mut from = Decoder::new(payload);
+    let record = ObjectRecord::decode(&mut from)?;
+    from.finish()?;
+    if key == Key::Object(record.object) {
+        Ok(record)
+    } else {
+        Err(Malformed::Contradiction)
+    }
+}
+
 /// Records end to end in one allocation.
 #[derive(Default)]
 pub(super) struct Copied {
@@ -245,12 +354,9 @@ fn add(snapshot: &mut Snapshot, key: &[u8], value: &[u8]) -> Result<(), Malforme
     let mut from = Decoder::new(payload);
     match Key::parse(key)? {
         Key::Generation => snapshot.generation = Generation(from.u64()?),
-        Key::Object(object) => {
-            let record = ObjectRecord::decode(&mut from)?;
-            if record.object != object {
-                return Err(Malformed::Contradiction);
-            }
-            snapshot.objects.push(record);
+        key @ Key::Object(_) => {
+            snapshot.objects.push(decode_object(key, payload)?);
+            return Ok(());
         }
         Key::Doomed(..) => snapshot.doomed.push(DoomedRecord::decode(&mut from)?),
         Key::Path(_) => snapshot.paths.push(decode_path(&mut from)?),

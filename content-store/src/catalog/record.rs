@@ -225,6 +225,8 @@ pub(crate) enum Key {
     Doomed(ObjectId, u64),
     /// Nothing: the object's sidecars do not yet list its paths as the catalog does.
     Pending(ObjectId),
+    /// Which objects and paths the commit of a generation changed.
+    Changes(Generation),
 }
 
 /// First bytes of keys.
@@ -235,6 +237,7 @@ pub(crate) mod prefix {
     pub(crate) const REFERENCE: u8 = b'r';
     pub(crate) const DOOMED: u8 = b'd';
     pub(crate) const PENDING: u8 = b's';
+    pub(crate) const CHANGES: u8 = b'c';
 }
 
 impl Key {
@@ -248,6 +251,7 @@ impl Key {
             Self::Reference(object, path) => key.u8(prefix::REFERENCE).bytes(&object.0).bytes(path),
             Self::Doomed(object, placed) => key.u8(prefix::DOOMED).bytes(&object.0).u64(*placed),
             Self::Pending(object) => key.u8(prefix::PENDING).bytes(&object.0),
+            Self::Changes(generation) => key.u8(prefix::CHANGES).u64(generation.0),
         };
         key.0
     }
@@ -262,6 +266,7 @@ impl Key {
             prefix::REFERENCE => Self::Reference(from.object()?, from.object()?.0),
             prefix::DOOMED => Self::Doomed(from.object()?, from.u64()?),
             prefix::PENDING => Self::Pending(from.object()?),
+            prefix::CHANGES => Self::Changes(Generation(from.u64()?)),
             _ => return Err(Malformed::Contradiction),
         };
         from.finish()?;
@@ -293,6 +298,7 @@ fn checksum(key: &[u8], payload: &[u8]) -> u32 {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::codec::documented;
     use crate::entry;
     use crate::limits::MIN_STRIPE_UNIT_BYTES;
     use proptest::prelude::*;
@@ -359,6 +365,44 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn the_documented_examples_are_some() {
+        let page = include_str!("../../../docs/formats/catalog.md");
+        let record = |key: &[u8], value: &[u8]| {
+            let payload = unseal(key, value).expect("its checksum holds").to_vec();
+            let mut from = Decoder::new(&payload);
+            let decoded = match Key::parse(key).unwrap() {
+                Key::Object(object) => (object, ObjectRecord::decode(&mut from).unwrap(), 0),
+                Key::Doomed(object, _) => {
+                    let doomed = DoomedRecord::decode(&mut from).unwrap();
+                    (object, doomed.record, doomed.since.0)
+                }
+                other => panic!("{other:?}"),
+            };
+            from.finish().unwrap();
+            decoded
+        };
+        let examples = documented::examples(page);
+        assert_eq!(examples.len(), 3);
+        for (bytes, (is_bad, since)) in examples.iter().zip([(false, 0), (true, 0), (false, 9)]) {
+            let (key, value) = bytes.split_at(if since > 0 { 41 } else { 33 });
+            let (object, found, doomed_since) = record(key, value);
+            assert_eq!(object, ObjectId(*blake3::hash(b"hello").as_bytes()));
+            assert_eq!((found.object, found.size, doomed_since), (object, 5, since));
+            assert_eq!(found.copies[0].bad.contains(0), is_bad);
+            let mut payload = Encoder::default();
+            match since {
+                0 => found.encode(&mut payload),
+                _ => DoomedRecord {
+                    since: Generation(since),
+                    record: found,
+                }
+                .encode(&mut payload),
+            }
+            assert_eq!(seal(key, payload), value);
+        }
+    }
+
+    #[test]
     fn table_of_keys_both_ways() {
         let object = ObjectId([1; 32]);
         let table = [
@@ -375,6 +419,7 @@ pub(crate) mod tests {
                 [b"d".as_slice(), &[1; 32], &[3, 0, 0, 0, 0, 0, 0, 0]].concat(),
             ),
             (Key::Pending(object), [b"s".as_slice(), &[1; 32]].concat()),
+            (Key::Changes(Generation(3)), b"c\x03\0\0\0\0\0\0\0".to_vec()),
         ];
         for (key, bytes) in table {
             assert_eq!(key.bytes(), bytes);

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{Catalog, CatalogProblem, ObjectRecord, WriterLock, folder};
+use super::{Catalog, CatalogProblem, Edit, ObjectRecord, WriterLock, folder};
 use crate::entry::PathEntry;
 use crate::ids::Generation;
 
@@ -22,12 +22,16 @@ pub fn seed(
     let mut edit = catalog.edit()?;
     for (number, (record, path)) in records.into_iter().enumerate() {
         if number % RECORDS_PER_COMMIT == RECORDS_PER_COMMIT - 1 {
-            edit.commit()?;
+            commit(edit)?;
             edit = catalog.edit()?;
         }
         edit.put_object(&record)?;
         edit.put_path(&record.object, &path)?;
     }
+    commit(edit)
+}
+
+fn commit(mut edit: Edit<'_>) -> Result<Generation, CatalogProblem> {
     let generation = Generation(edit.generation()?.0 + 1);
     edit.set_generation(generation)?;
     edit.commit()?;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use heed::{AnyTls, RoTxn, RwTxn};
 
+use super::changes::Changed;
 use super::environment::Environment;
 use super::reader::damaged;
 use super::record::{decode_path, encode_path, prefix, seal, unseal};
@@ -27,6 +28,10 @@ pub(crate) struct Edit<'a> {
     catalog: &'a Catalog,
     environment: &'a Environment,
     transaction: RwTxn<'a>,
+    /// Of what is published, for the log.
+    pub(super) changed: Changed,
+    /// The generation that comes with it.
+    raised: Option<Generation>,
 }
 
 impl Catalog {
@@ -94,6 +99,8 @@ impl Catalog {
             catalog: self,
             environment,
             transaction,
+            changed: Changed::default(),
+            raised: None,
         })
     }
 
@@ -140,7 +147,7 @@ pub(super) fn generation_of(
         .ok_or_else(|| CatalogProblem::corrupt(folder, "it has no generation record"))
 }
 
-fn read_record<T>(
+pub(super) fn read_record<T>(
     environment: &Environment,
     transaction: &RoTxn<'_, AnyTls>,
     folder: &Path,
@@ -162,7 +169,7 @@ fn read_record<T>(
 }
 
 impl Edit<'_> {
-    fn read<T>(
+    pub(super) fn read<T>(
         &self,
         key: &Key,
         read: impl FnOnce(&mut Decoder<'_>) -> Result<T, Malformed>,
@@ -176,7 +183,7 @@ impl Edit<'_> {
         )
     }
 
-    fn write(
+    pub(super) fn write(
         &mut self,
         key: &Key,
         encode: impl FnOnce(&mut Encoder),
@@ -203,7 +210,7 @@ impl Edit<'_> {
     }
 
     /// All keys that begin like `start`.
-    fn keys(&self, start: &[u8]) -> Result<Vec<Key>, CatalogProblem> {
+    pub(super) fn keys(&self, start: &[u8]) -> Result<Vec<Key>, CatalogProblem> {
         let database = &self.environment.database;
         let records = database
             .prefix_iter(&self.transaction, start)
@@ -230,6 +237,7 @@ impl Edit<'_> {
     }
 
     pub(crate) fn set_generation(&mut self, generation: Generation) -> Result<(), CatalogProblem> {
+        self.raised = Some(generation);
         self.write(&Key::Generation, |out| {
             out.u64(generation.0);
         })
@@ -240,10 +248,12 @@ impl Edit<'_> {
     }
 
     pub(crate) fn put_object(&mut self, record: &ObjectRecord) -> Result<(), CatalogProblem> {
+        self.changed.object(&record.object);
         self.write(&Key::Object(record.object), |out| record.encode(out))
     }
 
     pub(crate) fn delete_object(&mut self, object: &ObjectId) -> Result<(), CatalogProblem> {
+        self.changed.object(object);
         self.delete(&Key::Object(*object))
     }
 
@@ -258,6 +268,7 @@ impl Edit<'_> {
         entry: &PathEntry,
     ) -> Result<Option<ObjectId>, CatalogProblem> {
         let before = self.delete_path(&entry.path)?;
+        self.changed.path(&entry.path);
         let key = path_key(&entry.path);
         self.write(&Key::Path(key), |out| encode_path(object, entry, out))?;
         self.write(&Key::Reference(*object, key), |_| ())?;
@@ -273,6 +284,7 @@ impl Edit<'_> {
         let Some((object, _)) = self.path(path)? else {
             return Ok(None);
         };
+        self.changed.path(path);
         let key = path_key(path);
         self.delete(&Key::Path(key))?;
         self.delete(&Key::Reference(object, key))?;
@@ -357,8 +369,11 @@ impl Edit<'_> {
             .collect())
     }
 
-    /// Makes it durable.
-    pub(crate) fn commit(self) -> Result<(), CatalogProblem> {
+    /// Makes it durable. What changes what is published raises the generation, unless nobody reads this catalog yet.
+    pub(crate) fn commit(mut self) -> Result<(), CatalogProblem> {
+        if let Some(generation) = self.raised {
+            self.log_changes(generation)?;
+        }
         self.transaction
             .commit()
             .map_err(|error| self.catalog.problem(error))

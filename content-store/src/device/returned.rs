@@ -95,11 +95,12 @@ impl Expected {
 }
 
 impl Store {
-    /// Devices that are back and not compared yet.
+    /// Devices that are back and not compared yet, as they are now.
     ///
     /// # Errors
-    /// Of the catalog.
-    pub fn returned(&self) -> Result<Vec<Comparison>, StoreError> {
+    /// Of the catalog, or of the state disk.
+    pub fn returned(&mut self) -> Result<Vec<Comparison>, StoreError> {
+        self.look_again()?;
         let problems = self
             .slots
             .iter()

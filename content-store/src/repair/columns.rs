@@ -3,37 +3,31 @@
 use std::fs::File;
 use std::ops::Range;
 
-use platform::file::{self, DirectWriter};
+use platform::file;
 
 use crate::catalog::CopyRecord;
-use crate::chunk_tree::ChunkTree;
 use crate::device::Device;
 use crate::error::StoreError;
 use crate::ids::{DeviceId, ObjectId};
-use crate::limits::{CRC_BLOCK_BYTES, GROUP_BYTES};
-use crate::staging::{StagedFile, write_problem};
+use crate::limits::GROUP_BYTES;
+use crate::staging::{Column, SealedColumn, Target};
+use crate::store::StepHook;
 use crate::stripe::StripeLayout;
 use crate::verify::AlignedBuffer;
 
 /// A copy of which columns are being written anew.
 pub struct Repairing {
-    tree: ChunkTree,
+    /// The copy as it will be.
+    target: Box<Target>,
     /// As it was when this began.
     copy: CopyRecord,
-    columns: Vec<Column>,
+    /// With their indices.
+    columns: Vec<(usize, Column)>,
     holders: Vec<Holder>,
     buffer: AlignedBuffer,
     /// Offset in the object of the group that is written next.
     next: u64,
-}
-
-pub(super) struct Column {
-    index: usize,
-    device: Device,
-    file: StagedFile,
-    /// Until it is synced.
-    writer: Option<DirectWriter>,
-    crcs: Vec<u32>,
+    hook: Option<StepHook>,
 }
 
 /// A column on this box in which groups may be good.
@@ -47,27 +41,30 @@ pub(super) struct Holder {
 
 /// Columns that are written and synced, and not yet in their places.
 pub struct Repaired {
-    pub(super) tree: ChunkTree,
+    /// The copy as it will be.
+    pub(super) target: Box<Target>,
     /// As it was when this began.
     pub(super) copy: CopyRecord,
-    /// Index, device, file and checksums of each.
-    pub(super) columns: Vec<(usize, Device, StagedFile, Box<[u32]>)>,
+    /// With their indices.
+    pub(super) columns: Vec<(usize, SealedColumn)>,
 }
 
 impl Repairing {
     pub(super) fn new(
-        tree: ChunkTree,
+        target: Target,
         copy: CopyRecord,
-        columns: Vec<Column>,
+        columns: Vec<(usize, Column)>,
         holders: Vec<Holder>,
+        hook: Option<StepHook>,
     ) -> Self {
         let mut repairing = Self {
-            tree,
+            target: target.into(),
             copy,
             columns,
             holders,
             buffer: AlignedBuffer::default(),
             next: 0,
+            hook,
         };
         repairing.skip();
         repairing
@@ -75,10 +72,11 @@ impl Repairing {
 
     /// The object.
     pub fn object(&self) -> ObjectId {
-        self.tree.object()
+        self.target.tree.object()
     }
 
-    /// Offset in the object of the group that is needed next; the object's size when all are written.
+    /// Offset in the object of the group that is needed next; the object's size when all are written. Not that of the first group if an
+    /// interrupted repair is resumed.
     pub fn written(&self) -> u64 {
         self.next
     }
@@ -95,8 +93,8 @@ impl Repairing {
     pub fn missing(&self) -> Vec<Range<u64>> {
         let mut missing: Vec<Range<u64>> = Vec::new();
         let mut at = self.next;
-        while at < self.tree.size() {
-            let end = at + self.tree.group_length(at / GROUP_BYTES);
+        while at < self.target.tree.size() {
+            let end = at + self.target.tree.group_length(at / GROUP_BYTES);
             match missing.last_mut() {
                 Some(last) if last.end == at => last.end = end,
                 _ => missing.push(at..end),
@@ -115,7 +113,7 @@ impl Repairing {
                 if at > self.next && self.holders_at(at).next().is_some() {
                     return wanted;
                 }
-                let end = at + self.tree.group_length(at / GROUP_BYTES);
+                let end = at + self.target.tree.group_length(at / GROUP_BYTES);
                 match wanted.last_mut() {
                     Some(last) if last.end == at => last.end = end,
                     _ => wanted.push(at..end),
@@ -133,14 +131,15 @@ impl Repairing {
 
     /// The devices that are written to.
     pub fn devices(&self) -> impl ExactSizeIterator<Item = DeviceId> + '_ {
-        self.columns.iter().map(|column| column.device.id())
+        self.columns.iter().map(|(_, column)| column.device())
     }
 
     /// The device that the next group goes to; after the last group, the first one.
     pub fn next_device(&self) -> DeviceId {
-        let (index, _) = self.copy.layout.locate(self.next);
-        let column = self.columns.iter().find(|column| column.index == index);
-        column.unwrap_or(&self.columns[0]).device.id()
+        let (at, _) = self.copy.layout.locate(self.next);
+        let next = self.columns.iter().find(|(index, _)| *index == at);
+        let (_, column) = next.unwrap_or(&self.columns[0]);
+        column.device()
     }
 
     /// The devices of this box that may have the next group, the most promising first.
@@ -152,8 +151,8 @@ impl Repairing {
     /// The next group as it is on that device, if it is good there. Blocks on that device alone.
     pub fn read_here(&mut self, device: DeviceId) -> Option<Vec<u8>> {
         let (next, group) = (self.next, self.next / GROUP_BYTES);
-        let length = self.tree.group_length(group) as usize;
-        let object = self.tree.object();
+        let length = self.target.tree.group_length(group) as usize;
+        let object = self.object();
         let has = |holder: &&mut Holder| {
             holder.device.id() == device && holder.layout.locate(next).0 == holder.column
         };
@@ -163,7 +162,7 @@ impl Repairing {
         let file = holder.file.get_or_insert_with(open).as_ref()?;
         let (_, place) = holder.layout.locate(next);
         let bytes = self.buffer.read(file, place, length).ok()?;
-        let is_good = self.tree.verify_group(group, bytes).is_ok();
+        let is_good = self.target.tree.verify_group(group, bytes).is_ok();
         is_good.then(|| bytes.to_vec())
     }
 
@@ -173,28 +172,15 @@ impl Repairing {
     /// Bytes that are not the object's; what the device says: then drop this.
     pub fn write_group(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
         let object = self.object();
-        self.tree
-            .verify_group(self.next / GROUP_BYTES, bytes)
+        let tree = &self.target.tree;
+        tree.verify_group(self.next / GROUP_BYTES, bytes)
             .map_err(|source| StoreError::WrongBytes { object, source })?;
-        let (index, _) = self.copy.layout.locate(self.next);
+        let (at, _) = self.copy.layout.locate(self.next);
         let mut columns = self.columns.iter_mut();
-        let column = columns
-            .find(|column| column.index == index)
+        let (index, column) = columns
+            .find(|(index, _)| *index == at)
             .expect("`next` lies in a column that is written");
-        let writer = column
-            .writer
-            .as_mut()
-            .expect("columns are synced after the last group, and the tree has no further one");
-        writer.write_all(bytes).map_err(|error| {
-            write_problem(
-                &column.device,
-                column.file.path(),
-                bytes.len() as u64,
-                error,
-            )
-        })?;
-        let crcs = bytes.chunks(CRC_BLOCK_BYTES as usize).map(crc32fast::hash);
-        column.crcs.extend(crcs);
+        column.write(&self.target, *index, bytes, self.hook.as_ref())?;
         self.next += bytes.len() as u64;
         self.skip();
         Ok(())
@@ -205,13 +191,8 @@ impl Repairing {
     /// # Errors
     /// What the device says.
     pub fn sync_column(&mut self, column: usize) -> Result<(), StoreError> {
-        let column = &mut self.columns[column];
-        if let Some(writer) = column.writer.take() {
-            writer
-                .finish()
-                .map_err(StoreError::io("sync", column.file.path()))?;
-        }
-        Ok(())
+        let (index, column) = &mut self.columns[column];
+        column.sync(&self.target, *index)
     }
 
     /// Syncs all that is not yet. Fails if bytes are missing.
@@ -219,20 +200,20 @@ impl Repairing {
     /// # Errors
     /// What a device says.
     pub fn seal(mut self) -> Result<Repaired, StoreError> {
-        if self.next < self.tree.size() {
+        if self.next < self.target.tree.size() {
             return Err(StoreError::WrongLength {
                 object: self.object(),
-                expected: self.tree.size(),
+                expected: self.target.tree.size(),
                 found: self.next,
             });
         }
         (0..self.columns.len()).try_for_each(|column| self.sync_column(column))?;
         let columns = self.columns.into_iter();
-        let columns = columns.map(|one| (one.index, one.device, one.file, one.crcs.into()));
+        let columns = columns.map(|(index, column)| (index, column.sealed(&self.target)));
         Ok(Repaired {
-            tree: self.tree,
-            copy: self.copy,
             columns: columns.collect(),
+            target: self.target,
+            copy: self.copy,
         })
     }
 
@@ -240,16 +221,17 @@ impl Repairing {
         self.next = self.needed(self.next);
     }
 
-    /// The first group from `at` on that lies in a column that is written.
+    /// The first group from `at` on that lies in a column that is written, and is not in it yet.
     fn needed(&self, mut at: u64) -> u64 {
-        let size = self.tree.size();
-        let is_written = |at: u64| {
-            let (index, _) = self.copy.layout.locate(at);
-            self.columns.iter().any(|column| column.index == index)
-        };
-        while at < size && !is_written(at) {
-            let unit = self.copy.layout.stripe_unit();
-            at = (at / unit + 1) * unit;
+        let (size, layout) = (self.target.tree.size(), self.copy.layout);
+        while at < size {
+            let (of, place) = layout.locate(at);
+            let written = self.columns.iter().find(|(index, _)| *index == of);
+            at = match written {
+                Some((_, column)) if place / GROUP_BYTES >= column.groups() => break,
+                Some(_) => (at / GROUP_BYTES + 1) * GROUP_BYTES,
+                None => (at / layout.stripe_unit() + 1) * layout.stripe_unit(),
+            };
         }
         at.min(size)
     }
@@ -258,21 +240,26 @@ impl Repairing {
 impl Repaired {
     /// The object.
     pub fn object(&self) -> ObjectId {
-        self.tree.object()
+        self.target.tree.object()
     }
 
     /// Bytes of its columns.
     pub fn bytes(&self) -> u64 {
-        let layout = self.copy.layout;
         let columns = self.columns.iter();
         columns
-            .map(|(index, ..)| layout.column_length(*index))
+            .map(|(index, _)| self.target.layout.column_length(*index))
             .sum()
     }
 
     /// The devices that it was written to.
     pub fn devices(&self) -> impl Iterator<Item = DeviceId> + '_ {
-        self.columns.iter().map(|(_, device, ..)| device.id())
+        self.columns.iter().map(|(_, column)| column.device.id())
+    }
+
+    /// Removes what is written.
+    pub(super) fn discard(self) {
+        let columns = self.columns.into_iter();
+        columns.for_each(|(_, column)| column.discard());
     }
 }
 
@@ -284,26 +271,5 @@ impl Holder {
             device,
             file: None,
         }
-    }
-}
-
-impl Column {
-    pub(super) fn create(
-        object: &ObjectId,
-        copy: &CopyRecord,
-        index: usize,
-        device: Device,
-    ) -> Result<Self, StoreError> {
-        let length = copy.layout.column_length(index);
-        let file = StagedFile::name(&device, object, "col");
-        let writer = file::create_direct(file.path(), length)
-            .map_err(|error| write_problem(&device, file.path(), length, error))?;
-        Ok(Self {
-            index,
-            device,
-            file,
-            writer: Some(writer),
-            crcs: Vec::new(),
-        })
     }
 }

@@ -1,7 +1,6 @@
 //! Files in `staging/`: their names, and what becomes of them when nobody holds them any more.
 
 use std::collections::BTreeSet;
-use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -14,6 +13,37 @@ use crate::ids::ObjectId;
 
 const COLUMN: &str = "col";
 const JOURNAL: &str = "journal";
+
+/// What is written so that it can be resumed. Both kinds of one object may lie beside each other.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) enum Kind {
+    /// An object that comes.
+    Object,
+    /// A column of a copy that is here.
+    Repair,
+}
+
+impl Kind {
+    pub(crate) const ALL: [Self; 2] = [Self::Object, Self::Repair];
+
+    fn path(self, device: &Device, object: &ObjectId, end: &str) -> PathBuf {
+        let name = match self {
+            Self::Object => format!("{object}.{end}"),
+            Self::Repair => format!("{object}.repair.{end}"),
+        };
+        device.staging().join(name)
+    }
+
+    /// Where the column is written.
+    pub(crate) fn column_path(self, device: &Device, object: &ObjectId) -> PathBuf {
+        self.path(device, object, COLUMN)
+    }
+
+    /// Where the journal of that column is.
+    pub(crate) fn journal_path(self, device: &Device, object: &ObjectId) -> PathBuf {
+        self.path(device, object, JOURNAL)
+    }
+}
 
 /// A file in `staging/`. Dropped, it is removed, unless it is kept or was moved to its place.
 pub(crate) struct StagedFile {
@@ -34,17 +64,17 @@ impl StagedFile {
     }
 
     /// The column that a [`Claim`] allows to be resumed.
-    pub(crate) fn column(device: &Device, object: &ObjectId) -> Self {
+    pub(crate) fn column(device: &Device, object: &ObjectId, kind: Kind) -> Self {
         Self {
-            path: column_path(device, object),
+            path: kind.column_path(device, object),
             is_kept: false,
         }
     }
 
     /// The journal of that column.
-    pub(crate) fn journal(device: &Device, object: &ObjectId) -> Self {
+    pub(crate) fn journal(device: &Device, object: &ObjectId, kind: Kind) -> Self {
         Self {
-            path: journal_path(device, object),
+            path: kind.journal_path(device, object),
             is_kept: true,
         }
     }
@@ -80,36 +110,30 @@ impl Drop for StagedFile {
     }
 }
 
-/// Where the column of an object is written so that it can be resumed.
-pub(crate) fn column_path(device: &Device, object: &ObjectId) -> PathBuf {
-    device.staging().join(format!("{object}.{COLUMN}"))
-}
-
-/// Where the journal of that column is.
-pub(crate) fn journal_path(device: &Device, object: &ObjectId) -> PathBuf {
-    device.staging().join(format!("{object}.{JOURNAL}"))
-}
-
 /// The object that a file in `staging/` is of, by its name.
 pub(crate) fn object_of(path: &Path) -> Option<ObjectId> {
     let name = path.file_name()?.to_str()?;
     name.split('.').next()?.parse().ok()
 }
 
-/// The objects that have a journal on a device.
-pub(crate) fn journals(device: &Device) -> BTreeSet<ObjectId> {
+/// The objects that have a journal of that kind on a device.
+pub(crate) fn journals(device: &Device, kind: Kind) -> BTreeSet<ObjectId> {
     let files = fs::read_dir(device.staging()).into_iter().flatten();
     let paths = files.flatten().map(|file| file.path());
     paths
-        .filter(|path| path.extension() == Some(OsStr::new(JOURNAL)))
-        .filter_map(|path| object_of(&path))
+        .filter_map(|path| {
+            object_of(&path).filter(|object| path == kind.journal_path(device, object))
+        })
         .collect()
 }
 
 /// Removes column and journal of an object from a device.
-pub(crate) fn remove(device: &Device, object: &ObjectId) -> Result<(), StoreError> {
+pub(crate) fn remove(device: &Device, object: &ObjectId, kind: Kind) -> Result<(), StoreError> {
     // The journal first: a column alone is garbage to everybody.
-    for path in [journal_path(device, object), column_path(device, object)] {
+    for path in [
+        kind.journal_path(device, object),
+        kind.column_path(device, object),
+    ] {
         match fs::remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 return Err(StoreError::io("remove", path)(error));
@@ -120,11 +144,11 @@ pub(crate) fn remove(device: &Device, object: &ObjectId) -> Result<(), StoreErro
     Ok(())
 }
 
-/// The right to the one resumable staging of an object in a state folder. There is one writing process, so a word in its memory is
+/// The right to the one resumable staging of a kind of an object in a state folder. There is one writing process, so a word in its memory is
 /// enough; it outlives the [`Store`](crate::Store) as long as somebody writes the object.
 pub(crate) struct Claim(Key);
 
-type Key = (PathBuf, ObjectId);
+type Key = (PathBuf, ObjectId, Kind);
 
 static CLAIMS: Mutex<BTreeSet<Key>> = Mutex::new(BTreeSet::new());
 
@@ -135,10 +159,14 @@ fn claims() -> MutexGuard<'static, BTreeSet<Key>> {
 
 impl Claim {
     /// `None` if somebody has it.
-    pub(crate) fn take(state_dir: &Path, object: &ObjectId) -> Option<Self> {
-        let key = (state_dir.to_path_buf(), *object);
+    pub(crate) fn take(state_dir: &Path, object: &ObjectId, kind: Kind) -> Option<Self> {
+        let key = (state_dir.to_path_buf(), *object, kind);
         let is_new = claims().insert(key.clone());
         is_new.then(|| Self(key))
+    }
+
+    pub(crate) fn kind(&self) -> Kind {
+        self.0.2
     }
 }
 

@@ -316,3 +316,38 @@ fn head_crc(head: &[u8]) -> u32 {
     head.last_chunk::<CRC_BYTES>()
         .map_or(0, |crc| u32::from_le_bytes(*crc))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::documented;
+
+    #[test]
+    fn the_documented_example_is_one() {
+        let page = include_str!("../../../docs/formats/staging.md");
+        let examples = documented::examples(page);
+        let bytes = &examples[0];
+        let journal = Journal::decode(bytes).unwrap();
+        assert_eq!(journal.head.tree().unwrap(), ChunkTree::of(b"hello"));
+        assert_eq!((journal.written, journal.head.boot), (1, Some([15; 16])));
+        assert_eq!(journal.crcs, [crc32fast::hash(b"hello")]);
+        let head = journal.head.encode();
+        let record = JournalHead::record(head_crc(&head), 0, &journal.crcs);
+        assert_eq!(&[head, record].concat(), bytes);
+    }
+
+    /// What another release wrote is said to be of another format, whatever stands in it.
+    #[test]
+    fn another_format_is_said_to_be_another() {
+        let page = include_str!("../../../docs/formats/staging.md");
+        let mut bytes = documented::examples(page).remove(0);
+        let length = Journal::decode(&bytes).unwrap().head.encode().len();
+        bytes[8] = 2;
+        let crc = crc32fast::hash(&bytes[..length - CRC_BYTES]);
+        bytes[length - CRC_BYTES..length].copy_from_slice(&crc.to_le_bytes());
+        assert!(matches!(
+            Journal::decode(&bytes),
+            Err(BadJournal::OtherFormat(2))
+        ));
+    }
+}

@@ -9,7 +9,7 @@ use std::time::SystemTime;
 
 use platform::file;
 
-use super::files::{self, Claim};
+use super::files::{self, Claim, Kind};
 use super::journal::{BootId, Journal, JournalHead};
 use super::{Column, Staging, Target};
 use crate::chunk_tree::ChunkTree;
@@ -38,7 +38,7 @@ impl Partial {
     pub(crate) fn find(devices: &[&Device], object: &ObjectId) -> Option<Self> {
         let found: Vec<_> = devices
             .iter()
-            .filter_map(|device| Some((*device, read(device, object)?)))
+            .filter_map(|device| Some((*device, read(device, object, Kind::Object)?)))
             .collect();
         // The first group of an object lies in column 0, so its journal is the first that is made.
         let (_, first) = found
@@ -76,9 +76,7 @@ impl Partial {
 
     /// When it was last written to.
     pub(crate) fn modified(&self) -> SystemTime {
-        let journal = files::journal_path(&self.columns[0].device, &self.head().object);
-        let modified = fs::metadata(journal).and_then(|file| file.modified());
-        modified.unwrap_or(SystemTime::UNIX_EPOCH)
+        modified(&self.columns[0].device, &self.head().object, Kind::Object)
     }
 
     /// Bytes from the object's start that lie in groups with records.
@@ -103,8 +101,10 @@ impl Partial {
         claim: Claim,
         hook: Option<StepHook>,
     ) -> Result<Staging, StoreError> {
-        self.verify(&tree, boot)?;
-        let written = self.written;
+        for PartialColumn { device, journal } in &mut self.columns {
+            verify(&tree, device, Kind::Object, journal, boot)?;
+        }
+        let written = self.noted();
         let head = self.head();
         let target = Target {
             tree,
@@ -121,7 +121,7 @@ impl Partial {
             if groups > 0 {
                 return Column::resume(&target, column.device, column.journal);
             }
-            files::remove(&column.device, &target.tree.object())?;
+            files::remove(&column.device, &target.tree.object(), Kind::Object)?;
             Column::create(&target, index, column.device)
         });
         let columns = columns.collect::<Result<_, _>>()?;
@@ -132,54 +132,50 @@ impl Partial {
             hook,
         })
     }
+}
 
-    fn verify(&mut self, tree: &ChunkTree, boot: BootId) -> Result<(), StoreError> {
-        let layout = self.head().layout;
-        let is_trusted = |column: &PartialColumn| {
-            boot.is_some() && (column.journal.written == 0 || column.journal.head.boot == boot)
-        };
-        if self.columns.iter().all(is_trusted) {
-            return Ok(());
-        }
-        let object = tree.object();
-        let open = |column: &PartialColumn| {
-            let path = files::column_path(&column.device, &object);
-            match column.journal.written {
-                0 => Ok(None),
-                _ => file::open_direct(&path)
-                    .map(|(file, _)| Some((file, path.clone())))
-                    .map_err(StoreError::io("open", path)),
-            }
-        };
-        let open = self.columns.iter().map(open);
-        let open = open.collect::<Result<Vec<_>, _>>()?;
-        let mut buffer = AlignedBuffer::default();
-        let mut offset = 0;
-        while offset < self.written {
-            let group = offset / GROUP_BYTES;
-            let (column, place) = layout.locate(offset);
-            let Some((file, path)) = &open[column] else {
-                break;
-            };
-            let length = tree.group_length(group);
-            let bytes = buffer
-                .read(file, place, length as usize)
-                .map_err(StoreError::io("read", path))?;
-            let crcs = &self.columns[column].journal.crcs;
-            if tree.verify_group(group, bytes).is_err() || !has_crcs(crcs, place, bytes) {
-                tracing::info!(%object, offset, "bytes of before the boot are not the object's");
-                break;
-            }
-            offset += length;
-        }
-        self.written = offset;
-        Ok(())
+/// Of a journal of another boot as many groups count as are read back and are the object's. Blocks on the device.
+pub(crate) fn verify(
+    tree: &ChunkTree,
+    device: &Device,
+    kind: Kind,
+    journal: &mut Journal,
+    boot: BootId,
+) -> Result<(), StoreError> {
+    let is_trusted = boot.is_some() && journal.head.boot == boot;
+    if is_trusted || journal.written == 0 {
+        return Ok(());
     }
+    let (object, column) = (tree.object(), usize::from(journal.head.column));
+    let path = kind.column_path(device, &object);
+    let (file, _) = file::open_direct(&path).map_err(StoreError::io("open", &path))?;
+    let mut buffer = AlignedBuffer::default();
+    for good in 0..journal.written {
+        let place = good * GROUP_BYTES;
+        let offset = journal.head.layout.object_offset(column, place);
+        let group = offset / GROUP_BYTES;
+        let bytes = buffer
+            .read(&file, place, tree.group_length(group) as usize)
+            .map_err(StoreError::io("read", &path))?;
+        if tree.verify_group(group, bytes).is_err() || !has_crcs(&journal.crcs, place, bytes) {
+            tracing::info!(%object, offset, "bytes of before the boot are not the object's");
+            journal.cut(good);
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// When a journal was last written to.
+pub(crate) fn modified(device: &Device, object: &ObjectId, kind: Kind) -> SystemTime {
+    let journal = kind.journal_path(device, object);
+    let modified = fs::metadata(journal).and_then(|file| file.modified());
+    modified.unwrap_or(SystemTime::UNIX_EPOCH)
 }
 
 /// A journal beside a column that has at least the bytes that it tells of.
-fn read(device: &Device, object: &ObjectId) -> Option<Journal> {
-    let path = files::journal_path(device, object);
+pub(crate) fn read(device: &Device, object: &ObjectId, kind: Kind) -> Option<Journal> {
+    let path = kind.journal_path(device, object);
     let journal = match Journal::read(&path) {
         Ok(journal) => journal,
         Err(super::journal::BadJournal::Io(error)) if error.kind() == io::ErrorKind::NotFound => {
@@ -190,7 +186,7 @@ fn read(device: &Device, object: &ObjectId) -> Option<Journal> {
             return None;
         }
     };
-    let column = files::column_path(device, object);
+    let column = kind.column_path(device, object);
     let length = fs::metadata(&column).ok()?.len();
     let is_ours = journal.head.object == *object
         && journal.head.devices.get(usize::from(journal.head.column)) == Some(&device.id())

@@ -8,7 +8,7 @@ use crate::error::StoreError;
 use crate::ids::{DeviceId, ObjectId};
 use crate::limits::MAX_COPIES;
 use crate::staging::resume::Partial;
-use crate::staging::{Claim, Staging, Target, files};
+use crate::staging::{Claim, Kind, Staging, Target, files};
 
 /// What [`Store::stage`] found.
 pub enum Stage {
@@ -74,7 +74,7 @@ impl Store {
 
     fn resume_or_begin(&self, tree: ChunkTree, tier: &str) -> Result<Staging, StoreError> {
         let (tier, object) = (self.tier(tier)?, tree.object());
-        let Some(claim) = Claim::take(&self.config.state_dir, &object) else {
+        let Some(claim) = Claim::take(&self.config.state_dir, &object, Kind::Object) else {
             return self.begin(tree, tier, None);
         };
         let devices = self.devices_here();
@@ -90,14 +90,14 @@ impl Store {
                     }
                     Err(error) => {
                         tracing::warn!(%object, %error, "cannot be resumed: begun anew");
-                        Claim::take(&self.config.state_dir, &object)
+                        Claim::take(&self.config.state_dir, &object, Kind::Object)
                     }
                 }
             }
             _ => Some(claim),
         };
         for device in devices {
-            files::remove(device, &object)?;
+            files::remove(device, &object, Kind::Object)?;
         }
         self.begin(tree, tier, claim)
     }
@@ -167,10 +167,10 @@ impl Store {
         let devices = self.devices_here();
         let objects: BTreeSet<_> = devices
             .iter()
-            .flat_map(|device| files::journals(device))
+            .flat_map(|device| files::journals(device, Kind::Object))
             .collect();
         objects.into_iter().filter_map(move |object| {
-            let _claim = Claim::take(&self.config.state_dir, &object)?;
+            let _claim = Claim::take(&self.config.state_dir, &object, Kind::Object)?;
             Some((object, Partial::find(&devices, &object)?))
         })
     }
@@ -181,12 +181,15 @@ impl Store {
         partial.head().tree().ok()
     }
 
-    /// Removes what is written of an object that is not published; what somebody has in hand stays.
+    /// Removes what is written of an object that comes or is repaired; what somebody has in hand stays.
     pub fn discard_staging(&self, object: &ObjectId) -> Result<(), StoreError> {
-        let Some(_claim) = Claim::take(&self.config.state_dir, object) else {
-            return Ok(());
-        };
-        let mut devices = self.devices_here().into_iter();
-        devices.try_for_each(|device| files::remove(device, object))
+        for kind in Kind::ALL {
+            let Some(_claim) = Claim::take(&self.config.state_dir, object, kind) else {
+                continue;
+            };
+            let mut devices = self.devices_here().into_iter();
+            devices.try_for_each(|device| files::remove(device, object, kind))?;
+        }
+        Ok(())
     }
 }

@@ -67,7 +67,7 @@ pub fn is_sound(appliance: &Appliance, tree: &Tree) -> Verdict {
     // Another run of the kernel: what was not synced is not believed.
     let opened = Store::open_in_boot(appliance.config(), None, Some([7; 16]));
     let mut store = opened.map_err(|error| format!("cannot be opened: {error}"))?;
-    clean(&mut store).map_err(|error| format!("cannot be cleaned: {error}"))?;
+    clean(&mut store, tree).map_err(|error| format!("cannot be cleaned: {error}"))?;
     let (found, snapshot) = published(appliance)?;
     ensure!(found == *tree, "opening it changed {tree:?} into {found:?}");
     has_no_orphans(appliance, &snapshot)?;
@@ -122,11 +122,13 @@ pub fn survives_without_catalog(appliance: &Appliance, allowed: &[Tree]) -> Verd
     is_sound(appliance, &found)
 }
 
-fn clean(store: &mut Store) -> Result<(), StoreError> {
+fn clean(store: &mut Store, tree: &Tree) -> Result<(), StoreError> {
     let generation = store.generation()?;
     store.reap(generation)?;
-    for resumable in store.resumable() {
-        store.discard_staging(&resumable.object)?;
+    // What comes, and what is being repaired.
+    let comes = store.resumable().into_iter().map(|one| one.object);
+    for object in comes.chain(tree.values().copied()) {
+        store.discard_staging(&object)?;
     }
     Ok(())
 }

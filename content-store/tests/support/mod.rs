@@ -11,9 +11,10 @@ use std::path::{Path, PathBuf};
 use content_store::catalog::{CatalogReader, Snapshot};
 use content_store::chunk_tree::ChunkTree;
 use content_store::device::{self, InitOptions};
+use content_store::index::Built;
 use content_store::{
-    Content, Generation, NewPath, ObjectId, Publication, Stage, StepHook, Store, StoreConfig,
-    TierConfig, TierRole,
+    Content, Generation, Index, IndexDevice, NewPath, ObjectId, Publication, Stage, StepHook,
+    Store, StoreConfig, TierConfig, TierRole,
 };
 
 pub mod killed;
@@ -91,6 +92,11 @@ impl Appliance {
 
     pub fn open_with(&self, hook: StepHook) -> Store {
         Store::open_with_hook(self.config(), Some(hook)).unwrap()
+    }
+
+    pub fn index(&self, devices: &[IndexDevice], previous: Option<&Index>) -> Built {
+        let published = CatalogReader::open(&self.state_dir()).unwrap().published();
+        Index::build(&published.unwrap(), devices, previous).unwrap()
     }
 
     pub fn snapshot(&self) -> Snapshot {
