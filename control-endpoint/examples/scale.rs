@@ -163,6 +163,8 @@ fn report(objects: usize) -> Report {
         },
         served: Vec::new(),
         misses: Vec::new(),
+        routes: None,
+        reached: Vec::new(),
     }
 }
 

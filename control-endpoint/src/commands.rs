@@ -147,9 +147,15 @@ fn size_of(tiers: &[(TierRole, ByteSize)], role: TierRole) -> Option<u64> {
 /// Names of appliances stand in URLs and in names of files.
 fn name(what: &str, text: String) -> Result<String> {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
-    if text.is_empty() || text.len() > 200 || text.starts_with('.') || !text.bytes().all(plain) {
+    let is_taken = what == "ID" && text == protocol::steer::ORIGIN;
+    if text.is_empty()
+        || text.len() > 200
+        || text.starts_with('.')
+        || !text.bytes().all(plain)
+        || is_taken
+    {
         bail!(Usage(format!(
-            "{what} \"{text}\": allowed: letters, digits, \".\", \"-\" and \"_\", not beginning with \".\", at most 200"
+            "{what} \"{text}\": allowed: letters, digits, \".\", \"-\" and \"_\", not beginning with \".\", at most 200; \"origin\" is taken"
         )));
     }
     Ok(text)

@@ -1,5 +1,7 @@
 //! The file `oca-control.toml`. Unknown keys are errors; an error names file, line, key and what is allowed.
 
+pub mod viewers;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -13,6 +15,7 @@ use protocol::units::{BitRate, Interval, Percent};
 use serde::Deserialize;
 
 use crate::limits::SITE_OFFSET_MAX_S;
+use viewers::{Location, Operator, Terms, ViewersAt};
 
 /// The file's place when the command line names none.
 #[must_use]
@@ -47,6 +50,12 @@ pub struct Config {
     pub sites: Vec<SiteTerms>,
     /// Copies of what is asked for most; `None`: one of each object.
     pub copies: Option<FurtherCopies>,
+    /// How viewers are sent.
+    pub steering: Terms,
+    /// Whose appliances serve which viewers.
+    pub operators: Vec<Operator>,
+    /// Where viewers are.
+    pub places: Vec<ViewersAt>,
 }
 
 /// `[tls]`: https on all addresses of `listen`.
@@ -62,8 +71,8 @@ pub struct Tls {
     pub client_ca: Option<PathBuf>,
 }
 
-/// `[[site]]`: what holds for the fills of a site.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+/// `[[site]]`: what holds for a site.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SiteTerms {
     /// As in `appliance add --site`.
@@ -74,6 +83,12 @@ pub struct SiteTerms {
     /// By which its fill windows open and close later than configured, instead of a time by the site's name.
     #[serde(default)]
     pub offset: Option<Interval>,
+    /// A drain is refused that leaves fewer of its appliances in service.
+    #[serde(default)]
+    pub min_serving: u16,
+    /// Where it is.
+    #[serde(default)]
+    pub location: Option<Location>,
 }
 
 /// `[copies]`: the objects asked for most per byte are wanted more than once.
@@ -112,6 +127,12 @@ struct Written {
     sites: Vec<SiteTerms>,
     #[serde(default)]
     copies: Option<FurtherCopies>,
+    #[serde(default)]
+    steering: Terms,
+    #[serde(default, rename = "operator")]
+    operators: Vec<Operator>,
+    #[serde(default, rename = "place")]
+    places: Vec<ViewersAt>,
 }
 
 #[derive(Deserialize)]
@@ -174,6 +195,9 @@ pub fn load(file: &Path) -> Result<Config, ConfigError> {
         origins: written.origins.into_iter().map(Source::from).collect(),
         sites: written.sites,
         copies: written.copies,
+        steering: written.steering,
+        operators: written.operators,
+        places: written.places,
     })
 }
 
@@ -234,6 +258,7 @@ fn findings(written: &Written) -> Vec<(String, String)> {
         );
     }
     found.extend(findings_of_tables(written));
+    found.extend(viewers::findings(&written.steering, &written.operators));
     found
 }
 

@@ -1,13 +1,14 @@
 //! The database in `state_dir`: SQLite with a write-ahead log. Whatever several processes (`serve`, `ingest`, `rm`) change, they
 //! change in transactions, so one that is killed leaves the old state or the new one.
 //!
-//! One file for each kind of thing: [`appliances`], [`objects`], [`manifests`], [`reports`], [`tombstones`].
+//! One file for each kind of thing: [`appliances`], [`objects`], [`manifests`], [`reports`], [`steer`], [`tombstones`].
 
 pub mod appliances;
 pub mod backup;
 pub mod manifests;
 pub mod objects;
 pub mod reports;
+pub mod steer;
 pub mod tombstones;
 
 use std::path::{Path, PathBuf};
@@ -143,14 +144,18 @@ pub(crate) async fn wish(change: &mut Change) -> Result<()> {
 }
 
 fn migrations() -> Migrator {
-    let start = Migration::new(
-        1,
-        "start".into(),
-        MigrationType::Simple,
-        include_str!("../migrations/0001_start.sql").into_sql_str(),
-        false,
-    );
-    Migrator::with_migrations(vec![start])
+    let step = |number, name: &'static str, sql: &'static str| {
+        let sql = sql.into_sql_str();
+        Migration::new(number, name.into(), MigrationType::Simple, sql, false)
+    };
+    Migrator::with_migrations(vec![
+        step(1, "start", include_str!("../migrations/0001_start.sql")),
+        step(
+            2,
+            "steering",
+            include_str!("../migrations/0002_steering.sql"),
+        ),
+    ])
 }
 
 /// Seconds since 1970-01-01 UTC.

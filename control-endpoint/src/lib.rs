@@ -4,6 +4,7 @@
 //! files ──ingest──► objects, paths ─┐
 //! appliances ──report──► popularity, inventories, liveness ─┤
 //!                                                           └─► builder ─► sealed manifests ──serve──► appliances
+//! viewers ──steer──► the appliances that hold it, are near and well ◄── reports, routes
 //! operator ──rm──► tombstones ──────────────────────────────────────────────────────────────serve──► appliances
 //! ```
 //!
@@ -23,4 +24,5 @@ mod own_copy;
 pub mod popularity;
 mod progress;
 pub mod serve;
+pub mod steer;
 mod stream;

@@ -109,3 +109,33 @@ pub const SITE_OFFSET_MAX_S: u64 = 30 * 60;
 pub const ORIGINS_MAX: usize = 32;
 
 const _: () = assert!(PEERS_MAX + UPSTREAMS_MAX + ORIGINS_MAX < protocol::limits::SOURCES_MAX);
+
+/// `[[operator]]` entries.
+pub const OPERATORS_MAX: usize = 1000;
+
+/// Routes of one appliance that are taken: a table of the whole Internet, for which 30 MB are sent.
+pub const ROUTES_MAX: usize = 2_000_000;
+
+/// Bytes of such a table, unpacked.
+pub const ROUTES_MAX_BYTES: usize = 128 << 20;
+
+/// Routes that are listed because they are not used.
+pub const UNUSED_LISTED: usize = 1000;
+
+/// How long it may take until steering sees that a path was published or taken down, or an object has come.
+pub const HOLDERS_COUNT: Duration = Duration::from_secs(10);
+
+/// Paths whose holders are remembered for so long: about 200 bytes each.
+pub const HOLDERS_REMEMBERED: usize = 65_536;
+
+/// How often steering looks at the fleet.
+pub const LOOK_AT_FLEET: Duration = Duration::from_secs(1);
+
+/// Site-mates that an appliance is asked to try.
+pub const NEIGHBOURS_MAX: usize = 16;
+
+/// A wish to drain has at most this many bytes.
+pub const DRAIN_WISH_BYTES: usize = 64 << 10;
+
+/// When a viewer is asked to come again for whom there is no place, in seconds.
+pub const NOWHERE_RETRY_S: u64 = 10;

@@ -8,6 +8,7 @@ use prometheus::{Encoder, Gauge, IntCounterVec, IntGaugeVec, Opts, Registry, Tex
 
 use crate::building::is_alive;
 use crate::database::{Database, now, uint};
+use crate::steer::Shown;
 
 /// Registry and counters.
 pub struct Metrics {
@@ -20,6 +21,7 @@ pub struct Metrics {
     epochs_raised: IntCounterVec,
     handshakes: IntCounterVec,
     certificates: IntCounterVec,
+    steered: IntCounterVec,
     stock: Stock,
 }
 
@@ -31,18 +33,23 @@ struct Stock {
     first_end: IntGaugeVec,
     tombstones: IntGaugeVec,
     not_after: IntGaugeVec,
+    standing: IntGaugeVec,
+    panics: IntGaugeVec,
+    routes: IntGaugeVec,
+    origin_viewers: IntGaugeVec,
 }
 
 /// What the server says at the time of the scrape.
-#[derive(Clone, Copy)]
 pub(crate) struct Facts {
     pub(crate) free_fills: usize,
     /// Of the certificate; 0 without one.
     pub(crate) not_after: i64,
+    pub(crate) steering: Shown,
 }
 
 const SENT: [&str; 4] = ["manifest", "tombstones", "tree", "bytes"];
-const REFUSALS: [&str; 4] = ["unauthorized", "forbidden", "busy", "changed"];
+const REFUSALS: [&str; 5] = ["unauthorized", "forbidden", "busy", "changed", "too_few"];
+const STEERED: [&str; 4] = ["appliance", "origin", "nowhere", "unknown"];
 const OUTCOMES: [&str; 5] = ["new", "same", "refused", "overtaken", "failed"];
 const HANDSHAKES: [&str; 6] = [
     "done",
@@ -54,6 +61,8 @@ const HANDSHAKES: [&str; 6] = [
 ];
 const CERTIFICATES: [&str; 2] = ["read", "refused"];
 const REGISTERED: [&str; 4] = ["paths", "objects", "bytes", "broken"];
+const STANDING: [&str; 6] = ["well", "held", "leaving", "down", "unreachable", "silent"];
+const ROUTES: [&str; 5] = ["used", "default", "bogon", "unregistered", "leak"];
 const LIVENESS: [&str; 2] = ["alive", "silent"];
 
 #[rustfmt::skip]
@@ -70,6 +79,7 @@ impl Default for Metrics {
             epochs_raised: counters(&registry, "oca_control_epochs_raised_total", "Times an appliance knew a newer serial than this database.", NO_LABEL),
             handshakes: counters(&registry, "oca_control_tls_handshakes_total", "Handshakes of TLS, by how they ended.", ("outcome", &HANDSHAKES)),
             certificates: counters(&registry, "oca_control_tls_reloads_total", "Times the files of [tls] were read again, by what became of them.", ("outcome", &CERTIFICATES)),
+            steered: counters(&registry, "oca_control_steer_decisions_total", "Viewers that were steered, by where their first choice is; unknown: nothing is published at the path.", ("to", &STEERED)),
             stock: Stock::new(&registry),
             registry,
         }
@@ -85,6 +95,10 @@ impl Stock {
             appliances: gauges(registry, "oca_control_appliances", "Registered appliances, by whether they report and are well.", ("liveness", &LIVENESS)),
             first_end: gauges(registry, "oca_control_first_manifest_end_seconds", "When the first manifest ends, since 1970-01-01 UTC; 0: there is none.", NO_LABEL),
             not_after: gauges(registry, "oca_control_tls_cert_not_after_seconds", "When the certificate ends, since 1970-01-01 UTC; 0: there is none.", NO_LABEL),
+            standing: gauges(registry, "oca_control_fleet", "Appliances, by how they stand in steering; held: silent, and what they said last holds.", ("standing", &STANDING)),
+            panics: gauges(registry, "oca_control_panic", "1: so few appliances are well that steering ignores health.", NO_LABEL),
+            routes: gauges(registry, "oca_control_routes", "Prefixes that appliances hear, by whether steering uses them, or why not.", ("use", &ROUTES)),
+            origin_viewers: gauges(registry, "oca_control_origin_viewers", "Viewers that were sent to the origin and may still be there.", NO_LABEL),
             tombstones: gauges(registry, "oca_control_tombstones_number", "Number of the list of tombstones.", NO_LABEL),
         }
     }
@@ -106,6 +120,14 @@ impl Stock {
         set(&self.tombstones, &[], uint(database.endpoint().await?.tombstones));
         set(&self.free_fills, &[], facts.free_fills as u64);
         self.not_after.with_label_values::<&str>(&[]).set(facts.not_after);
+        for (standing, count) in facts.steering.standing {
+            set(&self.standing, &[standing], count as u64);
+        }
+        for (word, count) in facts.steering.routes {
+            set(&self.routes, &[word], count);
+        }
+        set(&self.panics, &[], u64::from(facts.steering.panics));
+        set(&self.origin_viewers, &[], facts.steering.origin_viewers as u64);
         Ok(())
     }
 }
@@ -159,6 +181,10 @@ impl Metrics {
 
     pub(crate) fn refused(&self, reason: &'static str) {
         self.refusals.with_label_values(&[reason]).inc();
+    }
+
+    pub(crate) fn steered(&self, to: &'static str) {
+        self.steered.with_label_values(&[to]).inc();
     }
 
     pub(crate) fn report(&self) {

@@ -2,17 +2,20 @@
 //!
 //! ```text
 //! request ─► authority (whose token) ─► one file for each kind of thing ─► answer, or Refusal (JSON `Problem`)
+//! every second: a look at the fleet, for steering
 //! schedule: build_at, something urgent, manifests that near their end ─► building
 //! ```
 
 mod appliances;
 mod authority;
+mod leave;
 mod objects;
 mod origin;
 mod refusal;
 mod report;
 mod schedule;
 mod sealed;
+mod steer;
 mod tls;
 
 use std::fs::{self, File};
@@ -23,11 +26,12 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use axum::Router;
+use axum::extract::connect_info::Connected;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 use axum::routing::{get, post, put};
-use axum::serve::Listener;
+use axum::serve::{IncomingStream, Listener};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{self, SignalKind};
 use tokio::sync::{Semaphore, watch};
@@ -36,8 +40,9 @@ use crate::building::Terms;
 use crate::config::Config;
 use crate::database::Database;
 use crate::database::manifests::write_durably;
-use crate::limits::{LARGE_REPORTS_AT_ONCE, STOP_TIME};
+use crate::limits::{LARGE_REPORTS_AT_ONCE, LOOK_AT_FLEET, STOP_TIME};
 use crate::metrics::{Facts, Metrics};
+use crate::steer::Steering;
 
 use refusal::Refusal;
 use tls::{Keys, TlsListener};
@@ -48,6 +53,7 @@ pub const ADDRESS_FILE: &str = "address";
 /// What every request may use.
 pub(crate) struct App {
     database: Database,
+    steering: Steering,
     terms: Terms,
     metrics: Metrics,
     /// BLAKE3 of the operator's token.
@@ -62,6 +68,22 @@ pub(crate) struct App {
 
 type Shared = State<Arc<App>>;
 
+/// The other end of a connection.
+#[derive(Debug, Clone, Copy)]
+struct Peer(SocketAddr);
+
+impl Connected<IncomingStream<'_, TcpListener>> for Peer {
+    fn connect_info(stream: IncomingStream<'_, TcpListener>) -> Self {
+        Self(*stream.remote_addr())
+    }
+}
+
+impl Connected<IncomingStream<'_, TlsListener>> for Peer {
+    fn connect_info(stream: IncomingStream<'_, TlsListener>) -> Self {
+        Self(*stream.remote_addr())
+    }
+}
+
 /// Serves until SIGTERM or SIGINT.
 ///
 /// # Errors
@@ -70,10 +92,16 @@ pub async fn run(config: Config) -> Result<()> {
     let _alone = lock(&config.state_dir)?;
     // Of one that was killed: whoever waits for the file shall not read that.
     _ = fs::remove_file(config.state_dir.join(ADDRESS_FILE));
+    let (terms, operator) = (
+        Terms::of(&config)?,
+        authority::operator(config.operator_token_file.as_deref())?,
+    );
+    let database = Database::open(&config.state_dir).await?;
     let app = Arc::new(App {
-        terms: Terms::of(&config)?,
-        operator: authority::operator(config.operator_token_file.as_deref())?,
-        database: Database::open(&config.state_dir).await?,
+        terms,
+        operator,
+        steering: Steering::load(&config, &database).await?,
+        database,
         metrics: Metrics::default(),
         fills: Arc::new(Semaphore::new(config.max_fills)),
         large_reports: Semaphore::new(LARGE_REPORTS_AT_ONCE),
@@ -103,6 +131,7 @@ pub async fn run(config: Config) -> Result<()> {
         };
     }
     let certificates = tokio::spawn(tls::watch(app.clone(), hang_up));
+    let looking = tokio::spawn(look_at_fleet(app.clone()));
     _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     tokio::select! {
         signal = signal() => tracing::info!("{signal}: stopping; running answers have {} s", STOP_TIME.as_secs()),
@@ -116,9 +145,19 @@ pub async fn run(config: Config) -> Result<()> {
     // A build that runs goes on in the next process: nothing of it is in force before it is on the disk.
     schedule.abort();
     certificates.abort();
+    looking.abort();
     _ = fs::remove_file(config.state_dir.join(ADDRESS_FILE));
     _ = tokio::time::timeout(Duration::from_secs(5), app.database.clone().close()).await;
     Ok(())
+}
+
+async fn look_at_fleet(app: Arc<App>) {
+    loop {
+        tokio::time::sleep(LOOK_AT_FLEET).await;
+        if let Err(error) = app.steering.refresh(&app.database).await {
+            tracing::error!("looking at the fleet: {error:#}");
+        }
+    }
 }
 
 /// Answers on one address until the program stops.
@@ -128,11 +167,12 @@ async fn answer<L>(
     mut stopped: watch::Receiver<bool>,
 ) -> std::io::Result<()>
 where
-    L: Listener,
-    L::Addr: std::fmt::Debug,
+    L: Listener<Addr = SocketAddr>,
+    Peer: for<'a> Connected<IncomingStream<'a, L>>,
 {
     let stop = async move { _ = stopped.wait_for(|stopped| *stopped).await };
-    axum::serve(listener, router(app).into_make_service())
+    let router = router(app).into_make_service_with_connect_info::<Peer>();
+    axum::serve(listener, router)
         .with_graceful_shutdown(stop)
         .await
 }
@@ -208,6 +248,12 @@ fn router(app: Arc<App>) -> Router {
         .route("/v1/appliances/{id}/manifest", get(sealed::manifest))
         .route("/v1/appliances/{id}/tombstones", get(sealed::tombstones))
         .route("/v1/appliances/{id}/report", post(report::take))
+        .route("/v1/appliances/{id}/drain", post(leave::drain))
+        .route("/v1/appliances/{id}/routes", post(leave::routes))
+        .route("/v1/steer", get(steer::steer))
+        .route("/v1/content-steering", get(steer::manifest))
+        .route("/v1/play/{*path}", get(steer::play))
+        .route("/v1/routes/unused", get(steer::unused))
         .route("/v1/bytes/{root}", get(origin::bytes))
         .route("/v1/trees/{root}", get(origin::tree))
         .route("/v1/objects", get(objects::list))
@@ -235,6 +281,7 @@ async fn metrics(State(app): Shared) -> Result<impl IntoResponse, Refusal> {
     let facts = Facts {
         free_fills: app.fills.available_permits(),
         not_after: app.keys.as_ref().map_or(0, |keys| keys.not_after()),
+        steering: app.steering.shown(),
     };
     let text = app.metrics.text(&app.database, facts).await?;
     Ok(([(CONTENT_TYPE, "text/plain; version=0.0.4")], text))

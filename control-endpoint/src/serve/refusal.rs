@@ -6,7 +6,7 @@ use axum::http::{HeaderName, StatusCode};
 use axum::response::{IntoResponse, Response};
 use protocol::control::Problem;
 
-use crate::limits::RETRY_AFTER_S;
+use crate::limits::{NOWHERE_RETRY_S, RETRY_AFTER_S};
 
 /// Why a request is not answered.
 #[derive(Debug)]
@@ -49,6 +49,12 @@ impl Refusal {
             "as many fills as max_fills allows are running; come again",
         )
         .with(RETRY_AFTER, RETRY_AFTER_S.to_string())
+    }
+
+    /// There is no place for a viewer.
+    pub(super) fn nowhere(why: impl Into<String>) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, why)
+            .with(RETRY_AFTER, NOWHERE_RETRY_S.to_string())
     }
 
     /// RFC 9110 section 15.5.17.

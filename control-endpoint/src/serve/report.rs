@@ -12,11 +12,15 @@ use bytes::Bytes;
 use http_body_util::BodyExt;
 use protocol::control::{Answer, REPORT_VERSION, Report};
 use protocol::limits::REPORT_MAX_BYTES;
+use serde::de::DeserializeOwned;
 use tokio::sync::SemaphorePermit;
 
 use super::refusal::Refusal;
 use super::{App, Shared};
 use crate::limits::{REPORT_INTERVAL_S, REPORT_TIME, SMALL_REPORT_BYTES};
+
+/// In refusals.
+const A_REPORT: &str = "a report";
 
 pub(super) async fn take(
     State(app): Shared,
@@ -37,6 +41,7 @@ pub(super) async fn take(
         )));
     }
     app.metrics.report();
+    let routes_wanted = app.steering.take(&report);
     let taken = app.database.take_report(report).await?;
     if let Some(epoch) = taken.raised {
         tracing::error!(
@@ -51,10 +56,12 @@ pub(super) async fn take(
         known: taken.known,
         next_s: REPORT_INTERVAL_S,
         manifest: newest.map(|built| built.serial),
+        routes_wanted,
+        neighbours: app.steering.neighbours(&id),
     }))
 }
 
-fn packed(headers: &HeaderMap) -> Result<bool, Refusal> {
+pub(super) fn packed(headers: &HeaderMap) -> Result<bool, Refusal> {
     match headers.get(CONTENT_ENCODING).map(|value| value.as_bytes()) {
         None | Some(b"identity") => Ok(false),
         Some(b"zstd") => Ok(true),
@@ -65,10 +72,10 @@ fn packed(headers: &HeaderMap) -> Result<bool, Refusal> {
     }
 }
 
-fn too_large() -> Refusal {
+fn too_large(what: &str, most: usize) -> Refusal {
     Refusal::new(
         StatusCode::PAYLOAD_TOO_LARGE,
-        format!("a report has at most {REPORT_MAX_BYTES} bytes"),
+        format!("{what} has at most {most} bytes"),
     )
 }
 
@@ -91,7 +98,7 @@ async fn read(app: &App, mut body: Body) -> Result<(Bytes, Option<SemaphorePermi
             continue;
         };
         if read.len() + piece.len() > REPORT_MAX_BYTES {
-            return Err(too_large());
+            return Err(too_large(A_REPORT, REPORT_MAX_BYTES));
         }
         if read.len() + piece.len() > SMALL_REPORT_BYTES && place.is_none() {
             let free = app.large_reports.acquire().await;
@@ -103,24 +110,7 @@ async fn read(app: &App, mut body: Body) -> Result<(Bytes, Option<SemaphorePermi
 }
 
 fn decode(body: &[u8], is_packed: bool) -> Result<Report, Refusal> {
-    let mut unpacked = Vec::new();
-    let json = if is_packed {
-        let malformed = |error: std::io::Error| Refusal::bad(format!("not zstd: {error}"));
-        let decoder = zstd::Decoder::with_buffer(body).map_err(malformed)?;
-        // One byte more than allowed tells a report that is too large from one that fits exactly.
-        decoder
-            .take(REPORT_MAX_BYTES as u64 + 1)
-            .read_to_end(&mut unpacked)
-            .map_err(malformed)?;
-        &unpacked
-    } else {
-        body
-    };
-    if json.len() > REPORT_MAX_BYTES {
-        return Err(too_large());
-    }
-    let report: Report = serde_json::from_slice(json)
-        .map_err(|error| Refusal::bad(format!("not a report: {error}")))?;
+    let report: Report = decoded(body, is_packed, (A_REPORT, REPORT_MAX_BYTES))?;
     if report.version != REPORT_VERSION {
         return Err(Refusal::bad(format!(
             "a report of version {}; this program reads version {REPORT_VERSION}",
@@ -128,4 +118,29 @@ fn decode(body: &[u8], is_packed: bool) -> Result<Report, Refusal> {
         )));
     }
     Ok(report)
+}
+
+/// What a body says; `what` is its name, and it has at most `most` bytes when it is unpacked.
+pub(super) fn decoded<T: DeserializeOwned>(
+    body: &[u8],
+    is_packed: bool,
+    (what, most): (&str, usize),
+) -> Result<T, Refusal> {
+    let mut unpacked = Vec::new();
+    let json = if is_packed {
+        let malformed = |error: std::io::Error| Refusal::bad(format!("not zstd: {error}"));
+        let decoder = zstd::Decoder::with_buffer(body).map_err(malformed)?;
+        // One byte more than allowed tells what is too large from what fits exactly.
+        decoder
+            .take(most as u64 + 1)
+            .read_to_end(&mut unpacked)
+            .map_err(malformed)?;
+        &unpacked
+    } else {
+        body
+    };
+    if json.len() > most {
+        return Err(too_large(what, most));
+    }
+    serde_json::from_slice(json).map_err(|error| Refusal::bad(format!("not {what}: {error}")))
 }

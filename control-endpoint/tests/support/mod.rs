@@ -259,6 +259,8 @@ pub(crate) fn report(id: &str, sequence: u64) -> Report {
         },
         served: Vec::new(),
         misses: Vec::new(),
+        routes: None,
+        reached: Vec::new(),
     }
 }
 
