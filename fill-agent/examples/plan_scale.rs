@@ -175,6 +175,7 @@ fn tier(role: TierRole, total: u64, used: u64) -> Tier {
     let device = Device {
         total_bytes: total / 8,
         room_bytes: (total - used) / 8,
+        room_columns: u64::MAX,
     };
     Tier {
         role,
@@ -196,6 +197,7 @@ fn held(paths: &[String], capacity: u64) -> Vec<Held<'_>> {
             whole: true,
             copies: 1,
             devices: 1 << (number % 8),
+            takes_room: true,
             further: 7,
             demand: 0,
             paths: vec![HeldPath {

@@ -27,6 +27,7 @@ use crate::source::{SourceError, Sources, Wanted};
 
 pub use feed::seal;
 pub use progress::{Progress, Transfer};
+pub(crate) use target::copy_columns;
 
 /// One object to fetch.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -15,7 +15,8 @@
 //! - What is in a tier gives way only to what is worth [`DISPLACE_PERCENT`](crate::limits::DISPLACE_PERCENT) of it.
 //! - What is not wanted stays until its room is needed; then the least valuable goes, until the low watermark is reached.
 //! - What is wanted is evicted only for what ranks higher, and only once that comes.
-//! - A device above its high watermark gives up what is not wanted. What is wanted stays there, and the store places nothing more on it.
+//! - A device above its high watermark gives up what is not wanted, and the store places nothing more on it. What is wanted leaves it for
+//!   other devices of its tier, when nothing else comes into the tier.
 //! - Further copies of what is wanted more than once have the room that no first copy needs, also none that comes later; they are
 //!   the first to go when it is needed, and go at once when they are wanted no more. They are copied on the box.
 //! - Files are room as bytes are, where a file system can hold only so many.
@@ -24,6 +25,7 @@
 //! It knows tiers, and of devices only what is on them: the store has the last word on placement.
 
 mod choose;
+mod relief;
 pub mod repair;
 mod space;
 mod steps;
@@ -65,12 +67,22 @@ pub struct Held<'a> {
     /// The devices of its tier that hold a column of it, by their place in [`Tier::devices`]: bit 0 is the first one. Those from the
     /// 65th on have none.
     pub devices: u64,
+    /// A column of it lies on a device of its tier that is well. Without, its end makes no room there, and it waits for its devices.
+    pub takes_room: bool,
     /// Copies that those devices of its tier can take which hold no column of it.
     pub further: u8,
     /// Bytes a day that viewers ask for, as far as it is known; 0 if it is not. Ranks what is not wanted any more.
     pub demand: u64,
     /// The paths that lead to it.
     pub paths: Vec<HeldPath<'a>>,
+}
+
+impl Held<'_> {
+    /// Whether a column of it is on the device in this place of its tier.
+    fn is_on(&self, device: usize) -> bool {
+        let place = u32::try_from(device).unwrap_or(u32::MAX);
+        self.devices.unbounded_shr(place) & 1 == 1
+    }
 }
 
 /// A tier, in the order of the configuration.
@@ -89,8 +101,10 @@ pub struct Tier {
 pub struct Device {
     /// Its size in bytes.
     pub total_bytes: u64,
-    /// Bytes that objects may still use.
+    /// Bytes that objects may still use, if there are files for them.
     pub room_bytes: u64,
+    /// Columns that its file system has files for; `u64::MAX`: no bound.
+    pub room_columns: u64,
 }
 
 /// How much may be fetched.
@@ -140,6 +154,8 @@ pub struct Plan {
     pub moves: Vec<Move>,
     /// Further copies; then, by rank.
     pub duplicates: Vec<Duplicate>,
+    /// What changes its device within its tier; then, those that are asked for least first.
+    pub relief: Vec<Relief>,
     /// Then, in this order: urgent ones first, then by rank.
     pub fetch: Vec<Fetch>,
     /// Paths whose bytes are here, at any time.
@@ -235,6 +251,21 @@ pub struct Move {
     pub to: usize,
 }
 
+/// An object that is to leave a device for another one of its tier.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Relief {
+    /// The object.
+    pub root: Root,
+    /// Its size in bytes.
+    pub size: u64,
+    /// About so many bytes of it are on the device.
+    pub bytes: u64,
+    /// Index of its tier.
+    pub tier: usize,
+    /// The device's place in [`Tier::devices`].
+    pub from: usize,
+}
+
 /// An object to fetch, and to publish under all its paths.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fetch {
@@ -271,7 +302,7 @@ impl Plan {
             .map(|index| &wanted[*index as usize])
     }
 
-    /// Whether there is nothing to do.
+    /// Whether there is nothing to do, but for relief.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.fewer.is_empty()

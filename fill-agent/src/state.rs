@@ -274,6 +274,34 @@ mod tests {
         assert_eq!(fs::read_dir(folder.path().join(FOLDER)).unwrap().count(), 1);
     }
 
+    /// Those of `docs/formats/state.md`.
+    #[test]
+    fn the_documented_examples_are_read() {
+        let page = include_str!("../../docs/formats/state.md");
+        let blocks = page.split("```json\n").skip(1);
+        let examples: Vec<&str> = blocks.filter_map(|rest| rest.split("```").next()).collect();
+        let folder = tempfile::tempdir().unwrap();
+        let state = StateFolder::open(folder.path()).unwrap();
+        let place = |name: &str| folder.path().join(FOLDER).join(name);
+        fs::write(place(Intent::FILE), examples[0]).unwrap();
+        fs::write(place(Seen::FILE), examples[1]).unwrap();
+        fs::write(place("manifest.accepted"), format!("{}rest", examples[2])).unwrap();
+        let intent: Intent = state.read().unwrap();
+        assert_eq!(intent.pause.unwrap().by, "ada");
+        let seen: Seen = state.read().unwrap();
+        assert_eq!(seen.manifest.unwrap().number, 42);
+        let (note, sealed) = state.read_sealed(sealed::Which::Accepted).unwrap().unwrap();
+        assert_eq!((note.at, &*sealed), (1_795_000_000, &b"rest"[..]));
+        assert_eq!(summed::check(examples[3].as_bytes()), Ok(()));
+        for (name, example) in [(Intent::FILE, examples[0]), (Seen::FILE, examples[1])] {
+            fs::write(place(name), example.replace(":2,", ":3,")).unwrap();
+        }
+        let newer = state.read::<Intent>().unwrap_err().to_string();
+        assert!(newer.contains("install the newer release"), "{newer}");
+        let newer = state.read::<Seen>().unwrap_err().to_string();
+        assert!(newer.contains("install the newer release"), "{newer}");
+    }
+
     #[test]
     fn every_flipped_bit_is_found_and_the_format_before_is_read() {
         let folder = tempfile::tempdir().unwrap();

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use content_store::catalog::{ObjectRecord, Snapshot};
 use content_store::device::{self, Complaint, Condition, Intents, Seen};
 use content_store::placement::Rule;
+use content_store::space::{self, Account};
 use content_store::{DeviceId, PathEntry, StoreConfig, StoreError, TierConfig, TierRole};
 use protocol::config::Config;
 use protocol::root::Root;
@@ -24,6 +25,8 @@ pub struct FoundDevice {
     pub tier: usize,
     /// Its name and room, or what is wrong with it.
     pub found: Result<Room, Complaint>,
+    /// What the catalog has on it, as far as it was asked.
+    pub account: Account,
 }
 
 /// The room of a device.
@@ -35,6 +38,8 @@ pub struct Room {
     pub total_bytes: u64,
     /// Bytes that objects may still use.
     pub room_bytes: u64,
+    /// The same, whether there are files for it or not.
+    pub free_bytes: u64,
     /// Columns that its file system has files for; `u64::MAX` if it sets no bound.
     pub room_columns: u64,
     /// It is read, and given nothing new.
@@ -68,9 +73,17 @@ impl FoundDevice {
 pub fn survey(config: &Config) -> Result<Survey, StoreError> {
     let state_dir = &config.appliance.state_dir;
     let (intents, seen) = (Intents::read(state_dir)?, Seen::read(state_dir)?);
-    let devices = look(config, &intents, &seen);
+    let mut devices = look(config, &intents, &seen);
+    let snapshot = Snapshot::read_or_empty(state_dir)?;
+    let accounts = space::account(&snapshot);
+    for device in &mut devices {
+        let id = device.found.as_ref().map(|room| room.id).ok();
+        let id = id.or_else(|| seen.at(&device.root));
+        let account = id.and_then(|id| accounts.get(&id));
+        device.account = account.copied().unwrap_or_default();
+    }
     Ok(Survey {
-        snapshot: Snapshot::read_or_empty(state_dir)?,
+        snapshot,
         kept: intents
             .offline()
             .chain(kept(&devices, &seen))
@@ -125,17 +138,10 @@ pub fn store_config(config: &Config) -> StoreConfig {
 /// How new columns are placed.
 #[must_use]
 pub fn placing(config: &Config) -> Rule {
-    let speeds = |tier: &protocol::config::Tier| {
-        let devices = tier.devices.iter().cloned();
-        devices.zip(tier.speeds.iter().copied()).collect::<Vec<_>>()
-    };
-    let high = config
-        .fill
-        .as_ref()
-        .map(|fill| fill.high_watermark.percent());
+    let speeds = config.speeds();
     Rule {
-        high_watermark: high.and_then(|high| u8::try_from(high).ok()).unwrap_or(100),
-        speeds: config.tiers.iter().flat_map(speeds).collect(),
+        high_watermark: config.high_watermark(),
+        speeds: speeds.map(|(root, speed)| (root.into(), speed)).collect(),
     }
 }
 
@@ -161,15 +167,17 @@ fn look(config: &Config, intents: &Intents, seen: &Seen) -> Vec<FoundDevice> {
         root: root.to_path_buf(),
         tier: *tier,
         found: match found {
-            Ok((device, space)) => Ok(Room {
+            Ok((device, of)) => Ok(Room {
                 id: device.id(),
-                total_bytes: space.total_bytes,
-                room_bytes: content_store::space::room_bytes(&space),
-                room_columns: content_store::space::room_columns(&space),
+                total_bytes: of.total_bytes,
+                room_bytes: space::room_bytes(&of),
+                free_bytes: space::free_bytes(&of),
+                room_columns: space::room_columns(&of),
                 is_evacuating: intents.is_evacuating(&device.id()),
             }),
             Err(problem) => Err(problem.into()),
         },
+        account: Account::default(),
     });
     devices.collect()
 }
@@ -194,7 +202,8 @@ impl Survey {
                     .iter()
                     .map(|room| planner::Device {
                         total_bytes: room.total_bytes,
-                        room_bytes: room.room_bytes,
+                        room_bytes: room.free_bytes,
+                        room_columns: room.room_columns,
                     })
                     .collect(),
             }
@@ -204,12 +213,21 @@ impl Survey {
 
     /// The devices of a tier that are well, in the order of the configuration.
     fn well(&self, tier: usize, failed: &HashSet<DeviceId>) -> impl Iterator<Item = &Room> {
+        self.well_devices(tier, failed).map(|(_, room)| room)
+    }
+
+    /// The same, each as it was found.
+    pub(crate) fn well_devices(
+        &self,
+        tier: usize,
+        failed: &HashSet<DeviceId>,
+    ) -> impl Iterator<Item = (&FoundDevice, &Room)> {
         let devices = self
             .devices
             .iter()
             .filter(move |device| device.tier == tier);
-        let rooms = devices.filter_map(|device| device.found.as_ref().ok());
-        rooms.filter(|room| !room.is_evacuating && !failed.contains(&room.id))
+        let rooms = devices.filter_map(|device| Some((device, device.found.as_ref().ok()?)));
+        rooms.filter(|(_, room)| !room.is_evacuating && !failed.contains(&room.id))
     }
 
     /// The objects that have a copy to repair.
@@ -250,6 +268,8 @@ impl Survey {
                     whole: tier.is_some() && is_here,
                     copies: u8::try_from(record.copies.len()).unwrap_or(u8::MAX),
                     devices,
+                    takes_room: tier
+                        .is_some_and(|tier| well[tier].iter().any(|id| holds(record, id))),
                     further,
                     demand: 0,
                     paths: paths.remove(&record.object).unwrap_or_default(),
@@ -262,13 +282,9 @@ impl Survey {
 /// Which of these devices hold a column of an object, as bits, and how many copies of it the others can take: each device holds one
 /// column at most, and a copy is narrower before there is none.
 fn spread(record: &ObjectRecord, devices: &[DeviceId], stripe_width: u8) -> (u64, u8) {
-    let holds = |device: &DeviceId| {
-        let mut copies = record.copies.iter();
-        copies.any(|copy| copy.devices.contains(device))
-    };
     let (mut bits, mut free) = (0_u64, 0_usize);
     for (place, device) in (0_u32..).zip(devices) {
-        if holds(device) {
+        if holds(record, device) {
             bits |= 1_u64.unbounded_shl(place);
         } else {
             free += 1;
@@ -277,6 +293,12 @@ fn spread(record: &ObjectRecord, devices: &[DeviceId], stripe_width: u8) -> (u64
     let width = record.copies.first().map_or(1, |copy| copy.layout.width());
     let width = width.min(usize::from(stripe_width)).max(1);
     (bits, u8::try_from(free.div_ceil(width)).unwrap_or(u8::MAX))
+}
+
+/// A column of the object is on that device.
+fn holds(record: &ObjectRecord, device: &DeviceId) -> bool {
+    let mut copies = record.copies.iter();
+    copies.any(|copy| copy.devices.contains(device))
 }
 
 impl Survey {
@@ -321,9 +343,8 @@ fn damaged(record: &ObjectRecord, here: &Here<'_>) -> Option<Damaged> {
         let wrong = |column: &usize| copy.bad.contains(*column) || is_lost(*column);
         let wrong: Vec<usize> = columns.clone().filter(wrong).collect();
         let lost = columns.clone().filter(|column| is_lost(*column)).count();
-        let holds = |id: &DeviceId| record.copies.iter().any(|copy| copy.devices.contains(id));
         let of_tier = here.iter().filter(|(_, tier)| **tier == &*copy.tier);
-        let free = of_tier.filter(|(id, _)| !holds(id)).count();
+        let free = of_tier.filter(|(id, _)| !holds(record, id)).count();
         let is_worth_it = !wrong.is_empty() && lost < copy.layout.width() && lost <= free;
         let lengths = wrong
             .iter()

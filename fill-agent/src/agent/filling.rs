@@ -71,6 +71,7 @@ pub(super) fn roots(planned: &Planned) -> HashSet<Root> {
     fetched
         .chain(plan.moves.iter().map(|step| step.root))
         .chain(plan.duplicates.iter().map(|one| one.root))
+        .chain(plan.relief.iter().map(|one| one.root))
         .chain(repaired)
         .collect()
 }
@@ -94,6 +95,7 @@ impl Work {
         self.evict(ended).await?;
         self.move_all(ended).await?;
         self.copy_all(ended).await?;
+        self.relieve_all(ended).await?;
         let mut published = Vec::new();
         for one in &self.planned.plan.publish {
             let content = Content::Stored(ObjectId(one.root.0));
@@ -324,7 +326,7 @@ enum Came {
 /// Objects after which the daemon is told of what came.
 const RELOAD_EVERY: u64 = 64;
 
-/// Unlinks what nobody uses any more; waits for readers, but not longer than [`REAP_PATIENCE`].
+/// Unlinks what nobody uses any more; waits for readers, but not longer than [`REAP_PATIENCE`], and for no device that is away.
 pub(super) async fn reap(publisher: &Publisher, daemon: &Daemon) -> Result<(), NotDone> {
     let begun = Instant::now();
     loop {

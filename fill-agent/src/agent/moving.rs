@@ -5,7 +5,8 @@ use content_store::limits::{GROUP_BYTES, MAX_BATCH_OBJECTS};
 use content_store::{Content, ObjectId, ObjectReader, Sealed, Staging};
 
 use super::filling::{Ended, Work, reap};
-use crate::fetch::{Failure, Transfer, seal};
+use super::planning::Relieved;
+use crate::fetch::{Failure, Transfer, copy_columns, seal};
 use crate::planner::{Duplicate, Move};
 use crate::publish::NotDone;
 
@@ -82,6 +83,49 @@ impl Work {
             }
         }
         Ok(())
+    }
+
+    /// Moves columns off devices that are above their high watermark; they come from this box alone.
+    pub(super) async fn relieve_all(&self, ended: &mut Ended) -> Result<(), NotDone> {
+        for batch in self.planned.relief.chunks(MAX_BATCH_OBJECTS) {
+            if self.part.evictions_wait() || self.cancelled.is_cancelled() {
+                break;
+            }
+            if self.relieve_batch(batch).await? {
+                ended.progressed = true;
+                self.reload().await;
+                reap(&self.publisher, &self.daemon).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether anything was moved.
+    async fn relieve_batch(&self, batch: &[Relieved]) -> Result<bool, NotDone> {
+        let mut moved = Vec::new();
+        for Relieved { object, device, .. } in batch {
+            if self.cancelled.is_cancelled() {
+                break;
+            }
+            let begun = match self.publisher.relieve(*object, *device).await {
+                Err(not_done) if not_done.is_full => None,
+                begun => begun?,
+            };
+            let Some(repairing) = begun else { continue };
+            match copy_columns(&self.fill.lanes, repairing, Some(&self.limiter)).await {
+                Ok(repaired) => moved.extend(repaired),
+                Err(failure) => tracing::warn!(%object, %failure, "not moved to another device"),
+            }
+        }
+        let is_any = !moved.is_empty();
+        if is_any {
+            tracing::info!(
+                objects = moved.len(),
+                "moved to other devices of their tier"
+            );
+            self.publisher.moved(moved).await?;
+        }
+        Ok(is_any)
     }
 
     /// Whether anything was copied.

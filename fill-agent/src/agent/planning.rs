@@ -1,10 +1,10 @@
 //! A plan with what it was made from. Made on a thread that may block: it asks the catalog and the devices.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
-use content_store::{DeviceId, StoreError};
+use content_store::{DeviceId, ObjectId, StoreError};
 use protocol::config::{Config, Fill};
 use protocol::fill::{self, PlanTotals};
 use protocol::manifest::{Source, Tombstone, Wanted};
@@ -12,8 +12,8 @@ use protocol::root::Root;
 
 use super::book::Believed;
 use crate::planner::repair::{Repair, repairs};
-use crate::planner::{self, Allowance, Amount, Duplicate, Move, Plan, Situation};
-use crate::survey::{self, FoundDevice};
+use crate::planner::{self, Allowance, Amount, Duplicate, Move, Plan, Relief, Situation};
+use crate::survey::{self, FoundDevice, Survey};
 
 /// What a plan is made from.
 pub struct Task {
@@ -49,6 +49,8 @@ pub struct Planned {
     pub devices: Vec<FoundDevice>,
     /// Objects that wait to be unlinked.
     pub doomed: usize,
+    /// Columns that leave their devices, in this order.
+    pub relief: Vec<Relieved>,
     /// Copies to repair, in this order.
     pub repairs: Vec<Repair>,
     /// Whether they are repaired by this plan; if not, they wait for the window.
@@ -57,6 +59,19 @@ pub struct Planned {
     evicted_paths: Vec<String>,
     moved_paths: Vec<String>,
     copied_paths: Vec<String>,
+}
+
+/// A column that leaves its device for another one of its tier.
+pub struct Relieved {
+    /// Its object.
+    pub object: ObjectId,
+    /// The device.
+    pub device: DeviceId,
+    /// What is shown of it: one of the paths of the object, and the name of the device.
+    path: String,
+    from: String,
+    bytes: u64,
+    tier: usize,
 }
 
 impl Task {
@@ -80,39 +95,17 @@ impl Task {
         };
         let mut plan = planner::plan(&situation);
         let repairs = repairs(&mut plan, &situation, survey.damaged(&self.config));
-        let shown = |roots: HashSet<Root>| {
-            let of = held.iter().filter(|held| roots.contains(&held.root));
-            let of: std::collections::HashMap<Root, String> =
-                of.map(|held| (held.root, first_path(held))).collect();
-            of
-        };
-        let evicted = shown(plan.evict.iter().map(|evict| evict.root).collect());
-        let moved = shown(plan.moves.iter().map(|step| step.root).collect());
-        let copied = shown(plan.duplicates.iter().map(|one| one.root).collect());
-        let name = |names: &std::collections::HashMap<Root, String>, root: Root| {
-            names.get(&root).cloned().unwrap_or_default()
-        };
+        let names = Names::of(&plan, &held);
         Ok(Planned {
             as_of: self.now,
             allowance: self.allowance,
             held: Plan::amount(held.iter().map(|held| held.size)),
-            evicted_paths: plan
-                .evict
-                .iter()
-                .map(|evict| name(&evicted, evict.root))
-                .collect(),
-            moved_paths: plan
-                .moves
-                .iter()
-                .map(|step| name(&moved, step.root))
-                .collect(),
-            copied_paths: plan
-                .duplicates
-                .iter()
-                .map(|one| name(&copied, one.root))
-                .collect(),
+            evicted_paths: names.of_all(plan.evict.iter().map(|one| one.root)),
+            moved_paths: names.of_all(plan.moves.iter().map(|one| one.root)),
+            copied_paths: names.of_all(plan.duplicates.iter().map(|one| one.root)),
             believed: self.believed,
             doomed: survey.snapshot.doomed.len(),
+            relief: relieved(&plan, &survey, &self.failed, &names),
             repairs,
             repairs_now: matches!(self.allowance, Allowance::All(_))
                 || self.fill.repair_outside_window,
@@ -121,6 +114,52 @@ impl Task {
             plan,
         })
     }
+}
+
+/// One of the paths of each held object that the plan changes.
+struct Names(HashMap<Root, String>);
+
+impl Names {
+    fn of(plan: &Plan, held: &[planner::Held<'_>]) -> Self {
+        let evicted = plan.evict.iter().map(|one| one.root);
+        let moved = plan.moves.iter().map(|one| one.root);
+        let copied = plan.duplicates.iter().map(|one| one.root);
+        let relieved = plan.relief.iter().map(|one| one.root);
+        let changed = evicted.chain(moved).chain(copied).chain(relieved);
+        let changed: HashSet<Root> = changed.collect();
+        let held = held.iter().filter(|held| changed.contains(&held.root));
+        Self(held.map(|held| (held.root, first_path(held))).collect())
+    }
+
+    fn name(&self, root: Root) -> String {
+        self.0.get(&root).cloned().unwrap_or_default()
+    }
+
+    fn of_all(&self, roots: impl Iterator<Item = Root>) -> Vec<String> {
+        roots.map(|root| self.name(root)).collect()
+    }
+}
+
+/// The plan's relief, with the devices.
+fn relieved(
+    plan: &Plan,
+    survey: &Survey,
+    failed: &HashSet<DeviceId>,
+    names: &Names,
+) -> Vec<Relieved> {
+    let of = |one: &Relief| {
+        let mut devices = survey.well_devices(one.tier, failed);
+        let (device, room) = devices.nth(one.from)?;
+        Some(Relieved {
+            object: ObjectId(one.root.0),
+            device: room.id,
+            path: names.name(one.root),
+            from: device.name(),
+            bytes: one.bytes,
+            tier: one.tier,
+        })
+    };
+    plan.relief.iter().filter_map(of).collect()
 }
 
 fn first_path(held: &planner::Held<'_>) -> String {
@@ -139,6 +178,12 @@ impl Planned {
     /// Whether there is anything to do.
     #[must_use]
     pub fn has_work(&self) -> bool {
+        self.is_incomplete() || !self.relief.is_empty()
+    }
+
+    /// Whether something is to come, or to go for it.
+    #[must_use]
+    pub fn is_incomplete(&self) -> bool {
         !self.plan.is_empty() || !self.repairs().is_empty()
     }
 
@@ -175,7 +220,8 @@ impl Planned {
     #[must_use]
     pub fn totals(&self) -> PlanTotals {
         let fetch = Plan::amount(self.plan.fetch.iter().map(|one| one.size));
-        let moves = Plan::amount(self.plan.moves.iter().map(|one| one.size));
+        let between = self.plan.moves.iter().map(|one| one.size);
+        let moves = Plan::amount(between.chain(self.relief.iter().map(|one| one.bytes)));
         let copies = self
             .plan
             .duplicates
@@ -225,21 +271,25 @@ impl Planned {
                 source: self.first_source(entry),
             }
         });
-        let moves = self.moves().take(limit);
+        let moves = self.moves().map(|(one, path)| fill::PlannedMove {
+            path: path.to_owned(),
+            bytes: one.size,
+            from: tier(one.from),
+            to: tier(one.to),
+        });
+        let relief = self.relief.iter().map(|one| fill::PlannedMove {
+            path: one.path.clone(),
+            bytes: one.bytes,
+            from: one.from.clone(),
+            to: tier(one.tier),
+        });
         let copies = self.duplicates().take(limit);
         let evict = self.plan.evict.iter().zip(&self.evicted_paths).take(limit);
         fill::Plan {
             as_of: self.as_of,
             serial: Some(self.believed.serial()),
             fetch: fetch.collect(),
-            moves: moves
-                .map(|(one, path)| fill::PlannedMove {
-                    path: path.to_owned(),
-                    bytes: one.size,
-                    from: tier(one.from),
-                    to: tier(one.to),
-                })
-                .collect(),
+            moves: moves.chain(relief).take(limit).collect(),
             copies: copies
                 .map(|(one, path)| fill::PlannedCopy {
                     path: path.to_owned(),
@@ -255,9 +305,22 @@ impl Planned {
                     tier: tier(one.tier),
                 })
                 .collect(),
+            repair: self.shown_repairs(limit),
             totals: self.totals(),
             blocked,
         }
+    }
+
+    fn shown_repairs(&self, limit: usize) -> Vec<fill::PlannedRepair> {
+        let repairs = self.repairs.iter().take(limit);
+        let shown = repairs.map(|Repair { damaged, path, .. }| fill::PlannedRepair {
+            path: path.to_string(),
+            bytes: damaged.bytes,
+            tier: damaged.tier.to_string(),
+            is_lost: !damaged.another_is_whole,
+            now: self.repairs_now,
+        });
+        shown.collect()
     }
 
     /// Where an object comes from first: its peer, else the first source that is none.

@@ -91,14 +91,14 @@ impl Agent {
         if let Some(why) = self.evictions_wait() {
             return (Activity::Waiting, why);
         }
-        if planned.has_work() || planned.plan.later.objects > 0 {
+        if planned.is_incomplete() || planned.plan.later.objects > 0 {
             let failures = match self.following.failed {
                 0 => String::new(),
                 failed => format!("; {failed} could not be fetched and are tried again"),
             };
             let moves = match totals.move_objects {
                 0 => String::new(),
-                objects => format!(", {objects} to be moved between tiers"),
+                objects => format!(", {objects} to be moved"),
             };
             let repairs = match totals.repair_objects {
                 0 => String::new(),
@@ -325,6 +325,9 @@ fn device_fill(config: &Config, device: &FoundDevice, lanes: &[LaneStatus]) -> D
         queue: lane.map_or(0, |lane| lane.queue as u64),
         room: room.map_or(0, |room| room.room_bytes),
         total: room.map_or(0, |room| room.total_bytes),
+        object_bytes: device.account.object_bytes,
+        doomed_bytes: device.account.doomed_bytes,
+        used_bytes: device.account.used_bytes,
     }
 }
 
@@ -337,6 +340,7 @@ pub(super) fn no_plan(now: u64, blocked: String) -> Plan {
         moves: Vec::new(),
         copies: Vec::new(),
         evict: Vec::new(),
+        repair: Vec::new(),
         totals: PlanTotals::default(),
         blocked: if blocked.is_empty() {
             "a plan is being made".to_owned()

@@ -1,21 +1,25 @@
 //! What is done for devices whatever the window: those that are back are compared with the catalog and used again; from those that are
 //! evacuated, what they alone hold is copied to others.
 //!
-//! Beside the loop; every read and write on the thread of its device, so that one that hangs keeps nothing else waiting.
+//! Beside the loop, each device beside the others; every read and write on the thread of its device, so that one that hangs keeps nothing
+//! else waiting.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Instant;
 
 use content_store::device::{Comparison, Condition};
 use content_store::limits::MAX_BATCH_OBJECTS;
-use content_store::{DeviceId, Repaired, Repairing, StoreError, Stranded, stranded};
+use content_store::{DeviceId, StoreError, Stranded, stranded};
 use protocol::config::Config;
+use tokio::task::JoinSet;
 
 use super::Agent;
+use super::filling::reap;
 use super::follow::Event;
 use crate::daemon::Daemon;
-use crate::lanes::{Lanes, Late};
+use crate::fetch::copy_columns;
+use crate::lanes::Lanes;
 use crate::limits::TEND_EVERY;
 use crate::publish::{NotDone, Publisher};
 use crate::survey::{self, FoundDevice};
@@ -87,7 +91,7 @@ impl Agent {
         });
     }
 
-    /// Files that are not needed any more are unlinked now, and a new plan counts on the devices as they are.
+    /// A new plan counts on the devices as they are.
     pub(super) fn tended(&mut self, tended: Tended) {
         self.following.is_tending = false;
         self.following.store_used |= tended.used_store;
@@ -95,12 +99,12 @@ impl Agent {
             tracing::warn!("what devices need is not done yet: {not_done}");
         }
         if tended.progressed {
-            self.following.reap_due = true;
             self.following.replan();
         }
     }
 }
 
+#[derive(Clone)]
 struct Tending {
     config: Arc<Config>,
     publisher: Publisher,
@@ -121,38 +125,72 @@ impl Tending {
             }
         };
         tended.used_store = duties.is_back || !duties.stranded.is_empty();
-        if let Err(not_done) = self.do_all(&duties, &mut tended).await {
+        if tended.used_store
+            && let Err(not_done) = self.do_all(duties, &mut tended).await
+        {
             tended.problem = Some(not_done);
         }
         tended
     }
 
-    async fn do_all(&self, duties: &Duties, tended: &mut Tended) -> Result<(), NotDone> {
-        if duties.is_back {
-            tended.progressed |= self.take_back().await?;
+    async fn do_all(&self, duties: Duties, tended: &mut Tended) -> Result<(), NotDone> {
+        let mut leaving: HashMap<DeviceId, Vec<Stranded>> = HashMap::new();
+        for stranded in duties.stranded {
+            leaving.entry(stranded.from).or_default().push(stranded);
         }
-        for batch in duties.stranded.chunks(MAX_BATCH_OBJECTS) {
-            if self.move_batch(batch).await? {
-                tended.progressed = true;
-                if let Err(error) = self.daemon.reload().await {
-                    tracing::debug!(%error, "the daemon was not told of moved columns");
-                }
+        let mut working = JoinSet::new();
+        for comparison in self.publisher.returned().await? {
+            let this = self.clone();
+            working.spawn(async move { this.reap_after(this.take_back(comparison).await?).await });
+        }
+        for (device, stranded) in leaving {
+            let this = self.clone();
+            working.spawn(async move {
+                let is_any = this.evacuate(device, &stranded).await?;
+                this.reap_after(is_any).await
+            });
+        }
+        while let Some(worked) = working.join_next().await {
+            match worked.expect("work on a device does not panic") {
+                Ok(progressed) => tended.progressed |= progressed,
+                Err(not_done) => tended.problem = Some(not_done),
             }
         }
         Ok(())
     }
 
-    /// Whether any device was taken back.
-    async fn take_back(&self) -> Result<bool, NotDone> {
+    /// Files that are not needed any more are unlinked; gives whether there was progress.
+    async fn reap_after(&self, progressed: bool) -> Result<bool, NotDone> {
+        if progressed {
+            reap(&self.publisher, &self.daemon).await?;
+        }
+        Ok(progressed)
+    }
+
+    /// Whether the device was taken back.
+    async fn take_back(&self, comparison: Comparison) -> Result<bool, NotDone> {
+        let Some(compared) = self.compared(comparison).await else {
+            return Ok(false);
+        };
+        let lost = self.publisher.readmit(compared).await?;
+        if lost > 0 {
+            tracing::warn!(columns = lost, "lost by a device that is back");
+        }
+        Ok(true)
+    }
+
+    /// Whether anything was moved off it.
+    async fn evacuate(&self, device: DeviceId, stranded: &[Stranded]) -> Result<bool, NotDone> {
         let mut is_any = false;
-        for comparison in self.publisher.returned().await? {
-            let Some(compared) = self.compared(comparison).await else {
-                continue;
-            };
-            is_any = true;
-            let lost = self.publisher.readmit(compared).await?;
-            if lost > 0 {
-                tracing::warn!(columns = lost, "lost by a device that is back");
+        for batch in stranded.chunks(MAX_BATCH_OBJECTS) {
+            if self.lanes.problem(device).is_some() {
+                break;
+            }
+            if self.move_batch(batch).await? {
+                is_any = true;
+                if let Err(error) = self.daemon.reload().await {
+                    tracing::debug!(%error, "the daemon was not told of moved columns");
+                }
             }
         }
         Ok(is_any)
@@ -166,7 +204,9 @@ impl Tending {
                 let is_done = comparison.step();
                 (is_done, comparison)
             };
-            let (is_done, after) = self.on_lane(device, 0, step).await?;
+            let stepped = self.lanes.run(device, 0, step).await;
+            let stepped = stepped.inspect_err(|late| tracing::warn!("not compared: {late}"));
+            let (is_done, after) = stepped.ok()?;
             comparison = after;
             match is_done {
                 Ok(true) => return Some(comparison),
@@ -192,9 +232,10 @@ impl Tending {
                 begun => begun?,
             };
             let Some(repairing) = begun else { continue };
-            match self.copied(repairing).await {
-                Some(repaired) => moved.push(repaired),
-                None => tracing::warn!(%object, "not evacuated: it could not be read or written"),
+            match copy_columns(&self.lanes, repairing, None).await {
+                Ok(Some(repaired)) => moved.push(repaired),
+                Ok(None) => tracing::warn!(%object, "not evacuated: it is not good here"),
+                Err(failure) => tracing::warn!(%object, %failure, "not evacuated"),
             }
         }
         let is_any = !moved.is_empty();
@@ -203,57 +244,5 @@ impl Tending {
             self.publisher.moved(moved).await?;
         }
         Ok(is_any)
-    }
-
-    /// `None` if a device is late, has no room or no good bytes.
-    async fn copied(&self, mut repairing: Repairing) -> Option<Repaired> {
-        while repairing.rest() > 0 {
-            let device = *repairing.holders().first()?;
-            let read = move || {
-                let group = repairing.read_here(device);
-                (group, repairing)
-            };
-            let (group, mut after) = self.on_lane(device, 0, read).await?;
-            let (group, device) = (group?, after.next_device());
-            let bytes = group.len() as u64;
-            let write = move || {
-                let written = after.write_group(&group);
-                (written, after)
-            };
-            let (written, after) = self.on_lane(device, bytes, write).await?;
-            written
-                .inspect_err(|error| tracing::warn!(%error, "not evacuated"))
-                .ok()?;
-            repairing = after;
-        }
-        for (column, device) in repairing
-            .devices()
-            .collect::<Vec<_>>()
-            .into_iter()
-            .enumerate()
-        {
-            let sync = move || {
-                let synced = repairing.sync_column(column);
-                (synced, repairing)
-            };
-            let (synced, after) = self.on_lane(device, 0, sync).await?;
-            synced
-                .inspect_err(|error| tracing::warn!(%error, "not evacuated"))
-                .ok()?;
-            repairing = after;
-        }
-        repairing.seal().ok()
-    }
-
-    /// `None` if the device is late.
-    async fn on_lane<T: Send + 'static>(
-        &self,
-        device: DeviceId,
-        bytes: u64,
-        job: impl FnOnce() -> T + Send + 'static,
-    ) -> Option<T> {
-        let done: Result<T, Late> = self.lanes.run(device, bytes, job).await;
-        done.inspect_err(|late| tracing::warn!("a device is late: {late}"))
-            .ok()
     }
 }

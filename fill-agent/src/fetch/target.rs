@@ -2,10 +2,13 @@
 
 use std::ops::Range;
 
-use content_store::{DeviceId, Repairing, Staging, StoreError};
+use content_store::{DeviceId, Repaired, Repairing, Staging, StoreError};
 
+use super::feed::seal_columns;
 use super::{Failure, Fill};
 use crate::fetch::Transfer;
+use crate::lanes::{Lanes, Late};
+use crate::rate::Limiter;
 
 /// Takes groups in order.
 pub(super) enum Target {
@@ -80,7 +83,7 @@ pub(super) async fn copy_here(
     mut target: Target,
 ) -> Result<Target, Failure> {
     loop {
-        let (after, group) = read_here(fill, target).await?;
+        let (after, group) = read_group(fill, target).await?;
         target = after;
         let Some(group) = group else {
             return Ok(target);
@@ -95,24 +98,59 @@ pub(super) async fn copy_here(
     }
 }
 
-async fn read_here(fill: &Fill, target: Target) -> Result<(Target, Option<Vec<u8>>), Failure> {
-    let mut repairing = match target {
-        Target::Columns(repairing) if !repairing.missing().is_empty() => repairing,
-        other => return Ok((other, None)),
-    };
+async fn read_group(fill: &Fill, target: Target) -> Result<(Target, Option<Vec<u8>>), Failure> {
+    match target {
+        Target::Columns(repairing) if !repairing.missing().is_empty() => {
+            let (repairing, group) = read_here(&fill.lanes, repairing).await?;
+            Ok((Target::Columns(repairing), group))
+        }
+        other => Ok((other, None)),
+    }
+}
+
+/// The next group as a device of this box has it, if one has it that is well. Each read on the thread of its device.
+async fn read_here(
+    lanes: &Lanes,
+    mut repairing: Repairing,
+) -> Result<(Repairing, Option<Vec<u8>>), Late> {
     for device in repairing.holders() {
-        if fill.lanes.problem(device).is_some() {
+        if lanes.problem(device).is_some() {
             continue;
         }
         let read = move || {
             let group = repairing.read_here(device);
             (group, repairing)
         };
-        let (group, after) = fill.lanes.run(device, 0, read).await?;
+        let (group, after) = lanes.run(device, 0, read).await?;
         repairing = after;
         if group.is_some() {
-            return Ok((Target::Columns(repairing), group));
+            return Ok((repairing, group));
         }
     }
-    Ok((Target::Columns(repairing), None))
+    Ok((repairing, None))
+}
+
+/// Writes all that is missing from what this box has, and syncs it; within the rate, if there is one. `None` if no device that is well has
+/// good bytes.
+pub(crate) async fn copy_columns(
+    lanes: &Lanes,
+    mut repairing: Repairing,
+    limiter: Option<&Limiter>,
+) -> Result<Option<Repaired>, Failure> {
+    while repairing.rest() > 0 {
+        let (mut after, group) = read_here(lanes, repairing).await?;
+        let Some(group) = group else { return Ok(None) };
+        let (device, bytes) = (after.next_device(), group.len() as u64);
+        if let Some(limiter) = limiter {
+            limiter.take(bytes).await;
+        }
+        let write = move || {
+            let written = after.write_group(&group);
+            (written, after)
+        };
+        let (written, after) = lanes.run(device, bytes, write).await?;
+        written?;
+        repairing = after;
+    }
+    Ok(Some(seal_columns(lanes, repairing).await?))
 }

@@ -380,4 +380,19 @@ fn devices(page: &mut Page, status: &Status) {
         "Of this size.",
         of(|device| device.total as f64),
     );
+    page.gauges(
+        "oca_fill_device_object_bytes",
+        "Columns of published objects on the device.",
+        of(|device| device.object_bytes as f64),
+    );
+    page.gauges(
+        "oca_fill_device_doomed_bytes",
+        "Columns on the device that wait to be unlinked: for readers, or for the device to be back.",
+        of(|device| device.doomed_bytes as f64),
+    );
+    page.gauges(
+        "oca_fill_device_used_bytes",
+        "What columns and sidecars take from the device's file system, in whole blocks.",
+        of(|device| device.used_bytes as f64),
+    );
 }

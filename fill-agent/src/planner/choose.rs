@@ -6,8 +6,8 @@
 
 use protocol::units::Percent;
 
-use super::Situation;
 use super::wants::{Rank, Wants, tier_order};
+use super::{Held, Situation};
 
 /// For each wanted object its tier, or none.
 pub(super) struct Choice {
@@ -53,7 +53,7 @@ pub(super) fn choose(situation: &Situation<'_>, wants: &Wants) -> Choice {
 /// Bytes that wanted objects may have in a tier: up to the high watermark, beside what is not ours. A tier below another one keeps
 /// half of what is between the watermarks free of them: two full tiers could not exchange objects otherwise.
 fn capacity(situation: &Situation<'_>, tier: usize, below: bool) -> i128 {
-    let objects = situation.held.iter().filter(|held| held.tier == tier);
+    let objects = in_room_of(situation, tier);
     let held: i128 = objects
         .map(|held| situation.bytes(held.size) * i128::from(held.copies))
         .sum();
@@ -63,8 +63,13 @@ fn capacity(situation: &Situation<'_>, tier: usize, below: bool) -> i128 {
 
 /// Copies that a tier holds.
 fn copies(situation: &Situation<'_>, tier: usize) -> i128 {
-    let objects = situation.held.iter().filter(|held| held.tier == tier);
+    let objects = in_room_of(situation, tier);
     objects.map(|held| i128::from(held.copies)).sum()
+}
+
+fn in_room_of<'a>(situation: &Situation<'a>, tier: usize) -> impl Iterator<Item = &'a Held<'a>> {
+    let held = situation.held.iter();
+    held.filter(move |held| held.tier == tier && held.takes_room)
 }
 
 /// Objects that a tier has files for.
@@ -86,12 +91,17 @@ pub(super) fn free(situation: &Situation<'_>, tier: usize) -> i128 {
 
 /// By how many bytes each device of a tier is above its high watermark; 0 of those that are not.
 pub(super) fn excess(situation: &Situation<'_>, tier: usize) -> impl Iterator<Item = i128> {
+    balance(situation, tier).map(|above| above.max(0))
+}
+
+/// The same; negative below it.
+pub(super) fn balance(situation: &Situation<'_>, tier: usize) -> impl Iterator<Item = i128> {
     let high = i128::from(situation.high_watermark.percent());
     let devices = situation.tiers[tier].devices.iter();
     devices.map(move |device| {
         let total = i128::from(device.total_bytes);
         let above = total - total * high / 100;
-        (above - i128::from(device.room_bytes)).max(0)
+        above - i128::from(device.room_bytes)
     })
 }
 

@@ -48,6 +48,8 @@ pub fn repairs(plan: &mut Plan, situation: &Situation<'_>, damaged: Vec<Damaged>
     let broken: HashSet<Root> = broken.map(|damaged| damaged.root).collect();
     plan.moves.retain(|one| !broken.contains(&one.root));
     plan.duplicates.retain(|one| !broken.contains(&one.root));
+    let wrong: HashSet<Root> = damaged.iter().map(|damaged| damaged.root).collect();
+    plan.relief.retain(|one| !wrong.contains(&one.root));
     let wanted = wanted(situation, &damaged);
     let evicted = plan.evict.iter().map(|one| one.root);
     let moved = plan.moves.iter().map(|one| one.root);

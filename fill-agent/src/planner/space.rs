@@ -92,16 +92,20 @@ pub(super) fn spaces(sizes: &Sizes<'_>, wants: &Wants, choice: &Choice) -> Vec<S
         .collect();
     for (held, object) in situation.held.iter().enumerate() {
         let dropped = i128::from(object.copies - sizes.copies[held]);
-        if let Some(space) = spaces.get_mut(object.tier).filter(|_| dropped > 0) {
+        let is_felt = dropped > 0 && object.takes_room;
+        if let Some(space) = spaces.get_mut(object.tier).filter(|_| is_felt) {
             space.free += sizes.one(held) * dropped;
             space.objects += dropped;
         }
     }
-    for held in &wants.unwanted {
+    let takes_room = |held: &usize| situation.held[*held].takes_room;
+    for held in wants.unwanted.iter().filter(|held| takes_room(held)) {
         spaces[situation.held[*held].tier].add_spare(*held, sizes);
     }
     for (want, chosen) in wants.objects.iter().zip(&choice.tiers) {
-        let Some(held) = want.held else { continue };
+        let Some(held) = want.held.filter(takes_room) else {
+            continue;
+        };
         let space = &mut spaces[situation.held[held].tier];
         let rank = want.rank();
         if want.tier.is_some() {

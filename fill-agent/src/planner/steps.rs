@@ -8,6 +8,7 @@ use std::collections::{HashSet, VecDeque};
 use protocol::root::Root;
 
 use super::choose::{Choice, excess};
+use super::relief::relief;
 use super::space::{Need, Sinking, Sizes, Space, Victim, sinks, spaces};
 use super::wants::{Rank, Want, Wants};
 use super::{
@@ -39,6 +40,7 @@ pub(super) fn steps(situation: &Situation<'_>, wants: Wants, choice: &Choice) ->
     let Trial {
         mut plan, evicted, ..
     } = trial;
+    plan.relief = relief(situation, &wants, &plan);
     plan.entries = wants.entries;
     finish(&mut plan, situation, &wants.objects, choice, &evicted);
     plan
@@ -274,6 +276,9 @@ impl Trial<'_> {
     }
 
     fn goes(&mut self, held: usize) {
+        if !self.situation.held[held].takes_room {
+            return;
+        }
         let space = &mut self.tiers[self.situation.held[held].tier];
         space.free += self.sizes.all(held);
         space.objects += i128::from(self.sizes.copies[held]);

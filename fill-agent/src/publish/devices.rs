@@ -1,7 +1,7 @@
 //! Orders that concern devices: those that are back, and those that are evacuated.
 
 use content_store::device::Comparison;
-use content_store::{ObjectId, Repaired, Repairing};
+use content_store::{DeviceId, ObjectId, Repaired, Repairing};
 
 use super::{NotDone, Order, Owner, Publisher, Reply};
 
@@ -16,6 +16,11 @@ pub(super) enum DeviceOrder {
     Vacate {
         object: ObjectId,
         placed: u64,
+        reply: Reply<Option<Repairing>>,
+    },
+    Relieve {
+        object: ObjectId,
+        device: DeviceId,
         reply: Reply<Option<Repairing>>,
     },
     Moved {
@@ -47,6 +52,25 @@ impl Publisher {
             Order::Device(DeviceOrder::Vacate {
                 object,
                 placed,
+                reply,
+            })
+        })
+        .await
+    }
+
+    /// Begins to move the column of an object off a device that is above its high watermark; `None` if there is none.
+    ///
+    /// # Errors
+    /// [`NotDone`].
+    pub async fn relieve(
+        &self,
+        object: ObjectId,
+        device: DeviceId,
+    ) -> Result<Option<Repairing>, NotDone> {
+        self.order(|reply| {
+            Order::Device(DeviceOrder::Relieve {
+                object,
+                device,
                 reply,
             })
         })
@@ -87,6 +111,13 @@ impl Owner {
             } => {
                 let _ = reply.send(self.vacate(&object, placed));
             }
+            DeviceOrder::Relieve {
+                object,
+                device,
+                reply,
+            } => {
+                let _ = reply.send(self.relieve(&object, &device));
+            }
             DeviceOrder::Moved { moved, reply } => {
                 let _ = reply.send(self.moved(moved));
             }
@@ -102,6 +133,14 @@ impl Owner {
 
     fn vacate(&mut self, object: &ObjectId, placed: u64) -> Result<Option<Repairing>, NotDone> {
         Ok(self.store()?.vacate(object, placed)?)
+    }
+
+    fn relieve(
+        &mut self,
+        object: &ObjectId,
+        device: &DeviceId,
+    ) -> Result<Option<Repairing>, NotDone> {
+        Ok(self.store()?.relieve(object, device)?)
     }
 
     fn moved(&mut self, moved: Vec<Repaired>) -> Result<(), NotDone> {

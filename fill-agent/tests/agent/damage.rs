@@ -37,7 +37,7 @@ pub(crate) fn copies(appliance: &Appliance) -> Vec<CopyRecord> {
 }
 
 /// A file of an object on a device.
-fn file(appliance: &Appliance, device: &str, of: &Wanted, end: &str) -> PathBuf {
+pub(crate) fn file(appliance: &Appliance, device: &str, of: &Wanted, end: &str) -> PathBuf {
     let name = ObjectId(of.root.0).to_string();
     let folder = appliance.path(device).join("objects");
     let folder = folder.join(&name[..2]).join(&name[2..4]);

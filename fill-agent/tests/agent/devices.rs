@@ -1,32 +1,49 @@
-//! Devices that an operator takes out of use or evacuates: the agent follows, and fetches nothing.
+//! Devices that an operator takes out of use, evacuates or replaces, and devices that go away and come back: the agent follows, and fetches
+//! no more than what is lost.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use content_store::DeviceId;
 use content_store::device::{self, InitOptions, Intent, Intents, Wanted};
 use protocol::fill::{Activity, Request, Response};
+use protocol::manifest::Wanted as WantedObject;
 use protocol::status::DeviceState;
 
 use super::appliance::{Appliance, Running, eventually};
+use super::damage::{copies, file};
 use super::endpoint::{Endpoint, manifest};
+use super::hanging::{Hanging, SOON, is_taken_down};
 use super::{objects, paths};
 
 /// With a third device in the tier.
 fn appliance(endpoint: &Endpoint) -> Appliance {
+    appliance_with(endpoint, &["d2"])
+}
+
+/// With further devices in the tier.
+fn appliance_with(endpoint: &Endpoint, further: &[&str]) -> Appliance {
     let appliance = Appliance::new(endpoint);
-    let third = appliance.path("d2");
-    fs::create_dir(&third).unwrap();
+    let mut devices = String::from("/d1\"");
+    for name in further {
+        let root = appliance.path(name);
+        initialise(&root);
+        devices.push_str(&format!(", {root:?}"));
+    }
+    appliance.configure(endpoint, |text| {
+        text.replace("/d1\"]", &format!("{devices}]"))
+    });
+    appliance
+}
+
+fn initialise(root: &Path) {
+    fs::create_dir(root).unwrap();
     let options = InitOptions {
         now_s: 1,
         tier: Some("nvme".into()),
         shared_fs: true,
     };
-    device::initialise(&third, &options).unwrap();
-    appliance.configure(endpoint, |text| {
-        text.replace("/d1\"]", &format!("/d1\", {third:?}]"))
-    });
-    appliance
+    device::initialise(root, &options).unwrap();
 }
 
 fn want(appliance: &Appliance, name: &str, wanted: Wanted) -> DeviceId {
@@ -63,10 +80,18 @@ fn until_complete(agent: &Running<'_>, number: u64) {
 }
 
 fn columns(root: &Path) -> usize {
+    column_files(root).len()
+}
+
+fn column_files(root: &Path) -> Vec<PathBuf> {
     let Ok(entries) = fs::read_dir(root) else {
-        return usize::from(root.extension().is_some_and(|end| end == "col"));
+        let is_column = root.extension().is_some_and(|end| end == "col");
+        return is_column.then(|| root.to_path_buf()).into_iter().collect();
     };
-    entries.flatten().map(|entry| columns(&entry.path())).sum()
+    let below = entries.flatten();
+    below
+        .flat_map(|entry| column_files(&entry.path()))
+        .collect()
 }
 
 #[test]
@@ -129,4 +154,125 @@ fn nothing_is_fetched_in_the_place_of_an_offline_device() {
     until_state(&agent, "d0", DeviceState::Ok);
     until_complete(&agent, 2);
     assert_eq!(endpoint.sent_bytes(), sent + more);
+}
+
+#[test]
+fn what_a_removed_device_held_comes_again_and_nothing_else() {
+    let endpoint = Endpoint::start();
+    let appliance = appliance(&endpoint);
+    let wanted = objects(&endpoint, 0..12);
+    endpoint.offer(&manifest(1, wanted.clone()));
+    assert!(appliance.once().status.success());
+    let lost = column_files(&appliance.path("d0/objects")).into_iter();
+    let lost: u64 = lost.map(|file| file.metadata().unwrap().len()).sum();
+    assert!(lost > 0);
+    let sent = endpoint.sent_bytes();
+    want(&appliance, "d0", Wanted::Removed);
+    fs::remove_dir_all(appliance.path("d0")).unwrap();
+    let agent = appliance.run();
+    agent.open();
+    // Of what lay on two devices, the lost column alone.
+    eventually("it comes", || {
+        (endpoint.sent_bytes() - sent >= lost).then_some(())
+    });
+    until_complete(&agent, 1);
+    assert_eq!(appliance.published(), paths(&wanted));
+    assert_eq!(endpoint.sent_bytes() - sent, lost);
+    assert!(copies(&appliance).iter().all(|copy| copy.bad.is_empty()));
+
+    // A new one in its place is used for what comes.
+    initialise(&appliance.path("d0"));
+    tell(&agent);
+    until_state(&agent, "d0", DeviceState::Ok);
+    let mut more = wanted;
+    more.extend(objects(&endpoint, 12..30));
+    endpoint.offer(&manifest(2, more.clone()));
+    until_complete(&agent, 2);
+    assert_eq!(appliance.published(), paths(&more));
+    assert!(columns(&appliance.path("d0/objects")) > 0);
+}
+
+#[test]
+fn a_device_that_was_away_loses_what_was_taken_down_meanwhile() {
+    let endpoint = Endpoint::start();
+    let appliance = appliance(&endpoint);
+    let wanted = objects(&endpoint, 0..8);
+    endpoint.offer(&manifest(1, wanted.clone()));
+    let agent = appliance.run();
+    agent.open();
+    until_complete(&agent, 1);
+    let on_it = |of: &&WantedObject| file(&appliance, "d0", of, "col").exists();
+    let gone: Vec<_> = wanted.iter().filter(on_it).take(2).collect();
+    assert_eq!(gone.len(), 2);
+    let (root, aside) = (appliance.path("d0"), appliance.path("aside"));
+    fs::rename(&root, &aside).unwrap();
+    endpoint.take_down(1, &gone);
+    for stone in &gone {
+        assert!(is_taken_down(&appliance, stone) < SOON);
+    }
+    // Whatever waits for the device, waits for nothing else.
+    eventually("the store is let go", || {
+        let config = fill_agent::survey::store_config(&appliance.config());
+        content_store::Store::lock(&config).ok()
+    });
+    fs::rename(&aside, &root).unwrap();
+    tell(&agent);
+    for stone in &gone {
+        for end in ["col", "meta"] {
+            eventually("it is unlinked", || {
+                let is_there = file(&appliance, "d0", stone, end).exists();
+                (!is_there).then_some(())
+            });
+        }
+    }
+    let left = wanted.iter().filter(|one| !gone.contains(one)).cloned();
+    assert_eq!(appliance.published(), paths(&left.collect::<Vec<_>>()));
+}
+
+#[test]
+fn a_device_that_hangs_while_it_is_evacuated_delays_nothing_on_another() {
+    let endpoint = Endpoint::start();
+    let appliance = appliance_with(&endpoint, &["d2", "d3"]);
+    // On one device each.
+    let small = |seeds: std::ops::Range<u8>| -> Vec<WantedObject> {
+        let object =
+            |seed: u8| endpoint.object(&format!("/{seed}.mp4"), super::content(seed, 300_000));
+        seeds.map(object).collect()
+    };
+    let mut wanted = small(0..32);
+    endpoint.offer(&manifest(1, wanted.clone()));
+    assert!(appliance.once().status.success());
+    let on_it = column_files(&appliance.path("d0/objects"));
+    assert!(!on_it.is_empty() && columns(&appliance.path("d1/objects")) > 0);
+    let hanging = Hanging::at(&appliance, on_it[0].clone());
+    let agent = appliance.run();
+    want(&appliance, "d0", Wanted::Evacuating);
+    want(&appliance, "d1", Wanted::Evacuating);
+    tell(&agent);
+    eventually("the other one is empty", || {
+        (columns(&appliance.path("d1/objects")) == 0).then_some(())
+    });
+    // Takedowns and fills go on too, while it hangs.
+    let is_on_it = |one: &&WantedObject| file(&appliance, "d0", one, "col").exists();
+    let elsewhere = wanted.iter().find(|one| !is_on_it(one)).unwrap().clone();
+    endpoint.take_down(1, &[&elsewhere]);
+    assert!(is_taken_down(&appliance, &elsewhere) < SOON);
+    wanted.retain(|one| one.path != elsewhere.path);
+    wanted.extend(small(40..44));
+    endpoint.offer(&manifest(2, wanted.clone()));
+    agent.open();
+    until_published(&appliance, &wanted);
+    assert!(columns(&appliance.path("d0/objects")) > 0);
+    hanging.end();
+    tell(&agent);
+    eventually("nothing lies on it", || {
+        (columns(&appliance.path("d0/objects")) == 0).then_some(())
+    });
+    assert_eq!(appliance.published(), paths(&wanted));
+}
+
+fn until_published(appliance: &Appliance, wanted: &[WantedObject]) {
+    eventually("published", || {
+        (appliance.published() == paths(wanted)).then_some(())
+    });
 }

@@ -1,4 +1,4 @@
-//! A device that hangs in `open(2)`: its identity file is a pipe that nobody writes to. It hangs for good, and can be let go.
+//! A device that hangs in `open(2)`: one of its files is a pipe that nobody writes to. It hangs for good, and can be let go.
 
 use std::fs::{self, OpenOptions};
 use std::path::PathBuf;
@@ -13,38 +13,42 @@ use super::appliance::{Appliance, Running, eventually};
 use super::endpoint::{Endpoint, manifest};
 use super::{objects, paths};
 
-struct Hanging {
-    identity: PathBuf,
+pub(crate) struct Hanging {
+    file: PathBuf,
     kept: PathBuf,
 }
 
 impl Hanging {
     fn begin(appliance: &Appliance, device: &str) -> Self {
-        let identity = appliance.path(device).join("oca-device.toml");
-        let kept = appliance.path(&format!("{device}.toml"));
-        fs::rename(&identity, &kept).unwrap();
-        let made = Command::new("mkfifo").arg(&identity).status().unwrap();
+        Self::at(appliance, appliance.path(device).join("oca-device.toml"))
+    }
+
+    /// Whoever opens this file waits.
+    pub(crate) fn at(appliance: &Appliance, file: PathBuf) -> Self {
+        let kept = appliance.path("kept");
+        fs::rename(&file, &kept).unwrap();
+        let made = Command::new("mkfifo").arg(&file).status().unwrap();
         assert!(made.success());
         let (sender, receiver) = mpsc::channel();
-        let pipe = identity.clone();
+        let pipe = file.clone();
         std::thread::spawn(move || sender.send(fs::read(pipe)));
         let heard = receiver.recv_timeout(Duration::from_secs(2));
         assert!(heard.is_err(), "it does not hang");
-        Self { identity, kept }
+        Self { file, kept }
     }
 
     /// It answers again, with what it said before; whoever waits is let go.
-    fn end(self) {
-        let pipe = self.identity.with_extension("pipe");
-        fs::rename(&self.identity, &pipe).unwrap();
-        fs::rename(&self.kept, &self.identity).unwrap();
+    pub(crate) fn end(self) {
+        let pipe = self.file.with_extension("pipe");
+        fs::rename(&self.file, &pipe).unwrap();
+        fs::rename(&self.kept, &self.file).unwrap();
         // Opened to read as well, it does not wait for a reader.
         drop(OpenOptions::new().read(true).write(true).open(&pipe));
         fs::remove_file(&pipe).unwrap();
     }
 }
 
-fn is_taken_down(appliance: &Appliance, stone: &Wanted) -> Duration {
+pub(crate) fn is_taken_down(appliance: &Appliance, stone: &Wanted) -> Duration {
     let begun = Instant::now();
     eventually("taken down", || {
         let published = appliance.published();
@@ -61,7 +65,7 @@ fn complete_with(agent: &Running<'_>, number: u64) {
 }
 
 /// Shorter than the hang of any real device that comes back, and far below a minute.
-const SOON: Duration = Duration::from_secs(30);
+pub(crate) const SOON: Duration = Duration::from_secs(30);
 
 #[test]
 fn a_device_that_hangs_keeps_neither_takedowns_nor_the_fill_of_others() {

@@ -10,6 +10,7 @@ mod devices;
 mod endpoint;
 mod hanging;
 mod hostile;
+mod inodes;
 mod limits;
 #[path = "../support/program.rs"]
 mod program;

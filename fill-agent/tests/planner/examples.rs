@@ -400,6 +400,7 @@ fn a_device_above_its_watermark_gives_up_what_is_not_wanted() {
     let device = |room_bytes| Device {
         total_bytes: 100,
         room_bytes,
+        room_columns: u64::MAX,
     };
     let tiers = [Tier {
         role: Capacity,
@@ -413,6 +414,7 @@ fn a_device_above_its_watermark_gives_up_what_is_not_wanted() {
         whole: true,
         copies: 1,
         devices,
+        takes_room: true,
         further: 1,
         demand,
         paths: Vec::new(),
@@ -438,4 +440,79 @@ fn a_device_above_its_watermark_gives_up_what_is_not_wanted() {
     let entry = wanted(1, "/1", 70, 1, Capacity);
     // Half of 3 lies there, so 2 goes as well; 4 is watched more, and 1 is wanted.
     assert_eq!(evicted(&plan(&[entry])), [3, 2]);
+}
+
+/// The same, all of it wanted.
+#[test]
+fn what_is_wanted_leaves_a_device_above_its_watermark_when_nothing_else_comes() {
+    let device = |room_bytes| Device {
+        total_bytes: 100,
+        room_bytes,
+        room_columns: u64::MAX,
+    };
+    let held = |number, size| Held {
+        root: root(number),
+        size,
+        tier: 0,
+        whole: true,
+        copies: 1,
+        devices: 1,
+        takes_room: true,
+        further: 1,
+        demand: 0,
+        paths: Vec::new(),
+    };
+    let all = [held(1, 70), held(2, 20), held(3, 10)];
+    let wants = [(1, 70, 7), (2, 20, 20), (3, 10, 90)].map(|(number, size, demand)| {
+        wanted(number, &format!("/{number}"), size, demand, Capacity)
+    });
+    let plan = |other_room, more: &[Wanted]| {
+        let tiers = [Tier {
+            role: Capacity,
+            devices: vec![device(0), device(other_room)],
+            room_objects: u64::MAX,
+        }];
+        let plan = planner::plan(&Situation {
+            wanted: &[&wants[..], more].concat(),
+            tombstones: &[],
+            held: &all,
+            tiers: &tiers,
+            high_watermark: Percent::of(90),
+            low_watermark: Percent::of(80),
+            allowance: Allowance::All(u64::MAX),
+            footprint: |size| size,
+        });
+        let relief = plan.relief.iter();
+        relief.map(|one| (one.root, one.from)).collect::<Vec<_>>()
+    };
+    // The least asked for that the other one has room for below its mark.
+    assert_eq!(plan(100, &[]), [(root(1), 0)]);
+    assert_eq!(plan(40, &[]), [(root(2), 0)]);
+    assert_eq!(plan(5, &[]), []);
+    let comes = wanted(4, "/4", 5, 1, Capacity);
+    assert_eq!(plan(100, &[comes]), []);
+}
+
+/// What lies on a device that is away makes no room when it goes, and is there again when the device is.
+#[test]
+fn what_is_away_is_not_evicted_for_what_comes() {
+    let mut world = World::new(vec![disk(Capacity, 100)])
+        .hold(1, 40, 0)
+        .hold(2, 40, 0)
+        .want(1, 40, 20, Capacity)
+        .want(3, 90, 300, Capacity);
+    for object in world.held.values_mut() {
+        (object.whole, object.takes_room) = (false, false);
+    }
+    let plan = world.plan();
+    assert_eq!((evicted(&plan), fetched(&plan)), (vec![], vec![3]));
+    world.tiers[0].other = 100;
+    let plan = world.plan();
+    assert_eq!((evicted(&plan), fetched(&plan)), (vec![], vec![]));
+    // The same objects, here and not whole, make the room.
+    world.tiers[0].other = 10;
+    for object in world.held.values_mut() {
+        object.takes_room = true;
+    }
+    assert!(!evicted(&world.plan()).is_empty());
 }

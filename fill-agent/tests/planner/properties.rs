@@ -25,6 +25,8 @@ struct Draft {
     taken_down: bool,
     held: Option<usize>,
     whole: bool,
+    /// What is not whole is on no device that is here.
+    away: bool,
     held_copies: u8,
     path_lost: bool,
 }
@@ -40,12 +42,13 @@ fn drafts() -> impl Strategy<Value = Vec<Draft>> {
         prop::bool::weighted(0.1),
         prop::option::weighted(0.6, 0..3_usize),
         prop::bool::weighted(0.9),
+        prop::bool::ANY,
         copies(),
         prop::bool::weighted(0.1),
     );
     let draft = (kind, place).prop_map(|(kind, place)| {
         let (size, demand, role, urgent, copies, paths) = kind;
-        let (wanted, taken_down, held, whole, held_copies, path_lost) = place;
+        let (wanted, taken_down, held, whole, away, held_copies, path_lost) = place;
         Draft {
             size,
             demand,
@@ -57,6 +60,7 @@ fn drafts() -> impl Strategy<Value = Vec<Draft>> {
             taken_down,
             held,
             whole,
+            away,
             held_copies,
             path_lost,
         }
@@ -93,9 +97,9 @@ fn worlds(allowance: impl Strategy<Value = Allowance>) -> impl Strategy<Value = 
                 let objects = world.held.values().filter(|object| object.tier == tier);
                 let bytes = objects
                     .clone()
-                    .map(|object| object.size * u64::from(object.copies));
+                    .map(|object| object.size * object.copies_here());
                 let total = bytes.sum::<u64>() + other + more;
-                let copies: u64 = objects.map(|object| u64::from(object.copies)).sum();
+                let copies: u64 = objects.map(Object::copies_here).sum();
                 let files = files[tier].map_or(u64::MAX, |more| copies + more);
                 world.tiers.push(Disk {
                     role,
@@ -134,6 +138,7 @@ fn add(world: &mut World, number: u32, draft: &Draft, tiers: usize) {
             tier: tier % tiers,
             whole: draft.whole,
             copies: draft.held_copies,
+            takes_room: draft.whole || !draft.away,
             further: 1 + FURTHER - draft.held_copies,
             demand: draft.demand / 2,
             paths: if draft.path_lost {

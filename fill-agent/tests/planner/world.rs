@@ -23,10 +23,19 @@ pub(crate) struct Object {
     pub(crate) tier: usize,
     pub(crate) whole: bool,
     pub(crate) copies: u8,
+    /// It lies on a device that is here.
+    pub(crate) takes_room: bool,
     /// Copies that the devices without one can take.
     pub(crate) further: u8,
     pub(crate) demand: u64,
     pub(crate) paths: Vec<String>,
+}
+
+impl Object {
+    /// Those that take room.
+    pub(crate) fn copies_here(&self) -> u64 {
+        u64::from(self.copies) * u64::from(self.takes_room)
+    }
 }
 
 /// A tier with one device.
@@ -100,6 +109,7 @@ impl World {
             tier,
             whole: true,
             copies: 1,
+            takes_room: true,
             further: FURTHER,
             demand: 0,
             paths: vec![format!("/{number}")],
@@ -110,13 +120,13 @@ impl World {
 
     pub(crate) fn used(&self, tier: usize) -> u64 {
         let objects = self.held.values().filter(|object| object.tier == tier);
-        let bytes = objects.map(|object| object.size * u64::from(object.copies));
+        let bytes = objects.map(|object| object.size * object.copies_here());
         self.tiers[tier].other + bytes.sum::<u64>()
     }
 
     fn room_objects(&self, tier: usize) -> u64 {
         let objects = self.held.values().filter(|object| object.tier == tier);
-        let copies: u64 = objects.map(|object| u64::from(object.copies)).sum();
+        let copies: u64 = objects.map(Object::copies_here).sum();
         match self.tiers[tier].files {
             u64::MAX => u64::MAX,
             files => files.checked_sub(copies).unwrap(),
@@ -174,6 +184,7 @@ impl World {
         let device = Device {
             total_bytes: total,
             room_bytes: total.checked_sub(self.used(tier)).unwrap(),
+            room_columns: u64::MAX,
         };
         Tier {
             role,
@@ -208,6 +219,7 @@ impl World {
                 tier: fetch.tier,
                 whole: true,
                 copies: 1,
+                takes_room: true,
                 further: FURTHER,
                 demand: 0,
                 paths,
@@ -220,7 +232,7 @@ impl World {
             );
             let extra = broken
                 .filter(|object| object.tier == fetch.tier)
-                .map_or(0, |object| object.size * u64::from(object.copies));
+                .map_or(0, |object| object.size * object.copies_here());
             self.held.insert(fetch.root, object);
             assert!(
                 self.used(fetch.tier) + extra <= self.high(fetch.tier),
@@ -290,6 +302,7 @@ fn held(root: Root, object: &Object) -> Held<'_> {
         whole: object.whole,
         copies: object.copies,
         devices: 1,
+        takes_room: object.takes_room,
         further: object.further,
         demand: object.demand,
         paths: object.paths.iter().map(|text| path(text)).collect(),
