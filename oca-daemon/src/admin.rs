@@ -2,6 +2,7 @@
 //!
 //! | path | answers |
 //! |---|---|
+//! | `/` | the status page, for people |
 //! | `/metrics` | Prometheus text |
 //! | `/healthz` | 503 only if the box cannot serve |
 //! | `/readyz` | 200 only if new viewers may be sent here |
@@ -71,6 +72,7 @@ impl Admin {
 /// Everything, for `listen.admin`.
 pub fn router(admin: Arc<Admin>) -> Router {
     questions()
+        .route("/", get(page))
         .route("/status", get(status))
         .route("/steering", get(steering))
         .with_state(admin)
@@ -111,6 +113,19 @@ fn yes_or_unavailable((yes, told): (bool, String)) -> Response {
         StatusCode::SERVICE_UNAVAILABLE
     };
     (status, told).into_response()
+}
+
+/// Self-contained: the page asks this port for `/status`, and the browser keeps it from asking anybody else.
+async fn page() -> Response {
+    let policy = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; \
+                  base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+    let fields = [
+        (header::CONTENT_TYPE, "text/html; charset=utf-8"),
+        (header::CONTENT_SECURITY_POLICY, policy),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::CACHE_CONTROL, "no-store"),
+    ];
+    (fields, include_str!("admin/page.html")).into_response()
 }
 
 async fn status(State(admin): State<Arc<Admin>>) -> Response {

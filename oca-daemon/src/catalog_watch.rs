@@ -11,6 +11,7 @@ use std::time::Instant;
 
 use content_store::catalog::{CatalogProblem, CatalogReader};
 use content_store::device::Intents;
+use content_store::index::{Built, PathPage};
 use content_store::{Generation, Index, Object};
 
 use crate::limits::CATALOG_POLL;
@@ -52,17 +53,20 @@ impl CatalogStatus {
 struct Retired {
     generation: Generation,
     index: Option<Arc<Index>>,
+    pages: Vec<Arc<PathPage>>,
     objects: Vec<Arc<Object>>,
 }
 
 impl Retired {
-    /// Lets go of what nobody else holds; says whether that was all. The index goes first, since it holds the objects too.
+    /// Lets go of what nobody else holds; says whether that was all. The index goes first, since it holds the others too, then the
+    /// pages, which hold objects.
     fn release(&mut self) -> bool {
         self.index.take_if(|index| Arc::strong_count(index) == 1);
         if self.index.is_none() {
+            self.pages.retain(|page| Arc::strong_count(page) > 1);
             self.objects.retain(|object| Arc::strong_count(object) > 1);
         }
-        self.index.is_none() && self.objects.is_empty()
+        self.index.is_none() && self.pages.is_empty() && self.objects.is_empty()
     }
 }
 
@@ -71,7 +75,8 @@ pub struct CatalogWatch {
     shared: Arc<Shared>,
     /// `None` until there is a catalog: a new box has none before something is imported.
     reader: Option<CatalogReader>,
-    identity_generation: u64,
+    /// Of the devices that the index was made with; `None` before the first one.
+    identity_generation: Option<u64>,
     retired: Vec<Retired>,
     expected: ExpectedDemand,
 }
@@ -88,7 +93,7 @@ impl CatalogWatch {
             expected,
             shared,
             reader,
-            identity_generation: 0,
+            identity_generation: None,
             retired: Vec::new(),
         })
     }
@@ -132,27 +137,38 @@ impl CatalogWatch {
         };
         let identity_generation = self.shared.identities.generation();
         let current = self.shared.index.load_full();
-        if reader.generation()? == current.generation()
-            && identity_generation == self.identity_generation
-        {
+        let is_with_devices = self.identity_generation == Some(identity_generation);
+        if is_with_devices && reader.generation()? == current.generation() {
             return Ok(());
         }
-        let devices = self
-            .shared
-            .identities
-            .index_devices(&self.shared.config.load());
-        let built = Index::build(reader.load()?, &devices, Some(&current));
-        self.expected.apply(&built.index);
+        let changes = if is_with_devices {
+            reader.changes_since(current.generation())?
+        } else {
+            None
+        };
+        let built = match changes {
+            Some(changes) => current.changed(&changes),
+            None => {
+                let config = self.shared.config.load();
+                let devices = self.shared.identities.index_devices(&config);
+                Index::build(&reader.published()?, &devices, Some(&current))?
+            }
+        };
+        self.identity_generation = Some(identity_generation);
+        self.swap(current, built);
+        Ok(())
+    }
+
+    fn swap(&mut self, current: Arc<Index>, built: Built) {
+        self.expected.apply(&built.fresh);
         self.shared.index.store(Arc::new(built.index));
-        self.identity_generation = identity_generation;
-        let generation = current.generation();
         self.retired.push(Retired {
-            generation,
+            generation: current.generation(),
             index: Some(current),
+            pages: built.fallen_pages,
             objects: built.fallen,
         });
         self.shared.wake_workers();
-        Ok(())
     }
 
     fn release_retired(&mut self) {

@@ -210,6 +210,9 @@ impl Control {
             self.test_if_due().await;
             self.follow_certificates().await;
             self.look();
+            if self.shared.is_stopping() {
+                notify::stopping();
+            }
         }
         Ok(())
     }
@@ -269,7 +272,6 @@ impl Control {
             seconds = bound.as_secs(),
             "stopping; running transfers may finish"
         );
-        notify::stopping(bound + CUT_GRACE);
         self.shared.change_service(Service::Stopping {
             until: Instant::now() + bound,
         });

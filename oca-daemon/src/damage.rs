@@ -12,7 +12,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
-use content_store::{Column, Index, ObjectId};
+use content_store::{Index, ObjectId};
 use crossbeam_queue::ArrayQueue;
 use platform::stored_file::StoredFile;
 use protocol::fill::{DamagedColumn, Request, Response};
@@ -110,11 +110,8 @@ fn object_of(column: &Path) -> Option<ObjectId> {
 /// The columns of the index that are not read any more. About 50 ns for each object.
 fn bad_columns(index: &Index) -> impl Iterator<Item = Place> {
     index.objects().flat_map(|object| {
-        let columns = object.copies().flat_map(|copy| &copy.columns);
-        columns.filter_map(|column| match column {
-            Column::Here { device, file } if file.is_bad() => Some((object.id, *device)),
-            _ => None,
-        })
+        let bad = object.columns().filter(|column| column.is_bad());
+        bad.filter_map(|column| Some((object.id, column.device()?)))
     })
 }
 
@@ -160,11 +157,8 @@ fn is_news(index: &Index, (object, number): Place, certain: bool) -> bool {
     let Some(object) = index.object(&object) else {
         return false;
     };
-    let mut columns = object.copies().flat_map(|copy| &copy.columns);
-    columns.any(|column| match column {
-        Column::Here { device, file } => *device == number && (file.is_bad() || !certain),
-        Column::Absent { .. } => false,
-    })
+    let mut columns = object.columns();
+    columns.any(|column| column.device() == Some(number) && (column.is_bad() || !certain))
 }
 
 async fn ask(socket: &Path, columns: Vec<DamagedColumn>) -> io::Result<()> {

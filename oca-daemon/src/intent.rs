@@ -90,6 +90,7 @@ impl IntentFile {
             since: now,
             by: "unknown".to_owned(),
             reason: Some(problem.clone()),
+            answers_expire_s: None,
         };
         Found {
             drain: Some(drain),
@@ -167,6 +168,7 @@ mod tests {
             since: UnixTime::from_seconds(1_780_000_000),
             by: "ada".to_owned(),
             reason: Some("new \"fans\"\n".to_owned()),
+            answers_expire_s: Some(360),
         }
     }
 

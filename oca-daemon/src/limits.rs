@@ -312,6 +312,9 @@ pub const RELOAD_WAIT: Duration = Duration::from_secs(10);
 /// How often the control loop looks whether a stop is complete.
 pub const STOP_TICK: Duration = Duration::from_millis(50);
 
+/// How much longer the service manager waits while transfers finish, told at each [`STOP_TICK`]. The unit's `TimeoutStopSec=` is this, too.
+pub const STOP_EXTENSION: Duration = Duration::from_secs(3);
+
 /// What workers may take to cut what still runs when `serve.stop_bound` has passed.
 pub const CUT_GRACE: Duration = Duration::from_millis(500);
 
@@ -339,6 +342,24 @@ pub const REPORT_PLAIN_BYTES: usize = 16 * 1024;
 
 /// The longest that one report may take, with its answer. A million objects have 35 MB packed: 9 Mbit/s.
 pub const REPORT_WAIT: Duration = Duration::from_secs(30);
+
+/// Between two rounds of questions to site-mates.
+pub const NEIGHBOUR_PAUSE: Duration = Duration::from_secs(3);
+
+/// A site-mate that has not answered so often in a row is told as one that does not answer.
+pub const NEIGHBOUR_FAILURES: u32 = 3;
+
+/// Site-mates that are tried: each costs a connection every few seconds.
+pub const NEIGHBOURS_MAX: usize = 16;
+
+/// The shortest time between two tables of routes: one of 200 000 takes about half a second of the BGP thread's time, in pieces.
+pub const ROUTES_PAUSE: Duration = Duration::from_secs(30);
+
+/// After so long it is believed that routers tell nothing.
+pub const ROUTES_SETTLE: Duration = Duration::from_secs(180);
+
+/// How long the control endpoint is waited for when a drain is asked for. An operator sits before it.
+pub const LEASE_WAIT: Duration = Duration::from_secs(8);
 
 /// The longest that a connection to the control endpoint may take, or the look-up of a name.
 pub const REPORT_CONNECT_WAIT: Duration = Duration::from_secs(5);

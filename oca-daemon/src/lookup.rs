@@ -2,41 +2,39 @@
 
 use std::sync::Arc;
 
-use content_store::{Column, Entry, ObjectCopy};
+use content_store::{Column, ETag, Entry, ObjectCopy};
 use platform::device::{DeviceService, Verdict};
-use platform::stored_file::StoredFile;
 
 use crate::precondition::Representation;
 use crate::range::ByteRange;
-use crate::send_plan::{file_of, in_memory, places};
+use crate::send_plan::{in_memory, places};
 
-/// What preconditions and heads need of an entry.
-pub fn representation(entry: &Entry) -> Representation<'_> {
+/// What preconditions and heads need of an entry whose object has that tag.
+pub fn representation<'a>(entry: &'a Entry, etag: &'a ETag) -> Representation<'a> {
     Representation {
-        size: entry.object.size,
-        etag: entry.object.etag.as_str(),
-        content_type: &entry.content_type,
-        cache_control: &entry.cache_control,
-        modified: entry.modified_s,
+        size: entry.object().size(),
+        etag: etag.as_str(),
+        content_type: entry.content_type(),
+        cache_control: entry.cache_control(),
+        modified: entry.modified_s(),
     }
 }
 
 /// Whether every byte of `range` can be had from some copy: what it touches lies on devices that answer, or is in memory. A `false` is
 /// a 503 with `Retry-After`, never a 206 that cannot be finished.
 pub fn is_available(entry: &Entry, range: ByteRange, devices: &[Arc<DeviceService>]) -> bool {
-    let object = &entry.object;
-    let answers = |file: &Arc<StoredFile>| {
-        let device = devices.get(file.device());
-        !file.is_bad() && device.is_some_and(|device| device.verdict() == Verdict::Ok)
+    let object = entry.object();
+    let answers = |column: &Column| {
+        let device = column.device().and_then(|number| devices.get(number));
+        !column.is_bad() && device.is_some_and(|device| device.verdict() == Verdict::Ok)
     };
-    let is_well = |column: &Column| file_of(column).is_some_and(answers);
-    let is_live = |copy: &ObjectCopy| copy.columns.iter().all(is_well);
+    let is_live = |copy: &ObjectCopy| copy.columns.iter().all(answers);
     if object.copies().any(is_live) {
         return true;
     }
     let mut rest = range;
     while rest.start < rest.end {
-        let on_device = places(object, rest).filter(|place| answers(place.file));
+        let on_device = places(object, rest).filter(|place| answers(place.of));
         let longest = on_device.map(|place| place.length).max();
         let Some(length) = longest.or_else(|| Some(in_memory(object, rest)?.0.length)) else {
             return false;

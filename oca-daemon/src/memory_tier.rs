@@ -19,7 +19,7 @@ use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 use platform::memory::LoadError;
-use platform::stored_file::{PIECE_BYTES, StoredFile};
+use platform::stored_file::{FileRef, PIECE_BYTES, StoredFile};
 
 pub use self::status::{MemoryStatus, Reason};
 
@@ -31,7 +31,7 @@ use crate::shared::Shared;
 #[derive(Debug)]
 pub struct Candidate {
     /// The column's file.
-    pub file: Arc<StoredFile>,
+    pub file: FileRef,
     /// The first byte.
     pub offset: u64,
     /// Bytes.
@@ -170,7 +170,7 @@ impl MemoryTier {
 
     /// A read of a device may reach over several pieces.
     fn consider(&mut self, candidate: &Candidate) {
-        let file = &candidate.file;
+        let file = &candidate.file.stored();
         let end = (candidate.offset + u64::from(candidate.length)).min(file.length());
         let mut offset = candidate.offset;
         while offset < end && !file.is_bad() {

@@ -11,6 +11,7 @@ use std::time::{Instant, SystemTime};
 use protocol::config::Certificate;
 use protocol::limits::ROUTES_PAGE_MAX;
 use protocol::operator::{self, BadLine, Fault, Generation, Refusal, Request, Response};
+use protocol::steer::DrainWish;
 use steering::bgp::prefix::NotAPrefix;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
@@ -25,6 +26,7 @@ use crate::limits::{
     ADMIN_ACCEPT_PAUSE, CATALOG_POLL, OPERATOR_CONNECTIONS, OPERATOR_IDLE, OPERATOR_LINE_BYTES,
     RELOAD_WAIT, STATE_DISK_WAIT,
 };
+use crate::report::lease;
 use crate::shared::Shared;
 use crate::tls;
 
@@ -46,6 +48,8 @@ pub enum Wanted {
         by: String,
         /// Why.
         reason: Option<String>,
+        /// How long viewers may still be sent here by answers that the control endpoint has given, in seconds.
+        answers_expire_s: Option<u64>,
     },
     /// Into service again.
     Undrain {
@@ -127,12 +131,10 @@ async fn answer(line: &[u8], admin: &Admin, commands: &mpsc::Sender<Command>) ->
             limit,
         }) => bgp_routes(&admin.shared, neighbor, after, limit).await,
         Ok(Request::TlsCheck { certificates }) => check_certificates(certificates).await,
-        // The lease at the control endpoint that `force` overrides is asked for by the control endpoint's client.
-        Ok(Request::Drain {
-            by,
-            reason,
-            force: _,
-        }) => command(commands, Wanted::Drain { by, reason }).await,
+        Ok(Request::Drain { by, reason, force }) => {
+            let wish = DrainWish { by, reason, force };
+            drain(commands, admin, wish).await
+        }
         Ok(Request::Fill(facts)) => {
             admin
                 .shared
@@ -141,6 +143,22 @@ async fn answer(line: &[u8], admin: &Admin, commands: &mpsc::Sender<Command>) ->
             Response::Noted
         }
         Ok(Request::Undrain { by }) => command(commands, Wanted::Undrain { by }).await,
+    }
+}
+
+/// Here and not in the control loop: the control endpoint may take its time.
+async fn drain(commands: &mpsc::Sender<Command>, admin: &Admin, wish: DrainWish) -> Response {
+    let config = admin.shared.config.load_full();
+    match lease::ask(&config, &wish).await {
+        Err(refusal) => refused(refusal),
+        Ok(answers_expire_s) => {
+            let wanted = Wanted::Drain {
+                by: wish.by,
+                reason: wish.reason,
+                answers_expire_s,
+            };
+            command(commands, wanted).await
+        }
     }
 }
 

@@ -10,6 +10,9 @@
 pub mod document;
 pub mod endpoint;
 pub mod inventory;
+pub mod lease;
+pub mod neighbours;
+pub mod routes;
 pub mod tally;
 
 use std::future::Future;
@@ -32,6 +35,8 @@ use crate::shared::Shared;
 use document::Document;
 use endpoint::{Endpoint, Failure};
 use inventory::InventoryBook;
+use neighbours::Neighbours;
+use routes::RouteBook;
 use tally::Tally;
 
 /// What came of a report.
@@ -134,6 +139,8 @@ pub struct Reporter {
     endpoint: Endpoint,
     document: Document,
     inventory: InventoryBook,
+    routes: RouteBook,
+    neighbours: Neighbours,
     tally: Tally,
     status: ReportStatus,
     configured: Duration,
@@ -150,6 +157,8 @@ impl Reporter {
             endpoint: Endpoint::new(control, &config.appliance.id),
             document: Document::new(&Observation::of(&admin.shared)),
             inventory: InventoryBook::default(),
+            routes: RouteBook::default(),
+            neighbours: Neighbours::default(),
             tally: Tally::default(),
             status: ReportStatus::new(control),
             configured: control.report_interval.duration(),
@@ -167,6 +176,7 @@ impl Reporter {
         match runtime {
             Ok(runtime) => {
                 runtime.block_on(async {
+                    tokio::spawn(self.neighbours.clone().try_for_ever());
                     tokio::select! {
                         () = self.report_for_ever() => {}
                         () = stop(&shared) => {}
@@ -193,19 +203,36 @@ impl Reporter {
     async fn report(&mut self) -> Duration {
         let shared = Arc::clone(&self.admin.shared);
         self.inventory.look(&shared);
+        let routes = self.routes.look(&shared);
+        tallying(&mut self.tally, &shared, routes).await;
         let local = self.endpoint.local_address();
         let local = tallying(&mut self.tally, &shared, local).await;
-        let report = self
+        let mut report = self
             .document
             .write(&self.admin, &self.inventory, &self.tally, local);
+        report.routes = self.routes.heard();
+        report.reached = self.neighbours.told();
         let body = endpoint::Body::of(&report);
         self.status.tried = Some(Instant::now());
         self.status.body_bytes += body.len() as u64;
         self.status.full += u64::from(report.inventory.since.is_none());
         let post = self.endpoint.post(body);
         match tallying(&mut self.tally, &shared, post).await {
-            Ok(answer) => self.answered(&report, &answer),
+            Ok(answer) => {
+                if answer.routes_wanted {
+                    self.tell_routes(&shared).await;
+                }
+                self.answered(&report, &answer)
+            }
             Err(failure) => self.failed(&failure),
+        }
+    }
+
+    /// What goes wrong is tried again with the next report.
+    async fn tell_routes(&mut self, shared: &Shared) {
+        let telling = self.endpoint.tell_routes(self.routes.table());
+        if let Err(failure) = tallying(&mut self.tally, shared, telling).await {
+            tracing::warn!(url = self.status.url, "routes were not taken: {failure}");
         }
     }
 
@@ -214,6 +241,7 @@ impl Reporter {
         let known =
             self.inventory
                 .answered(report.inventory.revision, answer.known, report.started);
+        self.neighbours.are(&answer.neighbours);
         self.count(Outcome::Answered);
         self.status.answered = Some(Instant::now());
         if self.status.problem.take().is_some() {

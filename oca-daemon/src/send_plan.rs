@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use content_store::{Column, Object, ObjectCopy};
 use platform::device::{DeviceService, Verdict};
-use platform::stored_file::{Locked, StoredFile};
+use platform::stored_file::Locked;
 
 use crate::limits::READ_UNIT_UNKNOWN;
 use crate::range::ByteRange;
@@ -12,14 +12,18 @@ use crate::range::ByteRange;
 /// A stretch of an object that lies in one column, without a gap.
 #[derive(Debug)]
 pub struct Place<'a> {
-    /// The column's file.
-    pub file: &'a Arc<StoredFile>,
-    /// Offset of the stretch in the file.
+    /// The column.
+    pub of: &'a Column,
+    /// Number of the column's device.
+    pub device: usize,
+    /// Offset of the stretch in the column's file.
     pub offset: u64,
     /// Bytes that lie there one after another, at most up to the end of the range.
     pub length: u64,
     /// Which copy of the object it belongs to.
     pub copy: usize,
+    /// Which column of the copy it is.
+    pub column: usize,
 }
 
 /// What is to be known of a device to choose among copies.
@@ -62,18 +66,21 @@ pub fn places(object: &Object, range: ByteRange) -> impl Iterator<Item = Place<'
 
 fn place(copy: &ObjectCopy, number: usize, range: ByteRange) -> Option<Place<'_>> {
     let piece = copy.layout.pieces(range.start..range.end).next()?;
+    let column = copy.columns.get(piece.column)?;
     Some(Place {
-        file: file_of(copy.columns.get(piece.column)?)?,
+        of: column,
+        device: column.device()?,
         offset: piece.offset,
         length: piece.length,
         copy: number,
+        column: piece.column,
     })
 }
 
 /// The beginning of `range` as it is in memory, if it is.
 pub fn in_memory(object: &Object, range: ByteRange) -> Option<(Place<'_>, Locked<'_>)> {
     places(object, range).find_map(|mut place| {
-        let piece = place.file.locked(place.offset)?;
+        let piece = place.of.locked(place.offset)?;
         place.length = place.length.min(piece.range().end - place.offset);
         Some((place, piece))
     })
@@ -90,8 +97,8 @@ pub fn best<'a>(
     places(object, range)
         .filter(|place| !tried.contains(place.copy))
         .min_by_key(|place| {
-            let device = view(place.file.device());
-            (place.file.is_bad() || !device.answers, device.backlog)
+            let device = view(place.device);
+            (place.of.is_bad() || !device.answers, device.backlog)
         })
 }
 
@@ -109,13 +116,5 @@ impl Tried {
 
     fn contains(self, copy: usize) -> bool {
         self.0 >> copy & 1 == 1
-    }
-}
-
-/// The file of a column that is here.
-pub fn file_of(column: &Column) -> Option<&Arc<StoredFile>> {
-    match column {
-        Column::Here { file, .. } => Some(file),
-        Column::Absent { .. } => None,
     }
 }

@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use content_store::Object;
 use platform::device::{Class, FilledBuffer, ReadError};
-use platform::stored_file::{Locked, StoredFile};
+use platform::stored_file::{FileRef, Locked};
 
 use crate::limits::{
     BUFFER_DRAIN_BYTES_PER_S, BUFFER_HOLD_LEAST, BUFFER_HOLD_SHORT, QUANTUM_BYTES,
@@ -73,7 +73,7 @@ impl Source<'_> {
 #[derive(Debug)]
 pub struct Wanted {
     /// The column's file; `None` if no copy is left to try, and the read is to be refused.
-    pub file: Option<Arc<StoredFile>>,
+    pub file: Option<FileRef>,
     /// Offset in the file.
     pub offset: u64,
     /// Bytes.
@@ -187,7 +187,7 @@ impl Transfer {
                 piece,
                 offset: place.offset,
                 length: place.length.min(QUANTUM_BYTES),
-                device: place.file.device(),
+                device: place.device,
             },
         }
     }
@@ -223,12 +223,14 @@ impl Transfer {
         }
         let place = best(&self.object, rest, self.tried, &view);
         let (offset, length) = place.as_ref().map_or((0, rest.length()), |place| {
-            let unit = view(place.file.device()).read_unit;
+            let unit = view(place.device).read_unit;
             let length = place.length.min(unit - place.offset % unit);
             (place.offset, length)
         });
         Some(Wanted {
-            file: place.as_ref().map(|place| Arc::clone(place.file)),
+            file: place
+                .as_ref()
+                .and_then(|place| self.object.file(place.copy, place.column)),
             offset,
             length: length as u32,
             class: self.class,

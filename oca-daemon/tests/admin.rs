@@ -193,6 +193,25 @@ fn metrics_pass_the_linter_and_say_what_was_counted() {
     }
 }
 
+#[test]
+fn the_status_page_is_one_file_that_asks_nobody_else() {
+    let folder = folder();
+    let appliance = Appliance::start(folder.path(), "");
+    let response = appliance.get("/");
+    assert_eq!(response.status, 200);
+    assert_eq!(
+        response.field("Content-Type"),
+        Some("text/html; charset=utf-8")
+    );
+    let policy = response.field("Content-Security-Policy").unwrap();
+    assert!(policy.starts_with("default-src 'none';"), "{policy}");
+    let page = String::from_utf8(response.body).unwrap();
+    assert!(page.contains("name=\"viewport\"") && page.contains("fetch('status'"));
+    for other in ["src=", "href=", "http:", "https:", "@import", "url("] {
+        assert!(!page.contains(other), "{other}");
+    }
+}
+
 /// `promtool` comes with Debian's package `prometheus`.
 fn check_with_promtool(text: &str) {
     let mut promtool = Command::new("promtool")

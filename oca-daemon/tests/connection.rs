@@ -35,7 +35,7 @@ fn served(bench: &Bench) -> Vec<(u64, u64)> {
     let mut served = Vec::new();
     bench
         .demand
-        .take_served(|object, bytes| served.push((object.size, bytes)));
+        .take_served(|object, bytes| served.push((object.size(), bytes)));
     served.sort_unstable();
     served
 }

@@ -336,3 +336,55 @@ fn reports_go_over_https_to_whom_is_believed_and_say_why_to_nobody_else() {
         .write(&site.path(""), "client");
     control.await_report("a report", 0, |_| true);
 }
+
+/// What the endpoint says of a drain counts, and that it says nothing counts as well, unless it is forced.
+#[test]
+fn a_drain_is_asked_of_the_endpoint() {
+    let watched = Watched::new();
+    watched.publish(1);
+    let daemon = watched.site.start();
+    watched.control.await_report("a report", 0, |_| true);
+    let drain = |force| Request::Drain {
+        by: "ada".into(),
+        reason: None,
+        force,
+    };
+    let refused = |request: &Request| match daemon.ask(request) {
+        Response::Refused(refusal) => refusal.message,
+        other => panic!("{other:?}"),
+    };
+    let said = "{\"error\":\"test.example would have 0 appliances left\"}";
+    watched.control.lease(&format!(
+        "HTTP/1.1 409 x\r\nContent-Length: {}\r\n\r\n{said}",
+        said.len()
+    ));
+    assert_eq!(
+        refused(&drain(false)),
+        "test.example would have 0 appliances left"
+    );
+    watched
+        .control
+        .lease("HTTP/1.1 500 x\r\nContent-Length: 0\r\n\r\n");
+    let message = refused(&drain(false));
+    assert!(
+        message.contains("answered 500") && message.contains("ocactl drain --force"),
+        "{message}"
+    );
+    assert_eq!(daemon.status().drain, None);
+    // Forced, it begins whatever the endpoint says; granted, it waits for answers that were given before.
+    assert!(matches!(daemon.ask(&drain(true)), Response::Drain(_)));
+    let undrain = Request::Undrain { by: "ada".into() };
+    assert!(matches!(daemon.ask(&undrain), Response::Undrain { .. }));
+    watched.control.lease(
+        "HTTP/1.1 200 OK\r\nContent-Length: 35\r\n\r\n{\"lease_s\":60,\"answers_expire_s\":360}",
+    );
+    let message = refused(&drain(false));
+    assert!(message.contains("cannot be understood"), "{message}");
+    watched.control.lease(
+        "HTTP/1.1 200 OK\r\nContent-Length: 37\r\n\r\n{\"lease_s\":60,\"answers_expire_s\":360}",
+    );
+    let Response::Drain(granted) = daemon.ask(&drain(false)) else {
+        panic!("it was granted");
+    };
+    assert_eq!(granted.hints_expire, granted.since + 360);
+}

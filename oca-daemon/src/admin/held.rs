@@ -43,20 +43,18 @@ impl Held {
     }
 
     fn count(&mut self, object: &Object) {
-        for column in object.copies().flat_map(|copy| &copy.columns) {
+        for column in object.columns() {
             // The columns of all copies of one object are on different devices.
-            let (number, is_bad) = match column {
-                Column::Here { device, file } => (Some(*device), file.is_bad()),
-                Column::Absent { device } => {
-                    let number = self.ids.iter().position(|id| *id == Some(*device));
-                    (number, false)
-                }
+            let named = || {
+                let name = object.device_of(column)?;
+                self.ids.iter().position(|id| *id == Some(name))
             };
+            let number = column.device().or_else(named);
             let Some(number) = number.filter(|number| *number < self.working.len()) else {
                 continue;
             };
             self.by_device[number] += 1;
-            self.bad_by_device[number] += u64::from(is_bad);
+            self.bad_by_device[number] += u64::from(column.is_bad());
         }
         self.incomplete += u64::from(!is_complete(object, &self.working));
     }
@@ -65,9 +63,9 @@ impl Held {
 /// Whether every part of a copy of an object is here, undamaged, and on a device that works.
 #[must_use]
 pub fn is_complete(object: &Object, working: &[bool]) -> bool {
-    let works = |column: &Column| match column {
-        Column::Here { device, .. } => working.get(*device).is_some_and(|works| *works),
-        Column::Absent { .. } => false,
+    let works = |column: &Column| {
+        let device = column.device().and_then(|number| working.get(number));
+        device.is_some_and(|works| *works)
     };
     object
         .copies()

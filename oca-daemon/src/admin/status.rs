@@ -2,9 +2,10 @@
 //! document out. Pure.
 
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use platform::file::Directness as FoundDirectness;
+use protocol::fill::Facts;
 use protocol::status::{
     Backend, Catalog, Device, Directness, Filling, Memory, Reporting, STATUS_FORMAT, Space, Status,
     Tls, TlsPath, Worker,
@@ -27,6 +28,7 @@ pub fn document(observed: &Observation, standing: &Standing, about: &About) -> S
         .copied()
         .chain(std::iter::repeat(0));
     let devices = observed.devices.iter().zip(objects);
+    let capacity = standing.hint.facts.capacity.as_ref();
     Status {
         format: STATUS_FORMAT,
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -53,6 +55,8 @@ pub fn document(observed: &Observation, standing: &Standing, about: &About) -> S
         devices: devices
             .map(|(device, objects)| described(device, objects))
             .collect(),
+        egress: standing.egress,
+        capacity: capacity.map(|capacity| capacity.maximum_hard),
         memory: memory(observed),
         catalog: catalog(observed, standing),
         tls: observed
@@ -65,12 +69,22 @@ pub fn document(observed: &Observation, standing: &Standing, about: &About) -> S
             tried: report.tried.map(|at| observed.unix_at(at).seconds()),
             problem: report.problem.clone().unwrap_or_default(),
         }),
-        fill: observed.fill.as_ref().map(|told| Filling {
-            told: observed.unix_at(told.0).seconds(),
-            activity: told.1.activity,
-            why: told.1.why.clone(),
-        }),
+        fill: observed.fill.as_ref().map(|told| filling(observed, told)),
         bgp: observed.bgp.as_deref().cloned(),
+    }
+}
+
+fn filling(observed: &Observation, told: &(Instant, Facts)) -> Filling {
+    let (at, facts) = told;
+    Filling {
+        told: observed.unix_at(*at).seconds(),
+        activity: facts.activity,
+        why: facts.why.clone(),
+        window_open: facts.window_open,
+        rate_now: facts.rate_now,
+        progress: facts.progress,
+        manifest: facts.manifest.clone(),
+        held: facts.held.clone(),
     }
 }
 

@@ -1,21 +1,21 @@
 //! Gives each column its rank: what the manifest in force expects of viewers, as the fill agent wrote it down.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use content_store::{Index, Object, ObjectId};
 use protocol::demand::{self, Expected};
 use protocol::limits::EXPECTED_MAX_BYTES;
 
-use crate::send_plan::file_of;
-
 /// Follows the file in the state directory.
 pub(super) struct ExpectedDemand {
     path: PathBuf,
     changed: Option<SystemTime>,
-    expected: Expected,
+    shares: HashMap<ObjectId, f32>,
 }
 
 impl ExpectedDemand {
@@ -23,7 +23,7 @@ impl ExpectedDemand {
         Self {
             path: state_dir.join(demand::FILE),
             changed: None,
-            expected: Expected::default(),
+            shares: HashMap::new(),
         }
     }
 
@@ -37,18 +37,25 @@ impl ExpectedDemand {
         match self.read() {
             Ok(expected) => {
                 index.objects().for_each(|object| expect(object, 0.0));
-                self.expected = expected;
-                self.apply(index);
+                let shares = expected.shares();
+                self.shares = shares
+                    .map(|(root, share)| (ObjectId(root.0), share))
+                    .collect();
+                for (object, share) in &self.shares {
+                    index
+                        .object(object)
+                        .inspect(|object| expect(object, *share));
+                }
             }
             Err(error) => tracing::warn!("what viewers are expected to ask for: {error}"),
         }
     }
 
-    /// Tells the files of a new index.
-    pub(super) fn apply(&self, index: &Index) {
-        for (root, share) in self.expected.shares() {
-            if let Some(object) = index.object(&ObjectId(root.0)) {
-                expect(object, share);
+    /// Tells the columns of objects that are new.
+    pub(super) fn apply(&self, objects: &[Arc<Object>]) {
+        for object in objects {
+            if let Some(share) = self.shares.get(&object.id) {
+                expect(object, *share);
             }
         }
     }
@@ -65,9 +72,5 @@ impl ExpectedDemand {
 }
 
 fn expect(object: &Object, share: f32) {
-    let copies = std::iter::once(&object.first).chain(&object.others);
-    let columns = copies.flat_map(|copy| &copy.columns);
-    columns
-        .filter_map(file_of)
-        .for_each(|file| file.expect(share));
+    object.columns().for_each(|column| column.expect(share));
 }

@@ -40,7 +40,7 @@ pub(super) struct Answer {
 #[derive(Debug)]
 enum What {
     Plain(Plain, PlainBody),
-    Object(Arc<Entry>, Outcome),
+    Object(Entry, Outcome),
 }
 
 /// The head is rendered when its first bytes can leave, and again only if the kernel took no byte of it.
@@ -69,13 +69,13 @@ impl Answer {
     }
 
     pub(super) fn object(
-        entry: Arc<Entry>,
+        entry: Entry,
         outcome: Outcome,
         range: Option<ByteRange>,
         after: After,
         now: Instant,
     ) -> Self {
-        let body = range.map(|range| Transfer::new(Arc::clone(&entry.object), range));
+        let body = range.map(|range| Transfer::new(Arc::clone(entry.object()), range));
         Self {
             started: now,
             after,
@@ -91,12 +91,13 @@ impl Answer {
     }
 
     /// An answer with the ranges that were collected in `cx.shelf`.
-    pub(super) fn multipart(entry: Arc<Entry>, after: After, cx: &mut Context<'_>) -> Self {
+    pub(super) fn multipart(entry: Entry, after: After, cx: &mut Context<'_>) -> Self {
+        let etag = entry.object().etag();
         let mut parts = cx.shelf.take();
         let first = parts.range();
         parts.content_length = cx
             .head
-            .length_of_parts(&parts, &lookup::representation(&entry));
+            .length_of_parts(&parts, &lookup::representation(&entry, &etag));
         Self {
             parts: Some(parts),
             ..Self::object(entry, Outcome::Parts, first, after, cx.now)
@@ -117,7 +118,7 @@ impl Answer {
         if let (Some(demand), None, What::Object(entry, _), 1..) =
             (ending.demand, &self.fill, &self.what, self.body_sent)
         {
-            demand.served(&entry.object, self.body_sent);
+            demand.served(entry.object(), self.body_sent);
         }
         let answered = Answered {
             started: self.started,
@@ -155,7 +156,7 @@ impl Answer {
         };
         parts.advance();
         let transfer = |range| {
-            let transfer = Transfer::new(Arc::clone(&entry.object), range);
+            let transfer = Transfer::new(Arc::clone(entry.object()), range);
             if self.fill.is_some() {
                 transfer.for_fill()
             } else {
@@ -304,7 +305,8 @@ impl Answer {
             What::Plain(plain, body) => return cx.head.plain(*plain, cx.date, self.after, *body),
             What::Object(entry, outcome) => (entry, *outcome),
         };
-        let object = lookup::representation(entry);
+        let etag = entry.object().etag();
+        let object = lookup::representation(entry, &etag);
         match &self.parts {
             None => cx.head.object(outcome, &object, cx.date, self.after),
             Some(parts) => cx.head.of_parts(parts, &object, cx.date, self.after),

@@ -1,7 +1,6 @@
 //! What a request is answered with.
 
 use std::slice;
-use std::sync::Arc;
 
 use super::Context;
 use super::answer::Answer;
@@ -46,10 +45,15 @@ pub(super) fn answer(request: &Request<'_>, turned_away: bool, cx: &mut Context<
         }
         return error(404);
     };
-    let outcome = evaluate(request, &lookup::representation(entry), &mut cx.shelf.set);
+    let etag = entry.object().etag();
+    let outcome = evaluate(
+        request,
+        &lookup::representation(&entry, &etag),
+        &mut cx.shelf.set,
+    );
     let whole = [ByteRange {
         start: 0,
-        end: entry.object.size,
+        end: entry.object().size(),
     }];
     let ranges = match &outcome {
         Outcome::Whole => &whole,
@@ -57,11 +61,10 @@ pub(super) fn answer(request: &Request<'_>, turned_away: bool, cx: &mut Context<
         Outcome::Parts => cx.shelf.set.ranges(),
         Outcome::NotModified | Outcome::PreconditionFailed | Outcome::RangeNotSatisfiable => &[],
     };
-    let is_available = |range: &ByteRange| lookup::is_available(entry, *range, cx.devices);
+    let is_available = |range: &ByteRange| lookup::is_available(&entry, *range, cx.devices);
     if !ranges.iter().all(is_available) {
         return error(503);
     }
-    let entry = Arc::clone(entry);
     let range = ranges.first().copied();
     let range = range.filter(|range| request.method == Method::Get && range.length() > 0);
     let answer = match outcome {

@@ -23,7 +23,20 @@ impl Control {
             })
         } else {
             match command.wanted {
-                Wanted::Drain { by, reason } => self.begin_drain(by, reason).await,
+                Wanted::Drain {
+                    by,
+                    reason,
+                    answers_expire_s,
+                } => {
+                    let since = now();
+                    self.begin_drain(Intent {
+                        since,
+                        by,
+                        reason,
+                        answers_expire_s,
+                    })
+                    .await
+                }
                 Wanted::Undrain { by } => self.end_drain(&by).await,
             }
         };
@@ -32,13 +45,9 @@ impl Control {
     }
 
     /// The drain begins even if the state disk cannot keep it: a box with a dying disk is one that somebody wants drained.
-    async fn begin_drain(&mut self, by: String, reason: Option<String>) -> Response {
-        tracing::info!(by, reason, "drain");
-        self.drain.begin(Intent {
-            since: now(),
-            by,
-            reason,
-        });
+    async fn begin_drain(&mut self, wanted: Intent) -> Response {
+        tracing::info!(by = wanted.by, reason = wanted.reason, "drain");
+        self.drain.begin(wanted);
         let intent = self.drain.intent().cloned();
         let file = self.intent.clone();
         let kept =

@@ -1,8 +1,8 @@
 //! What the service manager is told (`sd_notify(3)`). Without one, as on FreeBSD or in a terminal, these do nothing.
 
-use std::time::Duration;
-
 use sd_notify::NotifyState;
+
+use crate::limits::STOP_EXTENSION;
 
 /// Viewers are served.
 pub(super) fn ready() {
@@ -17,9 +17,10 @@ pub(super) fn reloading() {
     }
 }
 
-/// What runs is let finish for `bound`.
-pub(super) fn stopping(bound: Duration) {
-    let microseconds = u32::try_from(bound.as_micros()).unwrap_or(u32::MAX);
+/// What runs is let finish. Said again and again until it has: a process that is over and cannot end, as a thread of it hangs in a
+/// disk, is then given up after the short time of the unit, and not after the long one of the transfers.
+pub(super) fn stopping() {
+    let microseconds = u32::try_from(STOP_EXTENSION.as_micros()).unwrap_or(u32::MAX);
     tell(&[
         NotifyState::Stopping,
         NotifyState::ExtendTimeoutUsec(microseconds),

@@ -57,6 +57,8 @@ impl Document {
             inventory: inventory.told(),
             served: tally.most_served(),
             misses: tally.most_missed(),
+            routes: None,
+            reached: Vec::new(),
         }
     }
 }

@@ -1,5 +1,5 @@
-//! The control endpoint as an HTTP client sees it: a [`Report`] out, an [`Answer`] or a [`Failure`] back, in bounded time and
-//! memory whatever the other side does.
+//! The control endpoint as an HTTP client sees it: a [`Report`](protocol::control::Report) out, an [`Answer`] or a [`Failure`] back, in bounded time and
+//! memory whatever the other side does. In the same way a wish to drain, and the routes that are heard.
 
 use std::error::Error;
 use std::io::{self, Read, Write};
@@ -9,12 +9,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use protocol::config::Control;
-use protocol::control::{Answer, Problem, REPORT_VERSION, Report};
+use protocol::control::{Answer, Problem, REPORT_VERSION};
 use protocol::limits::ANSWER_MAX_BYTES;
+use protocol::steer::{DrainLease, DrainWish, RouteTable};
 use reqwest::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, RETRY_AFTER};
 use reqwest::redirect::Policy;
 use reqwest::{Client, Response, Url};
 use rustls::ClientConfig;
+use serde::Serialize;
 use tokio::net::{UdpSocket, lookup_host};
 use tokio::time::timeout;
 use trust::{Fault, Identity};
@@ -26,6 +28,7 @@ use crate::limits::{
 
 /// Where reports go.
 pub struct Endpoint {
+    /// What is said of this appliance is below it.
     url: Result<Url, String>,
     token_file: Option<PathBuf>,
     tls: trust::Client,
@@ -101,7 +104,7 @@ pub struct Body {
 impl Body {
     /// In JSON; a large one packed with zstd while it is written, so that its text is never there as a whole.
     #[must_use]
-    pub fn of(report: &Report) -> Self {
+    pub fn of(report: &impl Serialize) -> Self {
         let mut small = Bounded {
             bytes: Vec::new(),
             most: REPORT_PLAIN_BYTES,
@@ -113,7 +116,7 @@ impl Body {
             };
         }
         let bytes =
-            packed(report).expect("memory takes every byte, and a report has only string keys");
+            packed(report).expect("memory takes every byte, and what is sent has only string keys");
         Self {
             bytes,
             packed: true,
@@ -133,7 +136,7 @@ impl Body {
     }
 }
 
-fn packed(report: &Report) -> io::Result<Vec<u8>> {
+fn packed(report: &impl Serialize) -> io::Result<Vec<u8>> {
     let encoder = zstd::Encoder::new(Vec::new(), zstd::DEFAULT_COMPRESSION_LEVEL)?;
     let mut buffered = io::BufWriter::new(encoder);
     serde_json::to_writer(&mut buffered, report)?;
@@ -168,7 +171,7 @@ impl Endpoint {
     #[must_use]
     pub fn new(control: &Control, appliance: &str) -> Self {
         Self {
-            url: report_url(&control.url, appliance),
+            url: appliance_url(&control.url, appliance),
             token_file: control.token_file.clone(),
             tls: trust::Client::new(control.ca.clone(), identity(control)),
             client: None,
@@ -181,7 +184,34 @@ impl Endpoint {
     /// # Errors
     /// Whatever is no answer.
     pub async fn post(&mut self, body: Body) -> Result<Answer, Failure> {
-        let url = self.url.clone().map_err(Failure::Unreachable)?;
+        understood(&self.send("report", body).await?)
+    }
+
+    /// Asks whether this appliance may leave.
+    ///
+    /// # Errors
+    /// It may not, or whatever is no answer.
+    pub async fn ask_to_leave(&mut self, wish: &DrainWish) -> Result<DrainLease, Failure> {
+        let text = self.send("drain", Body::of(wish)).await?;
+        serde_json::from_slice(&text).map_err(|error| {
+            Failure::Malformed(format!("the answer cannot be understood: {error}"))
+        })
+    }
+
+    /// Tells which routes are heard.
+    ///
+    /// # Errors
+    /// Whatever is no answer.
+    pub async fn tell_routes(&mut self, table: &RouteTable) -> Result<(), Failure> {
+        self.send("routes", Body::of(table)).await.map(drop)
+    }
+
+    /// The body of a good answer.
+    async fn send(&mut self, what: &str, body: Body) -> Result<Vec<u8>, Failure> {
+        let mut url = self.url.clone().map_err(Failure::Unreachable)?;
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments.push(what);
+        }
         let token = self.token().map_err(Failure::Unreachable)?;
         let mut request = self
             .client()?
@@ -199,7 +229,7 @@ impl Endpoint {
         let retry_after = retry_after(response.headers());
         let text = bounded_text(response).await?;
         if status.is_success() {
-            return understood(&text);
+            return Ok(text);
         }
         Err(Failure::Refused {
             status: status.as_u16(),
@@ -295,13 +325,13 @@ fn client(tls: Option<&ClientConfig>) -> reqwest::Result<Client> {
         .build()
 }
 
-fn report_url(base: &str, appliance: &str) -> Result<Url, String> {
+fn appliance_url(base: &str, appliance: &str) -> Result<Url, String> {
     let wrong = |why: &dyn std::fmt::Display| format!("control.url \"{base}\": {why}");
     let mut url = Url::parse(base).map_err(|error| wrong(&error))?;
     url.path_segments_mut()
         .map_err(|()| wrong(&"is no base of a path"))?
         .pop_if_empty()
-        .extend(["v1", "appliances", appliance, "report"]);
+        .extend(["v1", "appliances", appliance]);
     Ok(url)
 }
 
@@ -378,19 +408,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_address_of_reports() {
+    fn the_address_of_an_appliance() {
         for base in ["https://c.example/", "https://c.example"] {
-            let url = report_url(base, "c001.fra001.example").unwrap();
-            let expected = "https://c.example/v1/appliances/c001.fra001.example/report";
+            let url = appliance_url(base, "c001.fra001.example").unwrap();
+            let expected = "https://c.example/v1/appliances/c001.fra001.example";
             assert_eq!(url.as_str(), expected);
         }
-        let below = report_url("http://c.example:8/oca/", "a/b").unwrap();
-        assert_eq!(
-            below.as_str(),
-            "http://c.example:8/oca/v1/appliances/a%2Fb/report"
-        );
+        let below = appliance_url("http://c.example:8/oca/", "a/b").unwrap();
+        assert_eq!(below.as_str(), "http://c.example:8/oca/v1/appliances/a%2Fb");
         assert!(
-            report_url("nowhere", "a")
+            appliance_url("nowhere", "a")
                 .unwrap_err()
                 .contains("control.url")
         );

@@ -21,7 +21,7 @@ pub struct Tally {
 impl Tally {
     /// Viewers got `bytes` of `object`.
     pub fn served(&mut self, object: &Object, bytes: u64) {
-        self.add(object.id, object.size, bytes);
+        self.add(object.id, object.size(), bytes);
     }
 
     fn add(&mut self, object: ObjectId, size: u64, bytes: u64) {

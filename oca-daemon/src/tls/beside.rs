@@ -88,14 +88,12 @@ impl Beside {
         self.out < HANDSHAKES_BESIDE
     }
 
-    /// Hands a handshake over, if it [has room](Self::has_room); otherwise gives it back.
-    pub fn give(&mut self, token: Token, handshake: Handshake) -> Option<Handshake> {
-        if let Err((_, handshake)) = self.exchange.jobs.push((token, handshake)) {
-            return Some(handshake);
-        }
+    /// Hands a handshake over, for which it [has room](Self::has_room).
+    pub fn give(&mut self, token: Token, handshake: Handshake) {
+        let given = self.exchange.jobs.push((token, handshake));
+        assert!(given.is_ok(), "there is a place for each that may be out");
         self.out += 1;
         self.thread.unpark();
-        None
     }
 
     /// The next one that came back.

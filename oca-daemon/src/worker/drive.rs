@@ -8,7 +8,7 @@ use content_store::Index;
 use platform::device::{Class, Mailbox, ReadRequest};
 use platform::reactor::{More, Progress, Reactor, Token};
 use platform::socket::set_pacing;
-use platform::stored_file::StoredFile;
+use platform::stored_file::FileRef;
 
 use super::reads::ReadTable;
 use super::secure::Secure;
@@ -316,18 +316,18 @@ struct ReadIo<'a> {
     mailbox: &'a Arc<Mailbox>,
 }
 
-pub(super) fn count_failed_read(counters: &WorkerCounters, file: Option<&Arc<StoredFile>>) {
+pub(super) fn count_failed_read(counters: &WorkerCounters, file: Option<&FileRef>) {
     if let Some(device) = file.and_then(|file| counters.devices.get(file.device())) {
         device.failed_reads.add(1);
     }
 }
 
 /// Gives a read to its device's service; `None` if it was refused.
-fn submit(io: ReadIo<'_>, token: Token, file: &Arc<StoredFile>, wanted: &Wanted) -> Option<ReadId> {
+fn submit(io: ReadIo<'_>, token: Token, file: &FileRef, wanted: &Wanted) -> Option<ReadId> {
     let device = io.shared.devices.get(file.device())?;
     let id = io.reads.open(token)?;
     let request = ReadRequest {
-        file: Arc::clone(file),
+        file: file.clone(),
         offset: wanted.offset,
         length: wanted.length,
         class: wanted.class,
@@ -348,13 +348,13 @@ fn requester(token: Token, mailbox: &Arc<Mailbox>) -> u64 {
 }
 
 /// What viewers want from a device is worth a look of the memory tier; what another appliance fetches is wanted once.
-fn offer_to_memory(shared: &Shared, file: &Arc<StoredFile>, wanted: &Wanted) {
+fn offer_to_memory(shared: &Shared, file: &FileRef, wanted: &Wanted) {
     if shared.memory.is_off() || wanted.class != Class::Viewer {
         return;
     }
     // A full queue forgets the candidate: it will be wanted again.
     let _ = shared.candidates.push(Candidate {
-        file: Arc::clone(file),
+        file: file.clone(),
         offset: wanted.offset,
         length: wanted.length,
     });

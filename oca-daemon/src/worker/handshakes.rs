@@ -92,22 +92,15 @@ impl Worker {
             self.went_on(step, index);
         }
         while let Some(token) = self.handshakes.next_beside() {
-            self.give_beside(token, index);
+            self.give_beside(token);
         }
         self.run_overdue(index);
     }
 
-    fn give_beside(&mut self, token: Token, index: &Index) {
-        let Some(handshake) = self.take_handshake(token) else {
-            return;
-        };
-        let beside = self.handshakes.beside.as_mut();
-        let kept = match beside {
-            Some(beside) => beside.give(token, handshake),
-            None => Some(handshake),
-        };
-        if let Some(handshake) = kept {
-            self.went_on(Step::of(token, handshake), index);
+    fn give_beside(&mut self, token: Token) {
+        let handshake = self.take_handshake(token);
+        if let Some((beside, handshake)) = self.handshakes.beside.as_mut().zip(handshake) {
+            beside.give(token, handshake);
         }
     }
 

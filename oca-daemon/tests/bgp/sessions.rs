@@ -229,7 +229,9 @@ fn a_router_that_falls_silent_is_given_up_at_hold_time() {
 fn one_prefix_more_than_the_maximum_ends_the_session() {
     let network = Network::new();
     let site = network.site(&neighbor(ROUTER, "listen", "maximum_prefix = 2"));
-    let bird = network.bird(&site, &session("listened", BOX, ROUTER, ""));
+    // It does not try again before it was asked why it ended: the next refusal would stand there.
+    let patient = session("listened", BOX, ROUTER, "error wait time 300, 300;");
+    let bird = network.bird(&site, &patient);
     let daemon = network.start(&site);
     ended(
         &daemon,

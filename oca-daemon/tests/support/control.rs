@@ -25,6 +25,8 @@ pub(crate) struct ControlEndpoint {
     address: SocketAddr,
     posted: Arc<Mutex<Vec<Posted>>>,
     reply: Arc<Mutex<Reply>>,
+    /// The whole response to each wish to drain.
+    lease: Arc<Mutex<Vec<u8>>>,
 }
 
 impl ControlEndpoint {
@@ -34,6 +36,7 @@ impl ControlEndpoint {
             address: listener.local_addr().expect("an address"),
             posted: Arc::default(),
             reply: Arc::new(Mutex::new(Box::new(known))),
+            lease: Arc::new(Mutex::new(ok(b"{\"lease_s\":60,\"answers_expire_s\":5}"))),
         };
         let serving = endpoint.clone();
         std::thread::spawn(move || {
@@ -58,6 +61,11 @@ impl ControlEndpoint {
         *self.reply.lock().expect("no panic") = Box::new(reply);
     }
 
+    /// From now on, to wishes to drain.
+    pub(crate) fn lease(&self, response: &str) {
+        *self.lease.lock().expect("no panic") = response.as_bytes().to_vec();
+    }
+
     /// All reports so far.
     pub(crate) fn posted(&self) -> Vec<Posted> {
         self.posted.lock().expect("no panic").clone()
@@ -79,7 +87,13 @@ impl ControlEndpoint {
 
     fn serve(&self, stream: &TcpStream) -> Option<()> {
         let mut reading = BufReader::new(stream);
-        let posted = read_post(&mut reading)?;
+        let (head, body) = read_post(&mut reading)?;
+        if head[0].contains("/drain ") {
+            let lease = self.lease.lock().expect("no panic").clone();
+            let mut writing = stream;
+            return writing.write_all(&lease).ok();
+        }
+        let posted = posted(&head, body);
         let response = (self.reply.lock().expect("no panic"))(&posted.report);
         self.posted.lock().expect("no panic").push(posted);
         let mut writing = stream;
@@ -91,7 +105,8 @@ impl ControlEndpoint {
     }
 }
 
-fn read_post(reading: &mut BufReader<&TcpStream>) -> Option<Posted> {
+/// The lines of the head, and the body.
+fn read_post(reading: &mut BufReader<&TcpStream>) -> Option<(Vec<String>, Vec<u8>)> {
     let mut head = Vec::new();
     loop {
         let mut line = String::new();
@@ -101,23 +116,28 @@ fn read_post(reading: &mut BufReader<&TcpStream>) -> Option<Posted> {
         }
         head.push(line.trim_end().to_owned());
     }
-    let field = |name: &str| {
-        let mut fields = head.iter().filter_map(|line| line.split_once(": "));
-        let found = fields.find(|(field, _)| field.eq_ignore_ascii_case(name));
-        found.map_or_else(String::new, |(_, value)| value.to_owned())
-    };
-    let mut body = vec![0; field("content-length").parse().ok()?];
+    let mut body = vec![0; field(&head, "content-length").parse().ok()?];
     reading.read_exact(&mut body).ok()?;
-    let packed = field("content-encoding") == "zstd";
+    Some((head, body))
+}
+
+fn posted(head: &[String], mut body: Vec<u8>) -> Posted {
+    let packed = field(head, "content-encoding") == "zstd";
     if packed {
         body = zstd::decode_all(&*body).expect("zstd");
     }
-    Some(Posted {
+    Posted {
         request_line: head[0].clone(),
-        authorization: field("authorization"),
+        authorization: field(head, "authorization"),
         packed,
         report: serde_json::from_slice(&body).expect("a report"),
-    })
+    }
+}
+
+fn field(head: &[String], name: &str) -> String {
+    let mut fields = head.iter().filter_map(|line| line.split_once(": "));
+    let found = fields.find(|(field, _)| field.eq_ignore_ascii_case(name));
+    found.map_or_else(String::new, |(_, value)| value.to_owned())
 }
 
 /// As a good endpoint answers: it knows what it was just told.
@@ -131,6 +151,8 @@ pub(crate) fn answer(known: Option<(u64, u64)>, next_s: u32) -> Vec<u8> {
         known,
         next_s,
         manifest: None,
+        routes_wanted: false,
+        neighbours: Vec::new(),
     };
     ok(&serde_json::to_vec(&answer).expect("an answer"))
 }

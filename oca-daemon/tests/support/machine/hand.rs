@@ -24,7 +24,7 @@ impl Reads {
         self.last += 1;
         self.out += 1;
         let request = ReadRequest {
-            file: Arc::clone(file),
+            file: file.clone(),
             offset: wanted.offset,
             length: wanted.length,
             class: wanted.class,

@@ -73,9 +73,11 @@ impl Bench {
         };
         let devices: Vec<_> = places.iter().enumerate().map(start).collect();
         let mut catalog = CatalogReader::open(&folder.path().join("state")).expect("a catalog");
+        let published = catalog.published().expect("what is published");
+        let built = Index::build(&published, &places, None).expect("an index");
         let keys = RandomState::new();
         Self {
-            index: Index::build(catalog.load().expect("a snapshot"), &places, None).index,
+            index: built.index,
             counters: WorkerCounters::new(devices.len()),
             demand: Demand::default(),
             fills: Arc::new(Fills::new(1)),
