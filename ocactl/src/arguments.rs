@@ -57,11 +57,40 @@ Examples:
     #[command(after_help = "Changes nothing. Works whether or not the daemon is running.")]
     Check,
 
+    /// Look for what keeps this machine from serving well: what, why it matters, and the command that mends it
+    #[command(after_help = "\
+Looks at the configuration, devices, mounts, kernel, clock, permissions, interfaces and cores. Changes
+nothing, and works whether or not the daemon is running and the configuration is right. Run it as root, or
+as the daemon's user, to see everything.
+
+Each finding is one of: ok; advice (it would serve better otherwise); warn (it serves, until something else
+happens); FAIL (something does not work). Exit code 1 if anything failed.
+
+Examples:
+  ocactl doctor
+  ocactl doctor --json | jq -r '.findings[] | select(.level != \"ok\") | .mend'")]
+    Doctor,
+
+    /// Write all that a supporter needs into one tar file, without keys, tokens and passwords
+    #[command(after_help = "\
+Holds the meaning of the configuration, what this command and the daemon say, two days of their logs, and
+what the system says of disks and interfaces. Not the access log, and nothing of what viewers asked for.
+Run it as root, so that secrets can be read and looked for in all that is collected.
+
+Example:
+  ocactl support-bundle --output /tmp/box.tar && tar -tf /tmp/box.tar")]
+    SupportBundle {
+        /// The file; it must not be there yet. Without it, oca-support-ID-TIME.tar in this folder
+        #[arg(long, short, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
+
     /// Take the appliance out of service without cutting a viewer
     #[command(after_help = "\
 Viewers are sent elsewhere first; transfers that run are let finish; what still runs after
 steering.drain_bound is cut. It is safe to unplug when the state is `drained` or `drained-forced`.
-A drain survives restarts, and ends only with `ocactl undrain`.
+A drain survives restarts, and ends only with `ocactl undrain`. The control endpoint is asked first: it
+refuses if the site would have too few left; that, and that it does not answer, is overridden by --force.
 
 Examples:
   ocactl drain --reason \"new fans\"
@@ -116,7 +145,7 @@ pub(crate) struct DrainArguments {
     #[arg(long, value_name = "TEXT")]
     pub(crate) reason: Option<String>,
 
-    /// Even if the site would have too few appliances left
+    /// Even if the site would have too few appliances left, or the control endpoint does not say
     #[arg(long)]
     pub(crate) force: bool,
 

@@ -17,14 +17,12 @@ use crate::store::{self, Probed};
 
 /// Looks at everything, and prints it.
 pub(crate) fn run(config: &Config, format: Format) -> Result<Outcome, Failure> {
+    let probed = store::probe(config);
     let mut checks = Checks { checks: Vec::new() };
     checks.add("configuration", Level::Ok, "is right");
-    folders(config, &mut checks);
-    let devices = devices(config, &mut checks);
-    catalog(config, &devices, &mut checks);
-    memory(config, &mut checks);
-    daemon(config, &mut checks);
-    certificates(config, &mut checks);
+    let devices = probed.iter().map(|device| of_device(config, device));
+    checks.checks.extend(devices);
+    checks.checks.extend(besides_devices(config, &probed));
     output::print(format, &checks)?;
     let failed = checks.checks.iter().any(|check| check.level == Level::Fail);
     Ok(if failed {
@@ -34,21 +32,35 @@ pub(crate) fn run(config: &Config, format: Format) -> Result<Outcome, Failure> {
     })
 }
 
+/// All but the configuration, which is right, and the devices.
+pub(crate) fn besides_devices(config: &Config, probed: &[Probed]) -> Vec<Check> {
+    let mut checks = Checks { checks: Vec::new() };
+    folders(config, &mut checks);
+    catalog(config, probed, &mut checks);
+    memory(config, &mut checks);
+    daemon(config, &mut checks);
+    certificates(config, &mut checks);
+    checks.checks
+}
+
 #[derive(Serialize)]
 struct Checks {
     checks: Vec<Check>,
 }
 
+/// One thing that was looked at.
 #[derive(Serialize)]
-struct Check {
-    subject: String,
-    level: Level,
-    detail: String,
+pub(crate) struct Check {
+    /// What.
+    pub(crate) subject: String,
+    pub(crate) level: Level,
+    /// How it is.
+    pub(crate) detail: String,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-enum Level {
+pub(crate) enum Level {
     /// As it should be.
     Ok,
     /// Works, but not as well as it could, or not yet.
@@ -112,13 +124,14 @@ fn folders(config: &Config, checks: &mut Checks) {
     }
 }
 
-fn devices(config: &Config, checks: &mut Checks) -> Vec<Probed> {
-    let probed = store::probe(config);
-    for device in &probed {
-        let (level, detail) = judge(config, device);
-        checks.add(format!("device {}", device.root.display()), level, detail);
+/// A device as it was found.
+pub(crate) fn of_device(config: &Config, device: &Probed) -> Check {
+    let (level, detail) = judge(config, device);
+    Check {
+        subject: format!("device {}", device.root.display()),
+        level,
+        detail,
     }
-    probed
 }
 
 fn judge(config: &Config, device: &Probed) -> (Level, String) {

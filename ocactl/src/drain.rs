@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::arguments::DrainArguments;
 use crate::daemon::Daemon;
 use crate::error::{Failure, Outcome};
-use crate::limits::{ANSWER_TIMEOUT, DRAIN_POLL_INTERVAL, SLOW_ANSWER_TIMEOUT};
+use crate::limits::{DRAIN_POLL_INTERVAL, SLOW_ANSWER_TIMEOUT};
 use crate::output::{self, Format, Report};
 use crate::status::drain_text;
 use crate::store::operator;
@@ -25,7 +25,7 @@ pub(crate) fn begin(
         reason: arguments.reason,
         force: arguments.force,
     };
-    let Response::Drain(_) = daemon.ask(request, ANSWER_TIMEOUT)? else {
+    let Response::Drain(_) = daemon.ask(request, SLOW_ANSWER_TIMEOUT)? else {
         return Err(daemon.unexpected().into());
     };
     let mut status = daemon.status()?;

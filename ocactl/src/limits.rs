@@ -26,6 +26,12 @@ pub(crate) const WATCH_INTERVAL: Duration = Duration::from_secs(1);
 /// How long all devices together may take to say who they are. A thread for each waits on.
 pub(crate) const DEVICE_TIMEOUT: Duration = Duration::from_secs(3);
 
+/// How long one entry of a support bundle may take; a command that hangs on a disk is left behind.
+pub(crate) const BUNDLE_MEMBER_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// The most bytes of one entry of a support bundle; each lies in memory until the file is written, some thirty of them.
+pub(crate) const BUNDLE_MEMBER_BYTES: u64 = 4 << 20;
+
 /// Objects that share a folder sync and a catalog commit.
 pub(crate) const BATCH_OBJECTS: usize = 64;
 

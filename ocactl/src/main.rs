@@ -13,6 +13,7 @@ mod clock;
 mod content;
 mod daemon;
 mod device;
+mod doctor;
 mod drain;
 mod error;
 mod fill;
@@ -25,6 +26,7 @@ mod scrub;
 mod socket;
 mod status;
 mod store;
+mod support_bundle;
 mod tls;
 
 use std::process::ExitCode;
@@ -67,12 +69,19 @@ fn run(arguments: Arguments) -> Result<Outcome, Failure> {
         output::line(&Paths::here().to_string())?;
         return Ok(Outcome::Done);
     };
-    if let Command::Generate(command) = &command {
-        command.run(Arguments::command())?;
-        return Ok(Outcome::Done);
+    match command {
+        Command::Generate(command) => {
+            command.run(Arguments::command())?;
+            Ok(Outcome::Done)
+        }
+        // These two are for when something is wrong, so also for when the configuration is.
+        Command::Doctor => doctor::run(&arguments.config, format),
+        Command::SupportBundle { output } => support_bundle::run(&arguments.config, format, output),
+        command => {
+            let config = config::load(&arguments.config).map_err(Failure::usage)?;
+            obey(command, &config, format)
+        }
     }
-    let config = config::load(&arguments.config).map_err(Failure::usage)?;
-    obey(command, &config, format)
 }
 
 fn obey(command: Command, config: &Config, format: Format) -> Result<Outcome, Failure> {
@@ -90,7 +99,7 @@ fn obey(command: Command, config: &Config, format: Format) -> Result<Outcome, Fa
         Command::Content(command) => content::run(config, format, command),
         Command::Catalog(CatalogCommand::Rebuild) => catalog::rebuild(config, format),
         Command::Catalog(CatalogCommand::Check) => catalog::check(config, format),
-        // Needs no configuration: `run` has seen to it.
-        Command::Generate(_) => Ok(Outcome::Done),
+        // Need no configuration: `run` has seen to them.
+        Command::Generate(_) | Command::Doctor | Command::SupportBundle { .. } => Ok(Outcome::Done),
     }
 }

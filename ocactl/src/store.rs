@@ -48,17 +48,10 @@ pub(crate) fn open(config: &Config) -> Result<Store, Failure> {
 
 /// How new columns are placed.
 fn placing(config: &Config) -> Rule {
-    let speeds = |tier: &Tier| {
-        let devices = tier.devices.iter().cloned();
-        devices.zip(tier.speeds.iter().copied()).collect::<Vec<_>>()
-    };
-    let high = config
-        .fill
-        .as_ref()
-        .map(|fill| fill.high_watermark.percent());
+    let speeds = config.speeds();
     Rule {
-        high_watermark: high.and_then(|high| u8::try_from(high).ok()).unwrap_or(100),
-        speeds: config.tiers.iter().flat_map(speeds).collect(),
+        high_watermark: config.high_watermark(),
+        speeds: speeds.map(|(root, speed)| (root.into(), speed)).collect(),
     }
 }
 

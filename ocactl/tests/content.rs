@@ -270,3 +270,48 @@ fn a_long_list_comes_in_pages_and_in_order() {
         .out;
     assert_eq!(said.lines().count(), 1, "{said}");
 }
+
+#[test]
+fn a_bad_column_is_said_to_be_bad() {
+    let appliance = Appliance::new();
+    appliance.media("a.mp4", &[7; 3 << 20]);
+    appliance.import_media().done();
+    let stat = |appliance: &Appliance| appliance.json(&["content", "stat", "/a.mp4"]).1;
+    assert_eq!(stat(&appliance)["copies"][0]["whole"], true);
+    let config = protocol::config::load(&appliance.path("oca.toml")).unwrap();
+    let mut store = content_store::Store::open(content_store::StoreConfig {
+        state_dir: config.appliance.state_dir.clone(),
+        tiers: config
+            .tiers
+            .iter()
+            .map(|tier| content_store::TierConfig {
+                name: tier.name.clone(),
+                role: content_store::TierRole::Hot,
+                stripe_unit: tier.stripe_unit.bytes(),
+                read_unit: 256 << 10,
+                stripe_width: tier.stripe_width,
+                devices: tier.devices.clone(),
+            })
+            .collect(),
+        program: "a test".into(),
+    })
+    .unwrap();
+    let device = stat(&appliance)["copies"][0]["columns"][1]["device"].clone();
+    let bad = content_store::BadColumn {
+        object: stat(&appliance)["object"]
+            .as_str()
+            .unwrap()
+            .parse()
+            .unwrap(),
+        device: device.as_str().unwrap().parse().unwrap(),
+        seen: store.generation().unwrap(),
+    };
+    store.quarantine(&[bad]).unwrap().unwrap();
+    drop(store);
+    let copy = stat(&appliance)["copies"][0].clone();
+    assert_eq!(copy["whole"], false);
+    let bad = |column: usize| copy["columns"][column]["bad"].clone();
+    assert_eq!((bad(0), bad(1)), (false.into(), true.into()));
+    let said = appliance.run(&["content", "stat", "/a.mp4"]).done();
+    assert!(said.out.contains("BAD, waits for its repair"), "{said:?}");
+}

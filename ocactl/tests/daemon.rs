@@ -73,6 +73,8 @@ fn status(state: State) -> Status {
             loop_lag_ms: 1,
         }],
         devices: vec![device("hdd0", DeviceState::Ok)],
+        egress: 4_000_000_000,
+        capacity: Some(10_000_000_000),
         memory: Memory {
             budget: 1 << 30,
             locked: 1 << 29,
@@ -97,6 +99,11 @@ fn status(state: State) -> Status {
             told: 1_789_999_997,
             activity: Activity::Closed,
             why: "the window opens at 02:00".into(),
+            window_open: false,
+            rate_now: 0,
+            progress: Default::default(),
+            manifest: None,
+            held: None,
         }),
     }
 }

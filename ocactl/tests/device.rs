@@ -1,4 +1,4 @@
-//! `device add`, `device ls`, `check`.
+//! `device add`, `device ls`, `device evacuate`, `device replace`, `check`.
 
 mod appliance;
 
@@ -227,4 +227,122 @@ fn a_device_is_evacuated_and_removed() {
     appliance.run(&["device", "remove", text(&path)]).done();
     std::fs::remove_dir_all(&path).unwrap();
     appliance.run(&["content", "verify"]).done();
+}
+
+const OBJECTS: u8 = 32;
+
+/// Objects that lie each on one of the two devices of this tier: some on both, but once in 2^31.
+fn with_objects() -> Appliance {
+    let appliance = Appliance::new();
+    for number in 0..OBJECTS {
+        appliance.media(&format!("{number}.mp4"), &[number; 1 << 12]);
+    }
+    import(&appliance);
+    appliance
+}
+
+fn import(appliance: &Appliance) {
+    let media = appliance.path("media");
+    appliance
+        .run(&["content", "import", text(&media), "--tier", "hdd"])
+        .done();
+}
+
+/// Takes the disk in this place out.
+fn pull(appliance: &Appliance, name: &str) {
+    std::fs::rename(appliance.path(name), appliance.path("pulled")).expect("the folder is there");
+}
+
+fn condition(appliance: &Appliance, number: usize) -> (String, String) {
+    let listed = device(appliance, number);
+    let word = |key: &str| listed[key].as_str().expect("a text").to_owned();
+    (word("state"), word("cause"))
+}
+
+#[test]
+fn a_new_device_takes_the_place_of_one_that_died() {
+    let appliance = with_objects();
+    let path = appliance.path("hdd0");
+    let old = device(&appliance, 2);
+    let lost = old["objects_alone"].as_u64().unwrap();
+    assert!(lost > 0 && lost < u64::from(OBJECTS));
+    appliance
+        .run(&["device", "replace", text(&path)])
+        .failed(1, "must be empty (mkfs)");
+    pull(&appliance, "hdd0");
+    std::fs::create_dir(&path).unwrap();
+    assert_eq!(condition(&appliance, 2).0, "missing");
+    let missing = device(&appliance, 2);
+    assert_eq!(
+        (&missing["id"], &missing["objects_alone"]),
+        (&old["id"], &old["objects_alone"])
+    );
+    let (code, said) = appliance.json(&["device", "replace", text(&path), "--shared-fs"]);
+    assert_eq!(
+        (code, &said["done"], &said["objects_alone"]),
+        (0, &"replaced".into(), &lost.into())
+    );
+    let new = device(&appliance, 2);
+    assert_eq!((&new["state"], &new["objects"]), (&"ok".into(), &0.into()));
+    assert!(new["id"] == said["id"] && new["id"] != old["id"]);
+    // What was on the old one comes again, and nothing of it is used any more.
+    import(&appliance);
+    appliance.run(&["content", "verify"]).done();
+    assert_eq!(appliance.published().len(), usize::from(OBJECTS));
+    std::fs::rename(&path, appliance.path("new")).unwrap();
+    std::fs::rename(appliance.path("pulled"), &path).unwrap();
+    let (state, cause) = condition(&appliance, 2);
+    assert_eq!(state, "offline");
+    assert!(cause.contains("removed for good"), "{cause}");
+}
+
+#[test]
+fn an_empty_device_in_the_place_of_another_one_is_not_used_until_it_is_to_replace_it() {
+    let appliance = with_objects();
+    let path = appliance.path("hdd0");
+    let lost = device(&appliance, 2)["objects"].clone();
+    pull(&appliance, "hdd0");
+    std::fs::create_dir(&path).unwrap();
+    let add = ["device", "add", text(&path), "--shared-fs"];
+    appliance.run(&add).done();
+    let (state, cause) = condition(&appliance, 2);
+    assert_eq!(state, "empty");
+    assert!(cause.contains("ocactl device replace"), "{cause}");
+    assert_eq!(device(&appliance, 2)["objects"], lost);
+    // A writer does not use it either.
+    appliance.media("more.mp4", b"more");
+    import(&appliance);
+    assert_eq!(condition(&appliance, 2).0, "empty");
+    assert!(!path.join("objects").read_dir().unwrap().any(|_| true));
+    let said = appliance.run(&["device", "replace", text(&path)]).done();
+    assert!(said.out.contains("are lost"), "{said:?}");
+    assert_eq!(condition(&appliance, 2).0, "ok");
+}
+
+#[test]
+fn a_device_of_another_appliance_is_said_to_be_swapped_and_not_touched() {
+    let (ours, other) = (with_objects(), with_objects());
+    let path = ours.path("hdd0");
+    pull(&ours, "hdd0");
+    std::fs::rename(other.path("hdd0"), &path).unwrap();
+    let (state, cause) = condition(&ours, 2);
+    assert_eq!(state, "swapped");
+    assert!(cause.contains("mount the right one"), "{cause}");
+    ours.run(&["device", "replace", text(&path)])
+        .failed(1, "must be empty (mkfs)");
+    let before = ours.columns();
+    ours.media("more.mp4", b"more");
+    import(&ours);
+    let here = |columns: Vec<std::path::PathBuf>| -> Vec<_> {
+        let on_it = columns.into_iter();
+        on_it.filter(|column| column.starts_with(&path)).collect()
+    };
+    assert_eq!(here(ours.columns()), here(before));
+    // The right one is back, and compared, since somebody wrote meanwhile.
+    std::fs::rename(&path, other.path("hdd0")).unwrap();
+    std::fs::rename(ours.path("pulled"), &path).unwrap();
+    assert_eq!(condition(&ours, 2).0, "returned");
+    ours.run(&["device", "online", text(&path)]).done();
+    assert_eq!(condition(&ours, 2).0, "ok");
+    ours.run(&["content", "verify"]).done();
 }

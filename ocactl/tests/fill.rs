@@ -53,6 +53,7 @@ fn obliging(request: &Request) -> Response {
             moves: Vec::new(),
             copies: Vec::new(),
             evict: Vec::new(),
+            repair: Vec::new(),
             totals: PlanTotals::default(),
             blocked: "no manifest yet".into(),
         })),

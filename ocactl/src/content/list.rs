@@ -1,17 +1,13 @@
 //! `ocactl content ls`.
 
-use std::collections::{HashMap, HashSet};
-
 use comfy_table::Cell;
-use content_store::catalog::ObjectRecord;
-use content_store::{ObjectId, PathEntry};
+use content_store::catalog::{CatalogReader, ObjectRecord};
 use protocol::config::Config;
 use serde::Serialize;
 
 use super::is_below;
 use crate::error::{Failure, Outcome};
 use crate::output::{self, Format, Report, bytes, count, number};
-use crate::store;
 
 /// Which part of the list is wanted.
 pub(super) struct Page {
@@ -28,51 +24,26 @@ pub(super) fn run(
     prefix: &str,
     page: &Page,
 ) -> Result<Outcome, Failure> {
-    let snapshot = store::snapshot(config)?;
     let after = page.after.as_deref().unwrap_or_default();
-    let paths = snapshot.paths.iter();
-    let wanted = paths.filter(|(_, entry)| is_below(&entry.path, prefix) && *entry.path > *after);
-    let (paths, more) = first(wanted.collect(), page.limit);
-    let shown: HashSet<ObjectId> = paths.iter().map(|(object, _)| *object).collect();
-    let objects = snapshot.objects.iter();
-    let objects: HashMap<ObjectId, &ObjectRecord> = objects
-        .filter(|record| shown.contains(&record.object))
-        .map(|record| (record.object, record))
-        .collect();
-    let listed = paths.iter().map(|(object, entry)| {
-        let record = objects.get(object);
-        Listed {
-            path: entry.path.to_string(),
-            size: record.map_or(0, |record| record.size),
-            content_type: entry.content_type.to_string(),
-            tier: record.map_or_else(String::new, |record| tiers(record)),
-            object: object.to_string(),
-        }
+    let limit = page.limit.map_or(usize::MAX, |limit| limit as usize);
+    let found = CatalogReader::open(&config.appliance.state_dir)?
+        .list(limit, |path| is_below(path, prefix) && *path > *after)?;
+    let listed = found.paths.iter().map(|(entry, record)| Listed {
+        path: entry.path.to_string(),
+        size: record.size,
+        content_type: entry.content_type.to_string(),
+        tier: tiers(record),
+        object: record.object.to_string(),
     });
     output::print(
         format,
         &Listing {
-            generation: snapshot.generation.0,
+            generation: found.generation.0,
             paths: listed.collect(),
-            more,
+            more: found.more,
         },
     )?;
     Ok(Outcome::Done)
-}
-
-type Found<'a> = &'a (ObjectId, PathEntry);
-
-/// The first so many by path, and how many there are beyond them.
-fn first(mut paths: Vec<Found<'_>>, limit: Option<u32>) -> (Vec<Found<'_>>, usize) {
-    let count = limit.map_or(paths.len(), |limit| paths.len().min(limit as usize));
-    let more = paths.len() - count;
-    if more > 0 {
-        // Most of a long list is not sorted.
-        paths.select_nth_unstable_by(count, |one, other| one.1.path.cmp(&other.1.path));
-        paths.truncate(count);
-    }
-    paths.sort_unstable_by(|one, other| one.1.path.cmp(&other.1.path));
-    (paths, more)
 }
 
 fn tiers(record: &ObjectRecord) -> String {

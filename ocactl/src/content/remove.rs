@@ -31,7 +31,7 @@ pub(super) fn run(
         paths: wanted,
         objects: settled.reaped.objects,
         bytes: settled.reaped.bytes,
-        waiting: settled.reaped.waiting,
+        waiting: settled.reaped.waiting + settled.reaped.away,
         daemon_running: settled.served,
     };
     output::print(format, &removed)?;
@@ -102,6 +102,7 @@ fn let_go(config: &Config, store: &mut Store, generation: Generation) -> Result<
             settled.reaped.objects += reaped.objects;
             settled.reaped.bytes += reaped.bytes;
             settled.reaped.waiting = reaped.waiting;
+            settled.reaped.away = reaped.away;
             break;
         }
         std::thread::sleep(POLL_INTERVAL);

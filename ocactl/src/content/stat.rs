@@ -65,6 +65,10 @@ struct Stat {
 struct Copy {
     tier: String,
     stripe_unit: u64,
+    /// Whether all its columns are present and good: only then it counts.
+    whole: bool,
+    /// The generation that repaired a column of it last; none if none was.
+    repaired: Option<u64>,
     columns: Vec<Column>,
 }
 
@@ -76,6 +80,8 @@ struct Column {
     length: u64,
     /// Whether the file is there with that length.
     present: bool,
+    /// It was found bad: nobody reads it until it is repaired.
+    bad: bool,
 }
 
 impl Stat {
@@ -118,12 +124,16 @@ impl Copy {
                 root: here.map(|slot| slot.root.display().to_string()),
                 length,
                 present: found.is_some_and(|found| found.len() == length),
+                bad: copy.bad.contains(index),
             }
         });
+        let columns: Vec<Column> = columns.collect();
         Self {
             tier: copy.tier.to_string(),
             stripe_unit: copy.layout.stripe_unit(),
-            columns: columns.collect(),
+            whole: columns.iter().all(|column| column.present && !column.bad),
+            repaired: Some(copy.repaired).filter(|generation| *generation > 0),
+            columns,
         }
     }
 }
@@ -147,10 +157,14 @@ impl Report for Stat {
         );
         for copy in &self.copies {
             let unit = bytes(copy.stripe_unit);
+            let repaired = copy
+                .repaired
+                .map(|generation| format!(", repaired in generation {generation}"));
             lines.push(format!(
-                "copy           tier {}, stripe unit {unit}, {} wide",
+                "copy           tier {}, stripe unit {unit}, {} wide{}",
                 copy.tier,
-                copy.columns.len()
+                copy.columns.len(),
+                repaired.unwrap_or_default()
             ));
             lines.extend(
                 copy.columns
@@ -166,6 +180,9 @@ impl Report for Stat {
 impl Column {
     fn line(&self, index: usize) -> String {
         let place = match (&self.root, self.present) {
+            (Some(root), true) if self.bad => {
+                format!("{root}: BAD, waits for its repair (ocactl fill plan)")
+            }
             (Some(root), true) => root.clone(),
             (Some(root), false) => format!("{root}: MISSING or cut short"),
             (None, _) => format!("device {} is NOT HERE", self.device),

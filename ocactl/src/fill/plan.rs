@@ -20,6 +20,7 @@ impl Report for Aged<'_, Plan> {
         let parts = [
             wrapped(&format!("{serial}: {}", totals(plan)), 0),
             labelled("blocked", &plan.blocked),
+            repairs(plan),
             fetches(plan),
             moves(plan),
             copies(plan),
@@ -36,6 +37,7 @@ fn totals(plan: &Plan) -> String {
         (objects > 0).then(|| format!("{words} {}, {}", count(objects, "object"), bytes(size)))
     };
     let amounts: Vec<String> = [
+        amount("repair", totals.repair_objects, totals.repair_bytes),
         amount("fetch", totals.fetch_objects, totals.fetch_bytes),
         amount("move", totals.move_objects, totals.move_bytes),
         amount("copy", totals.copy_objects, totals.copy_bytes),
@@ -49,6 +51,30 @@ fn totals(plan: &Plan) -> String {
         return "nothing to do".to_owned();
     }
     amounts.join("; ")
+}
+
+fn repairs(plan: &Plan) -> String {
+    let rows = plan.repair.iter().map(|repair| {
+        let state = if repair.is_lost {
+            "not served"
+        } else {
+            "served"
+        };
+        let (path, tier) = (repair.path.clone(), repair.tier.clone());
+        [path, bytes(repair.bytes), tier, state.to_owned()]
+    });
+    let listed = listed(
+        ["REPAIR", "SIZE", "TIER", "UNTIL THEN"],
+        rows.collect(),
+        plan.totals.repair_objects,
+    );
+    let waits = plan.repair.iter().any(|repair| !repair.now);
+    let waits = if waits {
+        "they wait for the window"
+    } else {
+        ""
+    };
+    joined(&[listed, waits.to_owned()], "\n")
 }
 
 fn fetches(plan: &Plan) -> String {

@@ -3,8 +3,8 @@
 use jiff::tz::TimeZone;
 use protocol::fill::{
     Activity, Contact, DeviceFill, Failure, Held, ManifestFacts, Pause, Plan, PlanTotals,
-    PlannedCopy, PlannedEviction, PlannedFetch, PlannedMove, Progress, SourceStatus, Status,
-    Transfer,
+    PlannedCopy, PlannedEviction, PlannedFetch, PlannedMove, PlannedRepair, Progress, SourceStatus,
+    Status, Transfer,
 };
 use protocol::manifest::{Serial, SourceKind};
 
@@ -118,6 +118,9 @@ fn device(name: &str, tier: &str, state: &str) -> DeviceFill {
         queue: 4,
         room: 812 << 30,
         total: 16 << 40,
+        object_bytes: 15 << 40,
+        doomed_bytes: 0,
+        used_bytes: 15 << 40,
     }
 }
 
@@ -285,9 +288,18 @@ fn plan() -> Plan {
             bytes: 2 << 30,
             tier: "hdd".into(),
         }],
+        repair: ["/broken.mp4", "/copied.mp4"]
+            .map(|path| PlannedRepair {
+                path: path.into(),
+                bytes: 1 << 30,
+                tier: "nvme".into(),
+                is_lost: path == "/broken.mp4",
+                now: false,
+            })
+            .into(),
         totals: PlanTotals {
-            repair_objects: 0,
-            repair_bytes: 0,
+            repair_objects: 2,
+            repair_bytes: 2 << 30,
             fetch_objects: 880,
             fetch_bytes: 1_000 << 30,
             move_objects: 1,
@@ -313,6 +325,7 @@ fn a_plan() {
         moves: Vec::new(),
         copies: Vec::new(),
         evict: Vec::new(),
+        repair: Vec::new(),
         totals: PlanTotals::default(),
         blocked: String::new(),
         ..plan()
