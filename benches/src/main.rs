@@ -36,6 +36,7 @@ mod namespace;
 mod process;
 mod server;
 mod setup;
+mod steer;
 mod tls;
 mod viewers;
 mod void;
@@ -73,6 +74,8 @@ enum Command {
     Cold(cold::Arguments),
     /// What a large catalog costs: start, taking over a commit, memory, and latency beside a small one
     Catalog(catalog::Arguments),
+    /// How many viewers a core steers, with a million prefixes and a hundred appliances
+    Steer(steer::Arguments),
     /// Viewers with a buffer each: start time, pauses, quality, and CPU per GB
     Viewers(viewers::Arguments),
     /// How much of what viewers ask for is in memory, by the memory tier's policy and by others
@@ -93,6 +96,7 @@ fn main() -> Result<()> {
         #[cfg(target_os = "linux")]
         Command::Cold(arguments) => cold::main(&arguments),
         Command::Catalog(arguments) => catalog::main(&arguments),
+        Command::Steer(arguments) => steer::main(&arguments),
         Command::Viewers(arguments) => viewers::main(&arguments),
         Command::Memory(arguments) => memory::main(&arguments),
     }

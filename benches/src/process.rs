@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
-/// Ticks in which `/proc/<pid>/stat` counts: `USER_HZ`, 100 on every Linux of interest.
-const TICKS_PER_SECOND: f64 = 100.0;
+/// Ticks in which `/proc/stat` and `/proc/<pid>/stat` count: `USER_HZ`, 100 on every Linux of interest.
+pub(crate) const TICKS_PER_SECOND: f64 = 100.0;
 
 /// A server that has not ended so long after SIGTERM is killed.
 const STOP_BOUND: Duration = Duration::from_secs(10);

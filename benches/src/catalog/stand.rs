@@ -38,7 +38,7 @@ pub(super) struct Stand<'a> {
     model: ObjectRecord,
     process: Process,
     started: Duration,
-    resident_bytes: u64,
+    memory: Memory,
 }
 
 /// What is known of one without asking for content.
@@ -46,10 +46,31 @@ pub(super) struct Stand<'a> {
 pub(super) struct Facts {
     /// From the start of the process until all objects are served.
     pub(super) start_s: f64,
-    /// Memory after the start.
-    pub(super) resident_bytes: u64,
-    /// The most that it ever was.
+    /// After the start.
+    pub(super) memory: Memory,
+    /// After all that was done to it.
+    pub(super) memory_at_end: Memory,
+}
+
+/// What a process has in memory (proc_pid_status(5)).
+#[derive(Debug, Clone, Copy, serde::Serialize)]
+pub(super) struct Memory {
+    /// Its own: the index, beside all else.
+    pub(super) anonymous_bytes: u64,
+    /// Pages of files that it has mapped, which the kernel takes back when it needs them: programs, and the catalog.
+    pub(super) mapped_bytes: u64,
+    /// The most that both ever were.
     pub(super) peak_bytes: u64,
+}
+
+impl Memory {
+    fn of(process: u32) -> Result<Self> {
+        Ok(Self {
+            anonymous_bytes: resident(process, "RssAnon:")?,
+            mapped_bytes: resident(process, "RssFile:")?,
+            peak_bytes: resident(process, "VmHWM:")?,
+        })
+    }
 }
 
 /// Commits while requests were made.
@@ -100,7 +121,7 @@ impl<'a> Stand<'a> {
         })?;
         Ok(Self {
             started: begun.elapsed(),
-            resident_bytes: resident(process.id(), "VmRSS:")?,
+            memory: Memory::of(process.id())?,
             target,
             admin,
             objects: conditions.objects,
@@ -114,8 +135,8 @@ impl<'a> Stand<'a> {
     pub(super) fn facts(&self) -> Result<Facts> {
         Ok(Facts {
             start_s: self.started.as_secs_f64(),
-            resident_bytes: self.resident_bytes,
-            peak_bytes: resident(self.process.id(), "VmHWM:")?,
+            memory: self.memory,
+            memory_at_end: Memory::of(self.process.id())?,
         })
     }
 
@@ -149,6 +170,12 @@ impl<'a> Stand<'a> {
                 served_s,
             })
         })
+    }
+
+    /// Adds as many objects as one commit of the fill agent publishes; none of them is there yet.
+    pub(super) fn commit_batch(&self) -> Result<()> {
+        let first = u32::MAX - content_store::limits::MAX_BATCH_OBJECTS as u32;
+        seed(&self.state, &self.model, first..u32::MAX).map(drop)
     }
 
     fn commit_until(&self, done: &AtomicBool) -> Result<Vec<f64>> {

@@ -1,11 +1,13 @@
 //! The same catalog loaded here, to see what each step costs.
 
+use std::collections::BTreeSet;
 use std::hint::black_box;
 use std::time::Instant;
 
-use anyhow::{Result, ensure};
-use content_store::catalog::CatalogReader;
-use content_store::{Index, IndexDevice};
+use anyhow::{Context, Result, ensure};
+use content_store::catalog::{CatalogReader, ObjectRecord};
+use content_store::limits::MAX_BATCH_OBJECTS;
+use content_store::{DeviceId, Index, IndexDevice};
 
 use super::stand::{Stand, entry};
 use crate::load::Random;
@@ -13,70 +15,78 @@ use crate::load::Random;
 /// Paths that are looked up.
 const LOOKUPS: usize = 200_000;
 
-/// Seconds but for the last one.
+/// Objects whose devices are those of all.
+const DEVICES_LOOKED_FOR: usize = 1000;
+
+/// Seconds, where nothing else is said.
 #[derive(Debug, Clone, Copy, serde::Serialize)]
 pub(super) struct Steps {
     /// Opening the catalog, which looks over all its pages.
     pub(super) open_s: f64,
-    /// Reading and checking all records.
+    /// Copying all records.
     pub(super) read_s: f64,
-    /// The first index.
+    /// The first index: checking and decoding them.
     pub(super) build_s: f64,
-    /// An index of the same catalog that takes over the objects of the one before.
-    pub(super) swap_s: f64,
+    /// Reading what a commit of a full batch has changed.
+    pub(super) changes_s: f64,
+    /// The index that follows it.
+    pub(super) follow_s: f64,
     /// Deletion of the index before.
     pub(super) drop_s: f64,
-    /// To find a path somewhere in it.
+    /// To find a path somewhere in it, in nanoseconds.
     pub(super) lookup_ns: f64,
 }
 
 pub(super) fn take(stand: &Stand<'_>) -> Result<Steps> {
-    let timed = |begun: Instant| begun.elapsed().as_secs_f64();
-    let begun = Instant::now();
-    let mut reader = CatalogReader::open(&stand.state)?;
-    let open_s = timed(begun);
-    let begun = Instant::now();
-    let snapshot = reader.load()?;
-    let read_s = timed(begun);
-    let objects = snapshot.objects.len();
-    let devices: Vec<IndexDevice> = devices(&snapshot);
+    let (reader, open_s) = timed(|| CatalogReader::open(&stand.state));
+    let mut reader = reader?;
+    let (published, read_s) = timed(|| reader.published());
+    let published = published?;
+    let devices = devices(&reader.objects_after(None, DEVICES_LOOKED_FOR)?.1);
+    let (first, build_s) = timed(|| Index::build(&published, &devices, None));
+    let first = first?.index;
+    drop(published);
+    let objects = first.object_count();
 
-    let begun = Instant::now();
-    let first = Index::build(snapshot, &devices, None).index;
-    let build_s = timed(begun);
-    let again = reader.load()?;
-    let begun = Instant::now();
-    let second = Index::build(again, &devices, Some(&first));
-    let swap_s = timed(begun);
+    stand.commit_batch()?;
+    let (changes, changes_s) = timed(|| reader.changes_since(first.generation()));
+    let changes = changes?.context("the log does not say what was committed")?;
+    let (second, follow_s) = timed(|| first.changed(&changes));
     ensure!(second.fallen.is_empty(), "objects changed by themselves");
-    let begun = Instant::now();
-    drop(first);
-    let drop_s = timed(begun);
-    let lookup_ns = look_up(&second.index, objects as u32);
+    let (index, drop_s) = timed(|| {
+        drop(first);
+        second.index
+    });
+    ensure!(
+        index.object_count() == objects + MAX_BATCH_OBJECTS,
+        "the batch is not there"
+    );
     Ok(Steps {
         open_s,
         read_s,
         build_s,
-        swap_s,
+        changes_s,
+        follow_s,
         drop_s,
-        lookup_ns,
+        lookup_ns: look_up(&index, objects as u32),
     })
 }
 
-/// All devices that some object names, wherever they are: no file is opened.
-fn devices(snapshot: &content_store::catalog::Snapshot) -> Vec<IndexDevice> {
-    let copies = snapshot.objects.iter().flat_map(|record| &record.copies);
-    let mut ids: Vec<_> = copies
-        .flat_map(|copy| copy.devices.iter().copied())
-        .collect();
-    ids.sort_unstable();
-    ids.dedup();
-    ids.into_iter()
-        .map(|id| IndexDevice {
-            id: Some(id),
-            root: "/".into(),
-        })
-        .collect()
+fn timed<T>(step: impl FnOnce() -> T) -> (T, f64) {
+    let begun = Instant::now();
+    let done = step();
+    (done, begun.elapsed().as_secs_f64())
+}
+
+/// All devices that these objects name, wherever they are: no file is opened.
+fn devices(objects: &[ObjectRecord]) -> Vec<IndexDevice> {
+    let copies = objects.iter().flat_map(|record| &record.copies);
+    let ids: BTreeSet<_> = copies.flat_map(|copy| &copy.devices).collect();
+    let device = |id: &DeviceId| IndexDevice {
+        id: Some(*id),
+        root: "/".into(),
+    };
+    ids.into_iter().map(device).collect()
 }
 
 fn look_up(index: &Index, objects: u32) -> f64 {
@@ -89,7 +99,7 @@ fn look_up(index: &Index, objects: u32) -> f64 {
         black_box(
             index
                 .lookup(black_box(path.as_bytes()))
-                .map(|entry| entry.object.size),
+                .map(|entry| entry.object().size()),
         );
     }
     begun.elapsed().as_nanos() as f64 / LOOKUPS as f64

@@ -1,7 +1,8 @@
 //! `oca-bench handshakes --flood`: viewers of what is in memory, over TLS, alone and beside a [`flood`](super::flood).
 //!
 //! Viewers ask at a steady rate, a share of what the server can do; what waits for a free connection counts from when it was due. A pair of
-//! samples is void, and taken again, if the load generator missed some of it or the flood did not reach its rate.
+//! samples is void, and taken again, if the load generator missed some of it, the host of a virtual machine held it up, or the flood did not reach its
+//! rate.
 
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use crate::latency::{Summary, median};
 use crate::load::{self, Check, Load, MOST_MISSED, Outcome, Rate, Until};
 use crate::server::{Kind, Server};
 use crate::tls::KeyKind;
-use crate::void::{Void, take_again};
+use crate::void::{Void, take_again, undisturbed};
 
 /// What viewers ask for at once, and on how many connections.
 const RANGE_BYTES: u64 = 64 << 10;
@@ -97,7 +98,7 @@ impl Trying<'_> {
             void: 0,
         };
         for _ in 0..self.arguments.rounds {
-            let tried = take_again(|| self.pair(row.requests_per_second))?;
+            let tried = take_again(|| undisturbed(|| self.pair(row.requests_per_second)))?;
             row.voids.extend(tried.voids);
             row.void += u32::from(tried.taken.is_none());
             row.pairs.extend(tried.taken);
