@@ -8,6 +8,7 @@
 #   --memory MIB       (1024)
 #   --cpus N           (2)
 #   --seconds N        the guest is stopped after that, and it counts as failed (600)
+#   --reboots yes      COMMAND may reboot the guest, which keeps its disks, and is run again after that
 #   --disk SIZE        one more empty disk, as of truncate(1); --nvme SIZE and --sata SIZE: as a device of that kind; each may be repeated
 #
 # Ends as COMMAND does, and shows what it says. The guest has loopback and no other network, and forgets what is written outside /share.
@@ -19,13 +20,14 @@
 contents=(systemd systemd-sysv udev dbus iproute2 kmod procps e2fsprogs dmsetup nvme-cli util-linux strace
     openssl curl ca-certificates nginx-light linux-image-amd64 initramfs-tools)
 
-share='' memory=1024 cpus=2 seconds=600 disks=()
+share='' memory=1024 cpus=2 seconds=600 reboots=no disks=()
 while [ $# -gt 0 ]; do
     case $1 in
         --share) share=$(realpath "$2") ;;
         --memory) memory=$2 ;;
         --cpus) cpus=$2 ;;
         --seconds) seconds=$2 ;;
+        --reboots) reboots=$2 ;;
         --disk | --nvme | --sata) disks+=("${1#--}:$2") ;;
         --*) fail "unknown option $1" ;;
         *) break ;;
@@ -116,7 +118,7 @@ devices=()
 for index in "${!disks[@]}"; do
     file=$scratch/disk$index
     truncate -s "${disks[index]#*:}" "$file"
-    devices+=(-drive "file=$file,if=none,format=raw,id=disk$index")
+    devices+=(-drive "file=$file,if=none,format=raw,cache=unsafe,id=disk$index")
     case ${disks[index]%%:*} in
         disk) devices+=(-device "virtio-blk-pci,drive=disk$index,serial=disk$index") ;;
         nvme) devices+=(-device "nvme,drive=disk$index,serial=nvme$index") ;;
@@ -128,14 +130,19 @@ done
 accelerator=tcg
 if [ -w /dev/kvm ] && grep -qwE 'vmx|svm' /proc/cpuinfo; then accelerator=kvm; fi
 
+on_reboot=shutdown
+[ "$reboots" = no ] || on_reboot=reset
+
+# A flush of the guest waits for no disk of this machine (cache=unsafe): that would be this machine's slowness, and not the guest's.
 # What is written to the root is kept in a file that goes with the guest (snapshot=on), so that guests can run beside each other.
 TMPDIR=$scratch timeout "$seconds" qemu-system-x86_64 -accel $accelerator -cpu max -m "$memory" -smp "$cpus" \
     -kernel "$image/kernel" -initrd "$image/initrd" -append "root=/dev/vda rw console=ttyS0 net.ifnames=0 quiet" \
-    -drive "file=$image/root,if=virtio,format=raw,snapshot=on" "${devices[@]}" \
+    -drive "file=$image/root,if=virtio,format=raw,cache=unsafe,snapshot=on" "${devices[@]}" \
     -virtfs "local,path=$share,mount_tag=share,security_model=none,multidevs=remap" \
-    -nic none -nographic -no-reboot < /dev/null > "$share/.guest/console" 2>&1 &
+    -nic none -nographic -action "reboot=$on_reboot" < /dev/null > "$share/.guest/console" 2>&1 &
 qemu=$!
-tail -q -n +1 -f --pid="$qemu" "$share/.guest/log"
+# Another boot begins the log anew.
+tail -q -n +1 -f --pid="$qemu" "$share/.guest/log" 2> "$share/.guest/tail"
 ended=0
 wait "$qemu" || ended=$?
 qemu=

@@ -1,0 +1,301 @@
+#!/usr/bin/env bash
+# What an operator watches an appliance with, tried on a running one: a control endpoint, a box that fills itself and serves, a real
+# Prometheus with the rules and the dashboard of docs/examples/prometheus, and the status page in Chromium. Each metric that rules and
+# panels name must be told by a program; each panel's query must have an answer; alerts must come with real faults and go with them.
+#
+#   observe.sh [PROFILE]     some minutes; programs of cargo's profile (default: release). Keeps a picture of the status page in the build folder
+
+. "$(dirname "$0")/trial.sh"
+
+profile=${1:-release}
+programs=$target/$profile
+[ "$profile" != dev ] || programs=$target/debug
+examples=$project/docs/examples/prometheus
+
+build() {
+    (cd "$project" && cargo build -q --locked --profile "$profile" --bin oca-control --bin oca-daemon --bin oca-fill-agent --bin ocactl)
+}
+control() { "$programs/oca-control" --config "$work/control/oca-control.toml" "$@"; }
+
+make_media() {
+    local at
+    mkdir -p "$work/media"
+    for at in 1 2 3 4 5 6 7 8; do head -c 3000000 /dev/urandom > "$work/media/$at.bin"; done
+}
+
+start_control() {
+    mkdir "$work/control"
+    certify "$work/control/tls" control.local.example
+    cat > "$work/control/oca-control.toml" <<END
+listen = ["127.0.0.1:0"]
+state_dir = "$work/control/state"
+signing_keys = ["$work/control/control-1.key"]
+
+[tls]
+cert = "$work/control/tls.pem"
+key = "$work/control/tls.key"
+END
+    control keygen "$work/control"
+    start control "$programs/oca-control" --config "$work/control/oca-control.toml" serve
+    await control 30 test -s "$work/control/state/address"
+    control_address=$(head -n 1 "$work/control/state/address")
+    control ingest "$work/media" --prefix /vod
+}
+
+# Every part that has metrics of its own: TLS, a router (that nobody plays), the access log, a capacity.
+configure() {
+    local folder=$work/box device
+    mkdir "$folder"
+    certify "$folder/tls" box.local.example
+    control appliance add box.local.example --site local.example --cluster local --tier hot=12MB --tier capacity=1GB > "$folder/token"
+    cat > "$folder/oca.toml" <<END
+[appliance]
+id = "box.local.example"
+state_dir = "$folder/state"
+run_dir = "$folder/run"
+
+[listen]
+http = ["127.0.0.1:0"]
+https = ["127.0.0.1:0"]
+admin = "127.0.0.1:0"
+
+[tls]
+certificates = [{ cert = "$folder/tls.pem", key = "$folder/tls.key" }]
+
+[workers]
+memory = "16 MiB"
+
+[log]
+access = { path = "$folder/access.log" }
+
+[steering]
+capacity = "1 Gbit/s"
+
+[bgp]
+router_id = "192.0.2.1"
+
+[[bgp.neighbor]]
+address = "127.0.0.1"
+port = 1
+local_as = 64512
+remote_as = 64496
+role = "listen"
+
+[[tier]]
+name = "nvme"
+role = "hot"
+shared_fs = true
+devices = ["$folder/nvme0", "$folder/nvme1"]
+
+[[tier]]
+name = "hdd"
+role = "capacity"
+shared_fs = true
+devices = ["$folder/hdd0", "$folder/hdd1"]
+
+[control]
+url = "https://$control_address/"
+ca = "$work/ca.pem"
+keys = ["$work/control/control-1.pub"]
+token_file = "$folder/token"
+
+[fill]
+window = "00:00-24:00"
+rate = "20 Mbit/s"
+manifest_interval = "2 s"
+metrics = "127.0.0.1:$(free_port)"
+require_synchronised_clock = false
+high_watermark = "99 %"
+low_watermark = "98 %"
+END
+    for device in nvme0 nvme1 hdd0 hdd1; do
+        mkdir "$folder/$device"
+        ctl box device add "$folder/$device"
+    done
+}
+# What Prometheus scrapes must be known before it starts.
+free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
+agent_address() { sed -n 's/^metrics = "\(.*\)"$/\1/p' "$work/box/oca.toml"; }
+
+start_agent() { start box.agent "$programs/oca-fill-agent" --config "$work/box/oca.toml" run; }
+has_reported() { ctl box status --json | jq -e '.report.answered' > "$work/answered"; }
+is_full() { ctl box fill status --json 2> /dev/null | jq -e '.manifest | . != null and .objects > 0 and .objects == .objects_held' > "$work/full"; }
+fill() {
+    await box.daemon 30 has_reported
+    control build
+    start_agent
+    await box.agent 120 is_full
+}
+
+# Viewers of all paths, over both ports, until the script ends; now and then of one that is not there.
+viewers() {
+    local at=0
+    while sleep 0.2; do
+        at=$((at % 8 + 1))
+        ask -o /dev/null "http://${http[box]}/vod/$at.bin"
+        ask -o /dev/null -r 0-99999 --resolve "box.local.example:${https[box]##*:}:127.0.0.1" "https://box.local.example:${https[box]##*:}/vod/$at.bin"
+        ask -o /dev/null "http://${http[box]}/not-here"
+    done
+}
+
+# What rules and panels name, but for what rules record.
+named() {
+    {
+        cat "$examples/oca.rules.yml"
+        jq -r '.panels[].targets[]?.expr' "$examples/grafana-dashboard.json"
+    } | grep -oE '\b(oca|process)_[a-z0-9_]+' | sort -u
+}
+told() {
+    curl -fs "http://${admin[box]}/metrics" > "$work/oca-daemon"
+    curl -fs "http://$(agent_address)/metrics" > "$work/oca-fill-agent"
+    ask -f "https://$control_address/metrics" > "$work/oca-control"
+    grep -ohE '^(oca|process)_[a-z0-9_]+' "$work"/oca-{daemon,fill-agent,control} | sort -u
+}
+names_are_told() {
+    local missing
+    told > "$work/names"
+    missing=$(named | comm -23 - "$work/names")
+    say "$(named | wc -l) metrics are named, $(wc -l < "$work/names") are told"
+    [ -z "$missing" ] || fail "no program tells: $missing"
+}
+
+# The reference is the programs' own words.
+reference() {
+    local program
+    {
+        # shellcheck disable=SC2016 # backquotes are Markdown's
+        printf '# Metrics\n\nWhat each program says at `/metrics`, in its own words: written by `scripts/observe.sh`. Units are seconds and bytes.\n'
+        for program in oca-daemon oca-fill-agent oca-control; do
+            printf '\n## %s\n\n| metric | type | labels | what |\n|---|---|---|---|\n' "$program"
+            described "$work/$program"
+        done
+    } > "$project/docs/metrics.md"
+    (cd "$project" && git diff --stat -- docs/metrics.md)
+}
+described() {
+    awk '
+        /^# HELP / { help = $0; sub(/^# HELP [^ ]+ /, "", help); gsub(/\|/, "\\|", help); next }
+        /^# TYPE / { type[$3] = $4; names[++count] = $3; words[$3] = help; next }
+        {
+            name = $0; sub(/[{ ].*/, "", name)
+            base = name; sub(/_(bucket|sum|count)$/, "", base)
+            if (!(base in type)) base = name
+            if (base in labels) next
+            found = match($0, /\{.*\}/) ? substr($0, RSTART + 1, RLENGTH - 2) : ""
+            gsub(/="[^"]*"/, "", found); sub(/,?le$/, "", found); gsub(/,/, ", ", found)
+            labels[base] = found
+        }
+        END { for (at = 1; at <= count; at++) { name = names[at]; printf "| `%s` | %s | %s | %s |\n", name, type[name], labels[name], words[name] } }' "$1"
+}
+
+# The rules as they are, but that nothing has to last: a trial has no half hours.
+start_prometheus() {
+    mkdir "$work/prometheus"
+    sed -E 's/^( *for:) .*/\1 2s/' "$examples/oca.rules.yml" > "$work/prometheus/oca.rules.yml"
+    cat > "$work/prometheus/prometheus.yml" <<END
+global: { scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 1s }
+rule_files: [oca.rules.yml]
+scrape_configs:
+  - job_name: oca-daemon
+    static_configs: [{ targets: ["${admin[box]}"], labels: { site: local.example } }]
+  - job_name: oca-fill-agent
+    static_configs: [{ targets: ["$(agent_address)"], labels: { site: local.example } }]
+  - job_name: oca-control
+    scheme: https
+    tls_config: { ca_file: "$work/ca.pem" }
+    static_configs: [{ targets: ["$control_address"] }]
+END
+    prometheus=127.0.0.1:$(free_port)
+    start prometheus prometheus --log.level=warn --config.file="$work/prometheus/prometheus.yml" --storage.tsdb.path="$work/prometheus/data" \
+        --web.listen-address="$prometheus"
+    await prometheus 60 curl -fs -o "$work/ready" "http://$prometheus/-/ready"
+}
+query() { curl -fs --data-urlencode "query=$1" "http://$prometheus/api/v1/query"; }
+
+# A series that is not zero everywhere.
+answered() { query "$1" | jq -e '[.data.result[].value[1] | select(. != "0" and . != "NaN")] | length > 0' > "$work/shown"; }
+panels_are_answered() {
+    local title expression
+    jq -r '.panels[] | .title as $title | .targets[]? | [$title, .expr] | @tsv' "$examples/grafana-dashboard.json" > "$work/panels"
+    while IFS=$'\t' read -r title expression; do
+        expression=${expression//\$site/.*}
+        expression=${expression//\$instance/.*}
+        # shellcheck disable=SC1003 # @tsv doubles what it escapes
+        expression=${expression//'\\'/'\'}
+        await prometheus 60 answered "$expression"
+        say "  $title"
+    done < "$work/panels"
+}
+
+fires() { curl -fs "http://$prometheus/api/v1/alerts" | jq -e --arg name "$1" '[.data.alerts[] | select(.labels.alertname == $name and .state == "firing")] | length > 0' > "$work/firing"; }
+clears() { ! fires "$1"; }
+# alert NAME BREAK MEND: comes with the fault, and goes with it.
+alert() {
+    clears "$1" || fail "$1 fires although all is well"
+    "$2"
+    await prometheus 90 fires "$1"
+    "$3"
+    await prometheus 90 clears "$1"
+    say "  $1"
+}
+lose_device() { mv "$work/box/nvme1" "$work/box/pulled"; }
+find_device() { mv "$work/box/pulled" "$work/box/nvme1"; }
+stop_agent() { stop box.agent; }
+spoil_configuration() {
+    cp "$work/box/oca.toml" "$work/box/right.toml"
+    echo 'nonsense = 1' >> "$work/box/oca.toml"
+    kill -HUP "${running[box.daemon]}"
+}
+mend_configuration() {
+    cp "$work/box/right.toml" "$work/box/oca.toml"
+    kill -HUP "${running[box.daemon]}"
+}
+freeze_daemon() { kill -STOP "${running[box.daemon]}"; }
+thaw_daemon() { kill -CONT "${running[box.daemon]}"; }
+alerts() {
+    alert OcaDeviceLost lose_device find_device
+    alert OcaFillAgentDown stop_agent start_agent
+    alert OcaConfigurationNotReloaded spoil_configuration mend_configuration
+    alert OcaUnreachable freeze_daemon thaw_daemon
+    alert OcaSiteDown freeze_daemon thaw_daemon
+}
+
+# As a telephone shows it.
+browse() {
+    HOME=$work chromium --headless --no-sandbox --disable-gpu --disable-dev-shm-usage --hide-scrollbars --window-size=412,1400 \
+        --user-data-dir="$work/chromium" --virtual-time-budget=5000 "$@" "http://${admin[box]}/" 2> "$work/chromium.log"
+}
+status_page() {
+    local word
+    browse --dump-dom > "$work/page"
+    for word in box.local.example 'sent to viewers' nvme0 hdd1 'complete:' 'wanted: 8 objects' 'as of' 127.0.0.1; do
+        grep -qF "$word" "$work/page" || { tail -n 40 "$work/page"; fail "the status page does not say: $word"; }
+    done
+    ! grep -qE '(src|href)=' "$work/page" || fail "the status page asks for other files"
+    browse --screenshot="$target/status-page.png"
+    say "  $target/status-page.png"
+}
+
+step "packages" packages chromium curl jq openssl prometheus python3
+step "rules" promtool check rules "$examples/oca.rules.yml"
+step "tests of the rules" promtool test rules "$examples/oca.rules.test.yml"
+step "build" build
+step "media" make_media
+step "authority" make_authority
+step "control endpoint" start_control
+step "box" configure
+step "daemon" start_daemon box
+step "Prometheus" start_prometheus
+step "fill" fill
+viewers &
+running[viewers]=$!
+step "names" names_are_told
+step "reference" reference
+step "panels" panels_are_answered
+step "status page" status_page
+step "alerts" alerts
+kill "${running[viewers]}"
+wait "${running[viewers]}" || true
+unset "running[viewers]"
+step "stopping" stop_all
+say "ALL SEEN"
