@@ -1,10 +1,14 @@
-//! The real daemon beside real routers, each in a network namespace of its own. Needs root, iproute2 and BIRD 2.
+//! The real daemon beside real routers, each in a network namespace of its own. Needs root, iproute2, BIRD 2,
+//! GoBGP, FRR and ExaBGP.
 #![expect(
     clippy::unwrap_used,
     reason = "helpers of tests fail as tests do; the exception for tests covers test functions alone"
 )]
 
+mod asked;
+mod interop;
 mod network;
+mod routers;
 mod sessions;
 #[path = "../support/mod.rs"]
 mod support;

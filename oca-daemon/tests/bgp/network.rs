@@ -3,6 +3,7 @@
 use std::fs;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use crate::support::{Daemon, Plan, Site, eventually};
 
@@ -20,6 +21,7 @@ pub(crate) const SERVICE_6: &str = "2001:db8:5::80";
 const ROUTES: &str = "
 router id 10.0.0.1;
 log stderr all;
+timeformat protocol iso short ms;
 protocol device {}
 protocol static served4 {
     ipv4;
@@ -117,11 +119,30 @@ impl Network {
     /// The daemon's metrics, asked from inside.
     pub(crate) fn scrape(&self, daemon: &Daemon) -> String {
         let url = format!("http://{}/metrics", daemon.admin);
-        let mut command = Command::new("ip");
-        command.args(["netns", "exec", &self.appliance, "curl", "-sf", &url]);
-        let output = command.output().expect("ip runs");
+        let output = at(&self.appliance, &format!("curl -sf {url}")).output();
+        let output = output.expect("ip runs");
         assert!(output.status.success(), "curl {url}: {}", output.status);
         String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// A command that runs in the router's namespace.
+    pub(crate) fn at_router(&self, command: &str) -> Command {
+        at(&self.router, command)
+    }
+
+    /// The segments that were dropped because their signature was missing or wrong (RFC 2385), on both sides.
+    pub(crate) fn wrong_signatures(&self) -> u64 {
+        let of = |space: &str| {
+            let output = at(space, "nstat -asz TcpExtTCPMD5*").output();
+            let text = String::from_utf8(output.expect("ip runs").stdout).unwrap();
+            let counts = text
+                .lines()
+                .filter_map(|line| line.split_whitespace().nth(1));
+            counts
+                .filter_map(|count| count.parse::<u64>().ok())
+                .sum::<u64>()
+        };
+        of(&self.router) + of(&self.appliance)
     }
 
     /// BIRD in the router's namespace; its files lie beside those of `site`.
@@ -134,6 +155,7 @@ impl Network {
             .arg(&configuration)
             .arg("-s")
             .arg(site.path("bird.ctl"))
+            .env("TZ", "UTC")
             .stdin(Stdio::null());
         let bird = Bird {
             child: command.spawn().expect("ip runs"),
@@ -154,6 +176,13 @@ impl Drop for Network {
             let _ = Command::new("ip").args(["netns", "del", space]).status();
         }
     }
+}
+
+/// A command that runs in a namespace.
+fn at(space: &str, command: &str) -> Command {
+    let mut ip = Command::new("ip");
+    ip.args(["netns", "exec", space]).args(command.split(' '));
+    ip
 }
 
 fn ip(arguments: &str) {
@@ -192,6 +221,18 @@ impl Bird {
             };
             is(&route).then_some(route)
         })
+    }
+
+    /// The time of the day at which a session has become what it is, by BIRD's own clock.
+    pub(crate) fn since(&self, session: &str) -> Duration {
+        let said = self.asks(&format!("show protocols {session}"));
+        let line = said.lines().find(|line| line.starts_with(session));
+        let time = line.and_then(|line| line.split_whitespace().nth(4));
+        let [hours, minutes, seconds] = time
+            .map(|time| time.splitn(3, ':').map(|part| part.parse::<f64>().unwrap()))
+            .and_then(|parts| parts.collect::<Vec<_>>().try_into().ok())
+            .unwrap_or_else(|| panic!("no time in {said}"));
+        Duration::from_secs_f64((hours * 60.0 + minutes) * 60.0 + seconds)
     }
 
     /// kill -9.
