@@ -53,10 +53,18 @@ pub(crate) struct Arguments {
 pub(crate) enum Command {
     /// Say how the appliance is: state and causes, devices, memory, catalog
     #[command(after_help = "\
+With --watch on a terminal, what the status page shows, drawn anew every second, until Ctrl-C; elsewhere,
+one block (with --json, one line) whenever something has changed, at most one a second.
+
 Examples:
   ocactl status
+  ocactl status --watch
   ocactl status --json | jq '.devices[] | select(.state != \"ok\")'")]
-    Status,
+    Status {
+        /// Go on showing it, until Ctrl-C
+        #[arg(long)]
+        watch: bool,
+    },
 
     /// Look whether everything that the appliance needs is there, and say what is not
     #[command(after_help = "Changes nothing. Works whether or not the daemon is running.")]

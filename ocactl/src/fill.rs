@@ -2,7 +2,6 @@
 
 mod plan;
 mod status;
-mod watch;
 
 use protocol::config::Config;
 use protocol::fill::{Request, Status};
@@ -15,6 +14,7 @@ use crate::error::{Failure, Outcome};
 use crate::layout::{joined, wrapped};
 use crate::output::{self, Format, Report};
 use crate::store::operator;
+use crate::watch::{self, View};
 
 /// Obeys.
 pub(crate) fn run(
@@ -24,7 +24,11 @@ pub(crate) fn run(
 ) -> Result<Outcome, Failure> {
     let agent = Agent::of(config);
     match command {
-        FillCommand::Status { watch: true } => watch::run(agent, format),
+        FillCommand::Status { watch: true } => watch::run(format, move || {
+            let status = agent.status(&Request::Status)?;
+            let clock = Clock::of(&agent.window(&Request::Window)?);
+            Ok(Told { status, clock })
+        }),
         FillCommand::Status { watch: false } => {
             let status = agent.status(&Request::Status)?;
             let clock = clock(&agent)?;
@@ -71,6 +75,32 @@ fn change(agent: &Agent, format: Format, request: &Request) -> Result<Outcome, F
     let clock = clock(agent)?;
     output::print(format, &Changed(Aged::new(&status, status.as_of, &clock)))?;
     Ok(Outcome::Done)
+}
+
+/// What the agent has said, and in which zone its times are shown.
+#[derive(Clone)]
+struct Told {
+    status: Status,
+    clock: Clock,
+}
+
+impl View for Told {
+    fn text(&self) -> String {
+        Aged::new(&self.status, self.status.as_of, &self.clock.again()).text()
+    }
+
+    fn json(&self) -> serde_json::Result<String> {
+        serde_json::to_string(&Aged::new(&self.status, self.status.as_of, &self.clock))
+    }
+
+    fn is_as(&self, before: &Self) -> bool {
+        let as_of = self.status.as_of;
+        let before = Status {
+            as_of,
+            ..before.status.clone()
+        };
+        self.status == before
+    }
 }
 
 /// The status in three lines for a reader.

@@ -20,7 +20,7 @@ pub(crate) const EVACUATION_POLL_INTERVAL: Duration = Duration::from_secs(1);
 /// How often `drain --wait` looks.
 pub(crate) const DRAIN_POLL_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How often `fill status --watch` asks the agent.
+/// How often `--watch` asks.
 pub(crate) const WATCH_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How long all devices together may take to say who they are. A thread for each waits on.

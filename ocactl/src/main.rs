@@ -28,6 +28,7 @@ mod status;
 mod store;
 mod support_bundle;
 mod tls;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -86,7 +87,7 @@ fn run(arguments: Arguments) -> Result<Outcome, Failure> {
 
 fn obey(command: Command, config: &Config, format: Format) -> Result<Outcome, Failure> {
     match command {
-        Command::Status => status::run(config, format),
+        Command::Status { watch } => status::run(config, format, watch),
         Command::Drain(arguments) => drain::begin(config, format, arguments),
         Command::Undrain => drain::end(config, format),
         Command::Check => check::run(config, format),

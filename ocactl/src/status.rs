@@ -1,5 +1,7 @@
 //! `ocactl status`: the daemon's document, for a reader.
 
+mod screen;
+
 use std::fmt::Write;
 
 use protocol::config::Config;
@@ -9,10 +11,15 @@ use serde::Serialize;
 use crate::daemon::Daemon;
 use crate::error::{Failure, Outcome};
 use crate::output::{self, Format, Report, bytes, count, number, seconds};
+use crate::watch;
 
-/// Asks the daemon, and prints it.
-pub(crate) fn run(config: &Config, format: Format) -> Result<Outcome, Failure> {
-    let status = Daemon::at(config.daemon_socket()).status()?;
+/// Asks the daemon, and prints it: once, or every second until Ctrl-C.
+pub(crate) fn run(config: &Config, format: Format, watch: bool) -> Result<Outcome, Failure> {
+    let daemon = Daemon::at(config.daemon_socket());
+    if watch {
+        return watch::run(format, move || daemon.status());
+    }
+    let status = daemon.status()?;
     output::print(format, &Shown(&status))?;
     Ok(Outcome::Done)
 }

@@ -1,4 +1,4 @@
-//! `fill status --watch`: a view that is drawn anew every second, or blocks of lines where there is no terminal.
+//! `--watch`: a view that is drawn anew every second, or blocks of lines where there is no terminal.
 //!
 //! ```text
 //! asking thread --News--> loop --frame--> screen, or one block per change
@@ -10,29 +10,39 @@ use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::thread;
 
 use console::Term;
-use protocol::fill::{Request, Status};
 use signal_hook::consts::{SIGINT, SIGTERM, SIGWINCH};
 use signal_hook::iterator::Signals;
 
-use crate::agent::{Aged, Agent};
-use crate::clock::Clock;
 use crate::error::{Failure, Outcome};
 use crate::layout::wrapped;
 use crate::limits::WATCH_INTERVAL;
-use crate::output::{Format, Report};
+use crate::output::Format;
 use crate::socket::AskError;
 
-enum Event {
-    News(Box<Result<(Status, Clock), AskError>>),
+/// What a program has said of itself.
+pub(crate) trait View: Clone + Send + 'static {
+    /// As seen now: while nobody answers it grows old. Lines of at most [`crate::layout::COLUMNS`].
+    fn text(&self) -> String;
+    /// One document in one line.
+    fn json(&self) -> serde_json::Result<String>;
+    /// Whether nothing has happened since `before` but that time has passed.
+    fn is_as(&self, before: &Self) -> bool;
+}
+
+enum Event<V> {
+    News(Box<Result<V, AskError>>),
     Resized,
     Ended,
 }
 
-/// Shows it until Ctrl-C, or until nobody reads any more.
-pub(super) fn run(agent: Agent, format: Format) -> Result<Outcome, Failure> {
+/// Shows what `ask` is told until Ctrl-C, or until nobody reads any more.
+pub(crate) fn run<V: View>(
+    format: Format,
+    ask: impl Fn() -> Result<V, AskError> + Send + 'static,
+) -> Result<Outcome, Failure> {
     let (sender, events) = mpsc::sync_channel(1);
     forward_signals(sender.clone())?;
-    thread::spawn(move || ask_for_ever(&agent, &sender));
+    thread::spawn(move || ask_for_ever(ask, &sender));
     let out = io::stdout();
     let shown = if format == Format::Text && out.is_terminal() {
         Screen::enter()?.follow(&events)
@@ -48,7 +58,7 @@ pub(super) fn run(agent: Agent, format: Format) -> Result<Outcome, Failure> {
     }
 }
 
-fn forward_signals(sender: SyncSender<Event>) -> Result<(), Failure> {
+fn forward_signals<V: View>(sender: SyncSender<Event<V>>) -> Result<(), Failure> {
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGWINCH])?;
     thread::spawn(move || {
         for signal in signals.forever() {
@@ -65,34 +75,43 @@ fn forward_signals(sender: SyncSender<Event>) -> Result<(), Failure> {
     Ok(())
 }
 
-fn ask_for_ever(agent: &Agent, sender: &SyncSender<Event>) {
-    while sender.send(Event::News(Box::new(ask(agent)))).is_ok() {
+fn ask_for_ever<V>(ask: impl Fn() -> Result<V, AskError>, sender: &SyncSender<Event<V>>) {
+    while sender.send(Event::News(Box::new(ask()))).is_ok() {
         thread::sleep(WATCH_INTERVAL);
     }
 }
 
-fn ask(agent: &Agent) -> Result<(Status, Clock), AskError> {
-    let status = agent.status(&Request::Status)?;
-    let window = agent.window(&Request::Window)?;
-    Ok((status, Clock::of(&window)))
-}
-
 /// What is known: the last news, and why there are none.
-#[derive(Default)]
-struct Known {
-    status: Option<(Status, Clock)>,
+#[derive(Clone)]
+struct Known<V> {
+    view: Option<V>,
     problem: Option<String>,
 }
 
-impl Known {
-    fn learn(&mut self, news: Result<(Status, Clock), AskError>) {
+impl<V: View> Known<V> {
+    fn nothing() -> Self {
+        Self {
+            view: None,
+            problem: None,
+        }
+    }
+
+    fn learn(&mut self, news: Result<V, AskError>) {
         match news {
-            Ok(status) => {
-                self.status = Some(status);
+            Ok(view) => {
+                self.view = Some(view);
                 self.problem = None;
             }
             Err(error) => self.problem = Some(format!("{error}; waiting for it")),
         }
+    }
+
+    fn is_as(&self, before: &Self) -> bool {
+        let same = match (&self.view, &before.view) {
+            (Some(now), Some(then)) => now.is_as(then),
+            (now, then) => now.is_none() && then.is_none(),
+        };
+        same && self.problem == before.problem
     }
 
     fn text(&self) -> String {
@@ -100,34 +119,41 @@ impl Known {
             .problem
             .as_ref()
             .map_or_else(String::new, |problem| wrapped(problem, 0));
-        if let Some((status, clock)) = &self.status {
+        if let Some(view) = &self.view {
             if self.problem.is_some() {
                 text.push_str("\n\nWhat it said last:\n");
             }
-            let clock = clock.again();
-            text.push_str(&Aged::new(status, status.as_of, &clock).text());
+            text.push_str(&view.text());
         }
         text
+    }
+
+    fn json(&self) -> serde_json::Result<String> {
+        match (&self.problem, &self.view) {
+            (Some(problem), _) => serde_json::to_string(&serde_json::json!({ "problem": problem })),
+            (None, Some(view)) => view.json(),
+            (None, None) => Ok(String::new()),
+        }
     }
 }
 
 /// The other page of a terminal: what was there before comes back at the end.
-struct Screen {
+struct Screen<V: View> {
     terminal: Term,
-    known: Known,
+    known: Known<V>,
 }
 
-impl Screen {
+impl<V: View> Screen<V> {
     fn enter() -> io::Result<Self> {
         let screen = Self {
             terminal: Term::stdout(),
-            known: Known::default(),
+            known: Known::nothing(),
         };
         write!(&screen.terminal, "\x1b[?1049h\x1b[?25l")?;
         Ok(screen)
     }
 
-    fn follow(mut self, events: &Receiver<Event>) -> io::Result<()> {
+    fn follow(mut self, events: &Receiver<Event<V>>) -> io::Result<()> {
         for event in events {
             match event {
                 Event::Ended => break,
@@ -142,7 +168,7 @@ impl Screen {
     }
 }
 
-impl Drop for Screen {
+impl<V: View> Drop for Screen<V> {
     /// The last view stays on the page that was there before.
     fn drop(&mut self) {
         let _ = writeln!(&self.terminal, "\x1b[?25h\x1b[?1049l{}", self.known.text());
@@ -171,22 +197,22 @@ fn frame(text: &str, rows: usize, columns: usize) -> String {
 }
 
 /// Where there is no terminal: whatever is new, once.
-struct Blocks {
+struct Blocks<V> {
     format: Format,
-    known: Known,
-    said: Option<(Option<Status>, Option<String>)>,
+    known: Known<V>,
+    said: Option<Known<V>>,
 }
 
-impl Blocks {
+impl<V: View> Blocks<V> {
     fn new(format: Format) -> Self {
         Self {
             format,
-            known: Known::default(),
+            known: Known::nothing(),
             said: None,
         }
     }
 
-    fn follow(mut self, events: &Receiver<Event>, out: &mut impl Write) -> io::Result<()> {
+    fn follow(mut self, events: &Receiver<Event<V>>, out: &mut impl Write) -> io::Result<()> {
         for event in events {
             match event {
                 Event::Ended => break,
@@ -201,45 +227,19 @@ impl Blocks {
     }
 
     fn say_what_is_new(&mut self, out: &mut impl Write) -> io::Result<()> {
-        let status = self
-            .known
-            .status
-            .as_ref()
-            .map(|(status, _)| timeless(status));
-        let now = (status, self.known.problem.clone());
-        if self.said.as_ref() == Some(&now) {
+        let before = self.said.as_ref();
+        if before.is_some_and(|before| self.known.is_as(before)) {
             return Ok(());
         }
         match self.format {
             Format::Text => {
-                let between = if self.said.is_some() { "\n" } else { "" };
+                let between = if before.is_some() { "\n" } else { "" };
                 writeln!(out, "{between}{}", self.known.text())?;
             }
-            Format::Json => self.say_json(out)?,
+            Format::Json => writeln!(out, "{}", self.known.json()?)?,
         }
-        self.said = Some(now);
+        self.said = Some(self.known.clone());
         out.flush()
-    }
-
-    fn say_json(&self, out: &mut impl Write) -> io::Result<()> {
-        let line = match (&self.known.problem, &self.known.status) {
-            (Some(problem), _) => {
-                serde_json::to_string(&serde_json::json!({ "problem": problem }))?
-            }
-            (None, Some((status, clock))) => {
-                serde_json::to_string(&Aged::new(status, status.as_of, clock))?
-            }
-            (None, None) => return Ok(()),
-        };
-        writeln!(out, "{line}")
-    }
-}
-
-/// The same but for the time: two of these are equal if nothing has happened.
-fn timeless(status: &Status) -> Status {
-    Status {
-        as_of: 0,
-        ..status.clone()
     }
 }
 
