@@ -74,6 +74,18 @@ run_tests() {
     cargo test -q --locked --workspace --all-features --doc
 }
 
+# The pages that the packages ship, by the programs that the tests have built; as Debian's lintian asks man(1).
+man_pages() {
+    local folder program page said
+    folder=$(mktemp -d)
+    for program in oca-daemon oca-fill-agent ocactl oca-control; do "$target/debug/$program" generate man "$folder"; done
+    for page in "$folder"/*.1; do
+        said=$(LC_ALL=C.UTF-8 MANROFFSEQ='' MANWIDTH=80 man --warnings -E UTF-8 -l -Tutf8 -Z "$page" 2>&1 > /dev/null)
+        [ -z "$said" ] || { say "${page##*/}: $said"; rm -rf "$folder"; return 1; }
+    done
+    rm -rf "$folder"
+}
+
 documentation() { RUSTDOCFLAGS="-D warnings" cargo doc -q --locked --keep-going --workspace --all-features --no-deps --document-private-items; }
 
 # A type check only: scripts/fuzz.sh runs them.
@@ -94,5 +106,6 @@ step "clippy" cargo clippy -q --locked --workspace --all-targets --all-features 
 step "fuzz targets" fuzz_targets
 step "documentation" documentation
 step "tests" run_tests
+step "man pages" man_pages
 step "FreeBSD" scripts/freebsd-check.sh
 say "ALL PASSED in $((SECONDS - begun)) s"
