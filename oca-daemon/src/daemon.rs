@@ -28,6 +28,7 @@ use crate::bgp;
 use crate::catalog_watch::CatalogWatch;
 use crate::control::{Control, Doors};
 use crate::devices::{self, Identities};
+use crate::interfaces;
 use crate::limits::{
     ADDRESS_LEAST, ADDRESS_SHARE, CONNECTIONS_PER_WORKER, FIRST_LOOK, IN_FLIGHT_SHARE,
     MEMORY_TIER_SHARE,
@@ -293,6 +294,10 @@ fn start_threads(
     let mut threads = vec![
         named("oca-memory").spawn(move || tier.run())?,
         named("oca-catalog").spawn(move || watch.run())?,
+        named("oca-interfaces").spawn({
+            let shared = Arc::clone(shared);
+            move || interfaces::follow(&shared)
+        })?,
     ];
     if let Some(log) = &shared.access_log {
         let writer = access_log::Writer::new(Arc::clone(log));

@@ -6,7 +6,7 @@
 //! [`daemon`] puts everything together, [`memory_tier`] decides what is locked, [`catalog_watch`] swaps the index,
 //! [`control`] reacts to signals and keeps the state, [`admin`] and [`operator`] answer people, [`report`] tells the control
 //! endpoint what [`demand`] there is, [`access_log`] writes down what viewers asked for. [`cmcd`] and [`pacing`] hear what players say.
-//! [`bgp`] speaks with routers. [`tls`] holds what connections over TLS need.
+//! [`bgp`] speaks with routers. [`interfaces`] looks at what carries all of it. [`tls`] holds what connections over TLS need.
 
 pub mod access_log;
 pub mod addresses;
@@ -24,6 +24,7 @@ pub mod devices;
 pub mod egress;
 pub mod fills;
 pub mod intent;
+pub mod interfaces;
 pub mod limits;
 pub mod listener;
 pub mod lookup;

@@ -274,6 +274,22 @@ pub const INTENT_BYTES: u64 = 64 * 1024;
 /// How often the control loop looks at everything: health has its three samples in three seconds.
 pub const CONTROL_TICK: Duration = Duration::from_secs(1);
 
+/// How often the interfaces that serve are looked at. Cost: a few files of sysfs for each interface of the system.
+pub const INTERFACE_TICK: Duration = Duration::from_secs(1);
+
+/// Time over which errors of an interface are counted. Cost: 32 bytes for each look in it, and each interface that serves.
+pub const INTERFACE_WINDOW: Duration = Duration::from_secs(60);
+
+/// Fewer errors than this in [`INTERFACE_WINDOW`] are none: single ones come with every reconfiguration of a link.
+pub const INTERFACE_ERRORS: u64 = 10;
+
+/// Worth a word is more than one error among this many packets: from there on TCP slows down noticeably on a path of 20 ms
+/// (Mathis et al. 1997: 1.2 x 1460 bytes / 20 ms / sqrt(1/10 000), 70 Mbit/s for each viewer).
+pub const INTERFACE_ERROR_SHARE: u64 = 10_000;
+
+/// Of the speed of the interfaces that serve, this share in percent is capacity: headers, acknowledgements and bursts take the rest.
+pub const CAPACITY_PERCENT: u64 = 85;
+
 /// Time over which the rate of bytes sent is measured. Cost: 24 bytes for each tick in it.
 pub const EGRESS_WINDOW: Duration = Duration::from_secs(10);
 

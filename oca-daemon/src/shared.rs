@@ -21,6 +21,7 @@ use crate::damage::Damage;
 use crate::demand::Demand;
 use crate::devices::Identities;
 use crate::fills::Fills;
+use crate::interfaces::Interfaces;
 use crate::limits::{ADMISSION_QUEUE, AGENT_SILENCE};
 use crate::memory_tier::{Candidate, MemoryStatus};
 use crate::report::ReportStatus;
@@ -88,6 +89,8 @@ pub struct Shared {
     pub memory: Arc<MemoryStatus>,
     /// What is known of the catalog. Stored by [`crate::catalog_watch`] alone.
     pub catalog: ArcSwap<CatalogStatus>,
+    /// The interfaces that serve. Stored by [`crate::interfaces::follow`] alone.
+    pub interfaces: ArcSwap<Interfaces>,
     /// How the kernel is asked for sockets' news, and why.
     pub chosen: Chosen,
     /// Where viewers connect, as the kernel gave it.
@@ -145,6 +148,7 @@ impl Shared {
             candidates: ArrayQueue::new(ADMISSION_QUEUE),
             memory: Arc::default(),
             catalog: ArcSwap::from_pointee(CatalogStatus::empty()),
+            interfaces: ArcSwap::default(),
             chosen,
             listening,
             tls: None,

@@ -17,6 +17,7 @@ pub mod door;
 pub mod file;
 pub mod guard;
 pub mod inherited;
+pub mod interface;
 pub mod kernel_tls;
 pub mod lmdb;
 pub mod lost_pages;

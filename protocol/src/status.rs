@@ -46,6 +46,9 @@ pub struct Status {
     pub workers: Vec<Worker>,
     /// Devices in the order of the configuration.
     pub devices: Vec<Device>,
+    /// The interfaces that carry what viewers are sent; none if there are no service addresses.
+    #[serde(default)]
+    pub interfaces: Vec<Interface>,
     /// What viewers are sent, over the last seconds.
     #[serde(default)]
     pub egress: u64,
@@ -359,6 +362,25 @@ impl Directness {
             Self::Unknown => "unknown",
         }
     }
+}
+
+/// An interface that carries what viewers are sent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Interface {
+    /// As in `bond0`.
+    pub name: String,
+    /// Whether packets can leave through it.
+    pub has_link: bool,
+    /// What its link carries; `None` if it does not say.
+    pub speed: Option<u64>,
+    /// Links that are one here (LACP); 0: it is not made of several.
+    pub members: u32,
+    /// Those of them that carry their part.
+    pub members_up: u32,
+    /// Packets with errors since the system's start.
+    pub errors: u64,
+    /// What is wrong with it; empty if nothing is.
+    pub cause: String,
 }
 
 /// Space on a file system, in bytes.

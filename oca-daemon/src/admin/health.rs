@@ -7,6 +7,8 @@
 //! | device, no subject | - | none answers |
 //! | worker | its loop does not turn | - |
 //! | worker, no subject | - | no loop turns |
+//! | interface | it serves, and has no link, lost links or speed, or errs | - |
+//! | interface, no subject | - | of those that serve, none has a link |
 //! | egress | more than the soft limit is sent | - |
 //! | catalog | it cannot be followed | - |
 //! | certificate | it ends within two weeks, or has ended | - |
@@ -38,6 +40,7 @@ use super::held::Held;
 use super::observation::{Observation, ObservedDevice};
 use super::words;
 use crate::control::Standing;
+use crate::interfaces::{Interfaces, Serving};
 use crate::limits::AGENT_SILENCE;
 
 /// One sample for every subject that there is.
@@ -50,6 +53,7 @@ pub fn samples(
 ) -> Vec<Sample> {
     let mut samples = device_samples(observed, held);
     samples.extend(worker_samples(observed));
+    samples.extend(interface_samples(&observed.interfaces));
     samples.push(egress_sample(capacity));
     samples.push(catalog_sample(observed));
     samples.extend(certificate::samples(observed));
@@ -183,6 +187,26 @@ fn worker_samples(observed: &Observation) -> Vec<Sample> {
         "",
         all_stuck.then_some(Severity::Down),
         || "no worker's loop turns".to_owned(),
+    ));
+    samples
+}
+
+fn interface_samples(interfaces: &Interfaces) -> Vec<Sample> {
+    let serving = &interfaces.serving;
+    let one = |it: &Serving| {
+        let wrong = it.wrong.clone();
+        let severity = wrong.as_ref().map(|_| Severity::Degraded);
+        sample(Component::Interface, &it.now.name, severity, || {
+            wrong.unwrap_or_default()
+        })
+    };
+    let mut samples: Vec<Sample> = serving.iter().map(one).collect();
+    let none = !serving.is_empty() && serving.iter().all(|it| !it.now.has_link);
+    samples.push(sample(
+        Component::Interface,
+        "",
+        none.then_some(Severity::Down),
+        || "no interface that serves has a link".to_owned(),
     ));
     samples
 }

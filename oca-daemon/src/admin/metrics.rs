@@ -7,6 +7,7 @@
 mod bgp;
 mod certificates;
 mod devices;
+mod interfaces;
 mod page;
 mod process;
 mod report;
@@ -34,6 +35,7 @@ pub fn text(observed: &Observation, standing: &Standing) -> prometheus::Result<S
     workers::add(&mut page, observed);
     devices::add(&mut page, observed);
     store::add(&mut page, observed, standing);
+    interfaces::add(&mut page, observed);
     standing::add(&mut page, observed, standing);
     certificates::add(&mut page, observed);
     report::add(&mut page, observed);

@@ -21,6 +21,7 @@ use crate::counters::WorkerCounters;
 use crate::damage::Damage;
 use crate::demand::Demand;
 use crate::fills::Fills;
+use crate::interfaces::Interfaces;
 use crate::limits::{FULL_BYTES, WORKER_STUCK};
 use crate::memory_tier::MemoryStatus;
 use crate::report::ReportStatus;
@@ -61,6 +62,8 @@ pub struct Observation {
     pub memory_problem: Option<String>,
     /// The catalog.
     pub catalog: Arc<CatalogStatus>,
+    /// The interfaces that serve.
+    pub interfaces: Arc<Interfaces>,
     /// What connections over TLS need, if there are any.
     pub tls: Option<Arc<Tls>>,
     /// Sessions with routers, if there are neighbours.
@@ -177,6 +180,7 @@ impl Observation {
             memory: Arc::clone(&shared.memory),
             memory_problem: shared.memory.problem(),
             catalog: shared.catalog.load_full(),
+            interfaces: shared.interfaces.load_full(),
             tls: shared.tls.clone(),
             bgp: shared.bgp.as_ref().map(|desk| desk.status()),
             process: platform::process::usage().ok(),

@@ -7,14 +7,15 @@ use std::time::{Duration, Instant};
 use platform::file::Directness as FoundDirectness;
 use protocol::fill::Facts;
 use protocol::status::{
-    Backend, Catalog, Device, Directness, Filling, Memory, Reporting, STATUS_FORMAT, Space, Status,
-    Tls, TlsPath, Worker,
+    Backend, Catalog, Device, Directness, Filling, Interface, Memory, Reporting, STATUS_FORMAT,
+    Space, Status, Tls, TlsPath, Worker,
 };
 
 use super::About;
 use super::observation::{Observation, ObservedDevice};
 use super::words;
 use crate::control::Standing;
+use crate::interfaces::Serving;
 use crate::tls::{Certificates, Path, Problem};
 
 /// The document.
@@ -55,6 +56,7 @@ pub fn document(observed: &Observation, standing: &Standing, about: &About) -> S
         devices: devices
             .map(|(device, objects)| described(device, objects))
             .collect(),
+        interfaces: observed.interfaces.serving.iter().map(interface).collect(),
         egress: standing.egress,
         capacity: capacity.map(|capacity| capacity.maximum_hard),
         memory: memory(observed),
@@ -128,6 +130,19 @@ fn described(device: &ObservedDevice, objects: u64) -> Device {
         in_flight: u64::from(seen.in_flight),
         errors: seen.errors,
         checksum_failures: seen.corrupt,
+    }
+}
+
+fn interface(serving: &Serving) -> Interface {
+    let it = &serving.now;
+    Interface {
+        name: it.name.clone(),
+        has_link: it.has_link,
+        speed: it.speed,
+        members: it.members.len() as u32,
+        members_up: it.members.iter().filter(|member| member.carries).count() as u32,
+        errors: it.errors,
+        cause: serving.wrong.clone().unwrap_or_default(),
     }
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use protocol::config::Config;
 use protocol::status::{Drain, SelfTest};
+use protocol::units::BitRate;
 use steering::State;
 use steering::UnixTime;
 use steering::hint::{Capacity, Facts, Hint, HintBook};
@@ -13,6 +14,7 @@ use crate::admin::held::Held;
 use crate::admin::observation::Observation;
 use crate::admin::{health, words};
 use crate::control::notify;
+use crate::limits::CAPACITY_PERCENT;
 
 /// Egress is told in steps of this many bits per second, so that a hint's serial does not rise with every byte.
 const EGRESS_STEP: u64 = 1_000_000;
@@ -45,7 +47,7 @@ impl Standing {
             accepting: false,
             causes: Vec::new(),
             service_addresses: config.steering.service_addresses.clone(),
-            capacity: capacity(config, 0, false),
+            capacity: capacity(config, None, 0, false),
         };
         Self {
             hint: hints.issue(now, facts),
@@ -62,7 +64,8 @@ impl Standing {
 impl Control {
     pub(super) fn update_standing(&mut self, observed: &Observation) {
         let egress = self.egress.bits_per_second() / EGRESS_STEP * EGRESS_STEP;
-        let capacity_now = capacity(&observed.config, egress, true);
+        let speed = observed.interfaces.speed();
+        let capacity_now = capacity(&observed.config, speed, egress, true);
         let samples = health::samples(observed, &self.held, &self.self_test, capacity_now.as_ref());
         self.health.observe(observed.unix, &samples);
         let stopping = self.shared.is_stopping();
@@ -76,7 +79,7 @@ impl Control {
             accepting,
             causes: self.health.causes(),
             service_addresses: observed.config.steering.service_addresses.clone(),
-            capacity: capacity(&observed.config, egress, accepting),
+            capacity: capacity(&observed.config, speed, egress, accepting),
         };
         self.tell_of_change(&facts);
         self.admin.standing.store(Arc::new(Standing {
@@ -128,8 +131,45 @@ fn leaving_if(stopping: bool, state: State) -> State {
     }
 }
 
-/// `None` if nobody has said what this box can send.
-fn capacity(config: &Config, egress: u64, accepting: bool) -> Option<Capacity> {
-    let hard = config.steering.capacity.fixed()?;
-    Some(Capacity::egress(hard.bits_per_second(), egress, accepting))
+/// `None` if nobody has said what this box can send, and its interfaces do not either.
+///
+/// What was said holds as long as the links that are up can carry it: a bond with one of its two links gone is half a box.
+fn capacity(config: &Config, speed: Option<u64>, egress: u64, accepting: bool) -> Option<Capacity> {
+    let said = config.steering.capacity.fixed();
+    let hard = match (said.map(BitRate::bits_per_second), speed) {
+        (Some(said), Some(speed)) => said.min(speed),
+        (Some(said), None) => said,
+        (None, speed) => speed? / 100 * CAPACITY_PERCENT,
+    };
+    Some(Capacity::egress(hard, egress, accepting))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use protocol::config;
+    use protocol::paths::LINUX;
+    use std::path::Path;
+
+    #[test]
+    fn capacity_is_what_was_said_and_what_the_links_carry() {
+        const GBIT: u64 = 1_000_000_000;
+        let table = [
+            ("auto", None, None),
+            ("auto", Some(20 * GBIT), Some(17 * GBIT)),
+            ("auto", Some(0), Some(0)),
+            ("15 Gbit/s", None, Some(15 * GBIT)),
+            ("15 Gbit/s", Some(20 * GBIT), Some(15 * GBIT)),
+            ("15 Gbit/s", Some(10 * GBIT), Some(10 * GBIT)),
+        ];
+        for (said, speed, expected) in table {
+            let text = format!(
+                "[appliance]\nid = \"c.s.example\"\n[listen]\nhttp = [\"127.0.0.1:0\"]\n[steering]\ncapacity = \"{said}\"\n\
+                 [[tier]]\nname = \"t\"\nrole = \"hot\"\ndevices = [\"/srv/a\"]\n"
+            );
+            let config = config::parse(&text, Path::new("oca.toml"), &LINUX).unwrap();
+            let hard = capacity(&config, speed, 0, true).map(|it| it.maximum_hard);
+            assert_eq!(hard, expected, "{said}, links of {speed:?}");
+        }
+    }
 }

@@ -107,14 +107,16 @@ fn capacity(configured: Auto<BitRate>, speed: u64) -> Finding {
     let usable = BitRate::from_bits_per_second(speed / 100 * 85);
     let mend = format!("steering.capacity = \"{usable}\" in the configuration");
     match configured {
+        Auto::Auto if speed > 0 => Finding::ok(subject, "auto: 85 % of the interfaces that serve"),
         Auto::Auto => {
             let why = "nobody who sends viewers knows how many this box can take";
-            let mend = if speed > 0 {
-                mend
-            } else {
-                "steering.capacity = \"8.5 Gbit/s\", or what it is, in the configuration".to_owned()
-            };
-            Finding::new(subject, Level::Warn, "is not set", why, mend)
+            Finding::new(
+                subject,
+                Level::Warn,
+                "is not set, and no interface says its speed",
+                why,
+                "steering.capacity = \"8.5 Gbit/s\", or what it is, in the configuration",
+            )
         }
         Auto::Fixed(wanted) if speed > 0 && wanted.bits_per_second() > speed => {
             let why =
@@ -177,7 +179,7 @@ mod tests {
         let fixed =
             |gigabits: u64| Auto::Fixed(BitRate::from_bits_per_second(gigabits * 1_000_000_000));
         for (configured, level) in [
-            (Auto::Auto, Level::Warn),
+            (Auto::Auto, Level::Ok),
             (fixed(8), Level::Ok),
             (fixed(9), Level::Warn),
             (fixed(11), Level::Fail),
@@ -189,5 +191,6 @@ mod tests {
             );
         }
         assert_eq!(capacity(fixed(11), 0).level, Level::Ok, "nothing is known");
+        assert_eq!(capacity(Auto::Auto, 0).level, Level::Warn);
     }
 }

@@ -70,6 +70,7 @@ pub(crate) fn status(state: State) -> Status {
             loop_lag_ms: 1,
         }],
         devices: vec![device("hdd0", DeviceState::Ok)],
+        interfaces: Vec::new(),
         egress: 4_000_000_000,
         capacity: Some(10_000_000_000),
         memory: Memory {

@@ -345,7 +345,10 @@ fn utc() -> String {
 pub struct Steering {
     /// Addresses that viewers are sent to; at most 16. Default: none, so nobody is sent here.
     pub service_addresses: Vec<IpAddr>,
-    /// What this box can send; `auto`: 85 % of the speed of the interfaces that carry the service addresses.
+    /// Interfaces that carry what viewers are sent. Default: those that hold the service addresses; where these lie on loopback, all with
+    /// hardware behind them that have had a link.
+    pub interfaces: Vec<String>,
+    /// What this box can send; `auto`: 85 % of the speed of those interfaces. Never more than those of them carry that have a link.
     pub capacity: Auto<BitRate>,
     /// How long a hint may be used. A drain waits this long before it refuses new viewers. Default: 60 s.
     pub hint_lifetime: Interval,
@@ -357,6 +360,7 @@ impl Default for Steering {
     fn default() -> Self {
         Self {
             service_addresses: Vec::new(),
+            interfaces: Vec::new(),
             capacity: Auto::Auto,
             hint_lifetime: Interval::from_seconds(60),
             drain_bound: Interval::from_seconds(2 * 3600),

@@ -42,6 +42,7 @@ fn serving() -> Status {
         ]
         .map(|(name, tier)| device(name, tier))
         .into(),
+        interfaces: Vec::new(),
         egress: 41_200_000_000,
         capacity: Some(85_000_000_000),
         memory: Memory {

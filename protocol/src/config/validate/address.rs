@@ -85,6 +85,7 @@ pub(super) fn steering(config: &Config, findings: &mut Findings<'_, '_>) {
             );
         }
     }
+    interfaces(&config.steering.interfaces, findings);
     if config
         .steering
         .capacity
@@ -95,5 +96,25 @@ pub(super) fn steering(config: &Config, findings: &mut Findings<'_, '_>) {
             "steering.capacity",
             "is 0 bit/s; allowed: \"auto\" or more; to send viewers away: ocactl drain",
         );
+    }
+}
+
+/// netdevice(7): a name has less than `IFNAMSIZ`, 16, bytes; Linux takes no slash, no colon and no blank.
+fn interfaces(names: &[String], findings: &mut Findings<'_, '_>) {
+    for (index, name) in names.iter().enumerate() {
+        let path = format!("steering.interfaces.{index}");
+        let is_odd = |letter: char| letter.is_whitespace() || "/:".contains(letter);
+        if name.is_empty() || name.len() > 15 || name.contains(is_odd) {
+            findings.add(
+                &path,
+                format!("{name:?} is no name of an interface; allowed: a name as in \"bond0\""),
+            );
+        }
+        if names[..index].contains(name) {
+            findings.add(
+                &path,
+                format!("{name} is there twice; allowed: each interface once"),
+            );
+        }
     }
 }
