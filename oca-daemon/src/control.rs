@@ -25,7 +25,7 @@ use arc_swap::ArcSwap;
 use platform::door::Door;
 use platform::inherited::Inherited;
 use protocol::config::Config;
-use protocol::status::{Listener, ListenerPurpose, SelfTest};
+use protocol::status::{Listener, ListenerPurpose};
 use steering::UnixTime;
 use steering::drain::{Bounds, Drain};
 use steering::health::{Health, Thresholds};
@@ -43,6 +43,7 @@ use crate::limits::{CONTROL_TICK, CUT_GRACE, OPERATOR_QUEUE, STOP_TICK};
 use crate::operator::{self, Command};
 use crate::shared::{Service, Shared};
 use certificates::Following;
+use self_test::{Testing, Trials};
 use signals::{Signal, Signals};
 
 pub use standing::Standing;
@@ -103,8 +104,8 @@ pub struct Control {
     hints: HintBook,
     egress: Egress,
     held: Arc<Held>,
-    self_test: SelfTest,
-    self_tested: Option<Instant>,
+    testing: Testing,
+    trials: Trials,
     reload: Result<(), String>,
     /// The files of certificates, if there are any.
     certificates: Option<Following>,
@@ -144,8 +145,8 @@ impl Control {
             hints,
             egress: Egress::default(),
             held: Arc::default(),
-            self_test: SelfTest::Running,
-            self_tested: None,
+            testing: Testing::default(),
+            trials: Trials::default(),
             reload: Ok(()),
             certificates: shared.tls.as_deref().map(Following::of),
         };

@@ -334,8 +334,11 @@ pub const STOP_EXTENSION: Duration = Duration::from_secs(3);
 /// What workers may take to cut what still runs when `serve.stop_bound` has passed.
 pub const CUT_GRACE: Duration = Duration::from_millis(500);
 
-/// How long after a self-test that failed the next one is made.
+/// How long after a self-test that failed the next one is made, before one has passed.
 pub const SELF_TEST_AGAIN: Duration = Duration::from_secs(5);
+
+/// How often a box in service looks whether somebody listens where viewers connect. Cost: a connection to each address.
+pub const SELF_TEST_EVERY: Duration = Duration::from_secs(10);
 
 /// How often what the workers noted is taken over: their queues are short.
 pub const TALLY_EVERY: Duration = Duration::from_secs(1);

@@ -51,6 +51,8 @@ pub enum Wanted {
         /// How long viewers may still be sent here by answers that the control endpoint has given, in seconds.
         answers_expire_s: Option<u64>,
     },
+    /// A test of everything.
+    SelfTest,
     /// Into service again.
     Undrain {
         /// Who asks.
@@ -142,6 +144,7 @@ async fn answer(line: &[u8], admin: &Admin, commands: &mpsc::Sender<Command>) ->
                 .store(Some(Arc::new((Instant::now(), *facts))));
             Response::Noted
         }
+        Ok(Request::SelfTest) => command(commands, Wanted::SelfTest).await,
         Ok(Request::Undrain { by }) => command(commands, Wanted::Undrain { by }).await,
     }
 }

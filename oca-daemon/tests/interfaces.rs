@@ -8,8 +8,9 @@ mod support;
 
 use std::fs;
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
-use protocol::status::{Interface, State, Status};
+use protocol::status::{Interface, SelfTest, State, Status};
 use support::{Daemon, Plan, Site, eventually};
 
 /// What a veth says of itself.
@@ -54,6 +55,14 @@ impl Network {
             .arg(site.config())
             .stdin(Stdio::null());
         Daemon::spawn(command, &site.path("run"))
+    }
+
+    /// The status of what the admin port answers, asked from inside.
+    fn asks(&self, daemon: &Daemon, path: &str) -> String {
+        let url = format!("http://{}{path}", daemon.admin);
+        let mut curl = self.inside("curl");
+        curl.args(["-s", "-o", "/dev/null", "-w", "%{http_code}", &url]);
+        String::from_utf8(curl.output().unwrap().stdout).unwrap()
     }
 
     fn scrape(&self, daemon: &Daemon) -> String {
@@ -151,4 +160,46 @@ fn a_link_that_goes_takes_its_part_of_the_capacity_and_the_last_one_takes_the_bo
     network.ip("link set far1 up");
     let status = await_status(&daemon, "one is back", |it| it.state == State::Degraded);
     assert_eq!(said(&status), ["degraded cable2 is not there any more"]);
+}
+
+#[test]
+fn a_listener_whose_address_is_gone_takes_the_box_out_until_it_is_back() {
+    let network = Network::new();
+    let site = Site::new(&Plan {
+        devices: 1,
+        stripe_width: 1,
+        ..Plan::default()
+    });
+    let text = fs::read_to_string(site.config()).unwrap();
+    let text = text.replace("http = [\"127.0.0.1:0\"]", "http = [\"192.0.2.1:80\"]");
+    fs::write(site.config(), text).unwrap();
+    let daemon = network.start(&site);
+    await_status(&daemon, "it serves", |it| it.self_test == SelfTest::Passed);
+    assert_eq!(network.asks(&daemon, "/readyz"), "200");
+
+    network.ip("addr del 192.0.2.1/32 dev cable1");
+    // Nobody asks for a test: the box looks by itself, every ten seconds.
+    let begun = Instant::now();
+    while daemon.status().state != State::Down {
+        assert!(
+            begun.elapsed() < Duration::from_secs(60),
+            "it was not found"
+        );
+        std::thread::park_timeout(Duration::from_millis(100));
+    }
+    let status = daemon.status();
+    let SelfTest::Failed(why) = &status.self_test else {
+        panic!("{:?}", status.self_test);
+    };
+    assert!(
+        why.contains("192.0.2.1 is not an address of this system"),
+        "{why}"
+    );
+    assert_eq!(status.causes[0].component, "self-test");
+    assert_eq!(network.asks(&daemon, "/healthz"), "503");
+    assert_eq!(network.asks(&daemon, "/readyz"), "503");
+
+    network.ip("addr add 192.0.2.1/32 dev cable1");
+    await_status(&daemon, "it serves again", |it| it.state == State::Ok);
+    assert_eq!(network.asks(&daemon, "/readyz"), "200");
 }

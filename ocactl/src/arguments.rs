@@ -110,6 +110,19 @@ Examples:
   ocactl drain --wait && poweroff")]
     Drain(DrainArguments),
 
+    /// Let the daemon test itself: listeners, devices, workers, interfaces, certificates, catalog
+    #[command(after_help = "\
+Each address for viewers is asked a question, each device for a read from the disk itself; all else is as health sees
+it now. Changes nothing, but what is found of the listeners counts for health. A drained box lets connections in
+for the moment of the test.
+
+Exit code 0: all is well. 1: something of the box's own is not; `result` in --json says whether viewers can be
+served (degraded) or not (down).
+
+Example:
+  ocactl selftest --json | jq '.checks[] | select(.result != \"ok\")'")]
+    Selftest,
+
     /// Put a drained appliance back into service
     #[command(after_help = "The daemon tests itself first, and refuses if it would not pass.")]
     Undrain,

@@ -23,6 +23,7 @@ mod limits;
 mod output;
 mod progress;
 mod scrub;
+mod selftest;
 mod socket;
 mod status;
 mod store;
@@ -90,6 +91,7 @@ fn obey(command: Command, config: &Config, format: Format) -> Result<Outcome, Fa
         Command::Status { watch } => status::run(config, format, watch),
         Command::Drain(arguments) => drain::begin(config, format, arguments),
         Command::Undrain => drain::end(config, format),
+        Command::Selftest => selftest::run(config, format),
         Command::Check => check::run(config, format),
         Command::Device(command) => device::run(config, format, command),
         Command::Bgp(command) => bgp::run(config, format, command),

@@ -7,7 +7,7 @@
 
 use std::fmt;
 use std::fs::File;
-use std::io;
+use std::io::{self, Read};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
@@ -62,6 +62,17 @@ pub fn open_direct(path: &Path) -> io::Result<(File, Directness)> {
         }
         Err(error) => Err(error),
     }
+}
+
+/// Reads the beginning of a file past the page cache: what the disk says now, not what was read before. Returns the number of bytes read,
+/// at most [`DIRECT_ALIGNMENT`]. Blocks as long as the disk likes.
+///
+/// # Errors
+/// What `open(2)` or `read(2)` says.
+pub fn read_past_cache(path: &Path) -> io::Result<usize> {
+    let (file, _) = open_direct(path)?;
+    let mut page = memmap2::MmapMut::map_anon(DIRECT_ALIGNMENT)?;
+    (&file).read(&mut page)
 }
 
 /// Opens `path` for sendfile and for mapping: read-only, without access times where that is allowed, and with

@@ -19,7 +19,7 @@ use crate::bgp::RoutePage;
 use crate::config;
 use crate::fill::Facts;
 use crate::limits::LINE_MAX_BYTES;
-use crate::status::{Certificate, Drain, State, Status};
+use crate::status::{Certificate, Drain, SelfTestReport, State, Status};
 
 /// The version of the lines. A new request or a new field leaves it; a changed meaning raises it.
 pub const VERSION: u32 = 1;
@@ -47,6 +47,8 @@ pub enum Request {
         /// Who asks.
         by: String,
     },
+    /// [`Response::SelfTest`]: test everything, now. What is found of the listeners counts for health.
+    SelfTest,
     /// [`Response::Generation`]: which states of the catalog are in use.
     Generation,
     /// [`Response::Reload`]: look at the catalog now; answers when the newest state is served.
@@ -82,6 +84,8 @@ pub enum Response {
         /// The state now.
         state: State,
     },
+    /// To [`Request::SelfTest`].
+    SelfTest(SelfTestReport),
     /// To [`Request::Generation`].
     Generation(Generation),
     /// To [`Request::Reload`].

@@ -126,6 +126,7 @@ fn a_status_goes_through_a_line() {
         listeners: Vec::new(),
         workers: Vec::new(),
         devices: Vec::new(),
+        interfaces: Vec::new(),
         egress: 0,
         capacity: None,
         memory: Memory::default(),

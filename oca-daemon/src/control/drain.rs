@@ -4,10 +4,10 @@ use std::io;
 use std::time::Duration;
 
 use protocol::operator::{Fault, Refusal, Response};
-use protocol::status::{self, SelfTest};
+use protocol::status::{self, State};
 use steering::drain::{Action, Intent, Phase};
 
-use super::{Control, now, self_test};
+use super::{Control, now};
 use crate::admin::observation::Observation;
 use crate::admin::words;
 use crate::limits::STATE_DISK_WAIT;
@@ -38,6 +38,11 @@ impl Control {
                     .await
                 }
                 Wanted::Undrain { by } => self.end_drain(&by).await,
+                Wanted::SelfTest => {
+                    let found = self.test_everything().await;
+                    self.look_again();
+                    Response::SelfTest(found)
+                }
             }
         };
         // An operator who went away reads the answer in `status`.
@@ -81,16 +86,20 @@ impl Control {
                 state: words::state(self.admin.standing.load().hint.facts.state),
             };
         }
-        self.shared.change_service(Service::Draining);
-        let tested = self_test::run(&self.shared.listening).await;
-        if let SelfTest::Failed(why) = &tested {
+        let tested = self.test_everything().await;
+        if tested.result == State::Down {
             self.step_drain();
+            let broken = tested.checks.iter().filter(|it| it.result == State::Down);
+            let named = |it: &status::Check| format!("{} {}", it.component, it.subject);
+            let said = broken.map(|it| format!("{}: {}", named(it).trim_end(), it.detail));
             return refused(Refusal {
                 fault: Fault::State,
-                message: format!("the self-test failed, the drain goes on: {why}"),
+                message: format!(
+                    "the self-test failed, the drain goes on: {}. All of it: ocactl selftest",
+                    said.collect::<Vec<_>>().join("; ")
+                ),
             });
         }
-        self.self_test = tested;
         let file = self.intent.clone();
         if let Err(why) = on_the_state_disk(move || file.clear()).await {
             self.step_drain();

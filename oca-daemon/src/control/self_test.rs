@@ -1,19 +1,24 @@
-//! The self-test: each address for viewers is asked a question from outside, through the kernel. Until it has been passed, no
-//! viewer is sent here; `undrain` passes it first.
+//! The self-test. *At start*, and before a drain ends, each address for viewers is asked a question from outside, through the kernel:
+//! until that has worked, no viewer is sent here. *In service*, whether somebody still listens there is asked again and again ([`again`]).
+//! *When an operator asks*, and before a drain ends, everything is tested at once ([`whole`]).
 
+mod again;
 mod over_tls;
+mod whole;
 
 use std::fmt::Display;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::time::Instant;
 
 use protocol::status::{Listener, ListenerPurpose, SelfTest};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use super::Control;
-use crate::limits::{SELF_TEST_AGAIN, SELF_TEST_WAIT};
+use crate::limits::SELF_TEST_WAIT;
+
+pub(super) use again::Testing;
+pub(super) use whole::Trials;
 
 /// Asks for no content, so it works on an empty box.
 const QUESTION: &[u8] = b"OPTIONS * HTTP/1.1\r\nHost: self-test\r\nConnection: close\r\n\r\n";
@@ -22,13 +27,35 @@ const QUESTION: &[u8] = b"OPTIONS * HTTP/1.1\r\nHost: self-test\r\nConnection: c
 const ANSWER: &[u8] = b"HTTP/1.1 2";
 
 /// Tests each of the addresses.
-pub(super) async fn run(listening: &[Listener]) -> SelfTest {
-    for Listener { address, purpose } in listening {
-        if let Err(why) = ask(reachable(*address), *purpose).await {
-            return SelfTest::Failed(format!("{address} does not answer: {why}"));
-        }
+async fn run(listening: &[Listener]) -> SelfTest {
+    judged(&ask_each(listening).await)
+}
+
+/// What is said of all of them; of several that do not answer, the first.
+fn judged(asked: &[(Listener, Result<(), String>)]) -> SelfTest {
+    let failed = asked
+        .iter()
+        .find_map(|(listener, answered)| Some((listener.address, answered.as_ref().err()?)));
+    failed.map_or(SelfTest::Passed, |(address, why)| {
+        SelfTest::Failed(format!("{address} does not answer: {why}"))
+    })
+}
+
+/// All at once: together they take no longer than one.
+async fn ask_each(listening: &[Listener]) -> Vec<(Listener, Result<(), String>)> {
+    let mut asking = JoinSet::new();
+    for (place, listener) in listening.iter().cloned().enumerate() {
+        asking.spawn(async move {
+            let answered = ask(reachable(listener.address), listener.purpose).await;
+            (place, listener, answered)
+        });
     }
-    SelfTest::Passed
+    let mut asked = asking.join_all().await;
+    asked.sort_by_key(|(place, ..)| *place);
+    asked
+        .into_iter()
+        .map(|(_, listener, answered)| (listener, answered))
+        .collect()
 }
 
 /// Tests one address; an error says what came instead of an answer.
@@ -71,28 +98,6 @@ fn reachable(address: SocketAddr) -> SocketAddr {
         ip => ip,
     };
     SocketAddr::new(ip, address.port())
-}
-
-impl Control {
-    /// At start until it has passed, but not while the box refuses viewers anyway.
-    pub(super) async fn test_if_due(&mut self) {
-        let is_fresh = self
-            .self_tested
-            .is_some_and(|tested| tested.elapsed() < SELF_TEST_AGAIN);
-        if self.self_test == SelfTest::Passed
-            || is_fresh
-            || self.shared.service().refuses()
-            || self.shared.is_stopping()
-        {
-            return;
-        }
-        self.self_test = run(&self.shared.listening).await;
-        self.self_tested = Some(Instant::now());
-        match &self.self_test {
-            SelfTest::Failed(why) => tracing::error!("self-test: {why}"),
-            SelfTest::Passed | SelfTest::Running => tracing::info!("self-test passed"),
-        }
-    }
 }
 
 #[cfg(test)]

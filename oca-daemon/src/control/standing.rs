@@ -7,6 +7,7 @@ use protocol::status::{Drain, SelfTest};
 use protocol::units::BitRate;
 use steering::State;
 use steering::UnixTime;
+use steering::health::{Cause, Component};
 use steering::hint::{Capacity, Facts, Hint, HintBook};
 
 use super::Control;
@@ -64,20 +65,23 @@ impl Standing {
 impl Control {
     pub(super) fn update_standing(&mut self, observed: &Observation) {
         let egress = self.egress.bits_per_second() / EGRESS_STEP * EGRESS_STEP;
-        let speed = observed.interfaces.speed();
-        let capacity_now = capacity(&observed.config, speed, egress, true);
-        let samples = health::samples(observed, &self.held, &self.self_test, capacity_now.as_ref());
-        self.health.observe(observed.unix, &samples);
-        let stopping = self.shared.is_stopping();
-        let state = leaving_if(
-            stopping,
-            State::of(self.health.worst_local(), self.drain.phase()),
+        let samples = health::samples(
+            observed,
+            &self.held,
+            &self.testing.latest,
+            self.capacity_of(observed).as_ref(),
         );
-        let accepting = state.takes_viewers() && self.self_test == SelfTest::Passed;
+        self.health.observe(observed.unix, &samples);
+        let causes = self.health.causes();
+        let self_test = self.believed(&causes);
+        let stopping = self.shared.is_stopping();
+        let state = State::of(self.health.worst_local(), self.drain.phase());
+        let (state, accepting) = steers(state, stopping, &self_test);
+        let speed = observed.interfaces.speed();
         let facts = Facts {
             state,
             accepting,
-            causes: self.health.causes(),
+            causes,
             service_addresses: observed.config.steering.service_addresses.clone(),
             capacity: capacity(&observed.config, speed, egress, accepting),
         };
@@ -85,12 +89,29 @@ impl Control {
         self.admin.standing.store(Arc::new(Standing {
             hint: self.hints.issue(observed.unix, facts),
             drain: self.drain_told(observed),
-            self_test: self.self_test.clone(),
+            self_test,
             egress: self.egress.bits_per_second(),
             held: Arc::clone(&self.held),
             reload: self.reload.clone(),
             stopping,
         }));
+    }
+
+    /// What the box can send, as if it took viewers.
+    pub(super) fn capacity_of(&self, observed: &Observation) -> Option<Capacity> {
+        let egress = self.egress.bits_per_second() / EGRESS_STEP * EGRESS_STEP;
+        let speed = observed.interfaces.speed();
+        capacity(&observed.config, speed, egress, true)
+    }
+
+    /// Once it has passed, the self-test has failed when health says so: not at the first miss, and until it was well for a while.
+    fn believed(&self, causes: &[Cause]) -> SelfTest {
+        let is_its = |cause: &&Cause| cause.component == Component::SelfTest;
+        match causes.iter().find(is_its) {
+            Some(cause) => SelfTest::Failed(cause.detail.clone()),
+            None if self.testing.has_passed => SelfTest::Passed,
+            None => self.testing.latest.clone(),
+        }
     }
 
     fn tell_of_change(&self, facts: &Facts) {
@@ -122,13 +143,15 @@ impl Control {
     }
 }
 
-/// A daemon that stops takes no new viewers.
-fn leaving_if(stopping: bool, state: State) -> State {
-    if stopping && state.takes_viewers() {
+/// What those are told who send viewers, and whether new ones are welcome: not by a daemon that stops, nor before the self-test has passed.
+fn steers(state: State, stopping: bool, self_test: &SelfTest) -> (State, bool) {
+    let state = if stopping && state.takes_viewers() {
         State::Draining
     } else {
         state
-    }
+    };
+    let accepting = state.takes_viewers() && *self_test == SelfTest::Passed;
+    (state, accepting)
 }
 
 /// `None` if nobody has said what this box can send, and its interfaces do not either.
@@ -151,6 +174,48 @@ mod tests {
     use protocol::paths::LINUX;
     use std::path::Path;
 
+    /// Of a box that can send so much.
+    fn config(capacity: &str) -> Config {
+        let text = format!(
+            "[appliance]\nid = \"c.s.example\"\n[listen]\nhttp = [\"127.0.0.1:0\"]\n[steering]\ncapacity = \"{capacity}\"\n\
+             [[tier]]\nname = \"t\"\nrole = \"hot\"\ndevices = [\"/srv/a\"]\n"
+        );
+        config::parse(&text, Path::new("oca.toml"), &LINUX).unwrap()
+    }
+
+    /// What `/healthz` and `/readyz` answer: yes or no.
+    fn answers(state: State, stopping: bool, self_test: SelfTest) -> [bool; 2] {
+        let config = config("auto");
+        let mut hints = crate::control::hint_book(&config);
+        let mut standing =
+            Standing::before_the_first_look(&mut hints, &config, UnixTime::default());
+        let facts = &mut standing.hint.facts;
+        (facts.state, facts.accepting) = steers(state, stopping, &self_test);
+        standing.self_test = self_test;
+        [health::is_alive(&standing).0, health::is_ready(&standing).0]
+    }
+
+    #[test]
+    fn healthz_says_no_only_when_down_and_readyz_yes_only_in_service_and_after_the_self_test() {
+        let table = [
+            (State::Ok, [true, true]),
+            (State::Degraded, [true, true]),
+            (State::Draining, [true, false]),
+            (State::Drained, [true, false]),
+            (State::DrainedForced, [true, false]),
+            (State::Down, [false, false]),
+        ];
+        for (state, [alive, ready]) in table {
+            let of = |stopping, self_test| answers(state, stopping, self_test);
+            assert_eq!(of(false, SelfTest::Passed), [alive, ready], "{state:?}");
+            for untested in [SelfTest::Running, SelfTest::Failed("no".into())] {
+                assert_eq!(of(false, untested), [alive, false], "{state:?}, untested");
+            }
+            let stopping = of(true, SelfTest::Passed);
+            assert_eq!(stopping, [alive, false], "{state:?}, stopping");
+        }
+    }
+
     #[test]
     fn capacity_is_what_was_said_and_what_the_links_carry() {
         const GBIT: u64 = 1_000_000_000;
@@ -163,12 +228,7 @@ mod tests {
             ("15 Gbit/s", Some(10 * GBIT), Some(10 * GBIT)),
         ];
         for (said, speed, expected) in table {
-            let text = format!(
-                "[appliance]\nid = \"c.s.example\"\n[listen]\nhttp = [\"127.0.0.1:0\"]\n[steering]\ncapacity = \"{said}\"\n\
-                 [[tier]]\nname = \"t\"\nrole = \"hot\"\ndevices = [\"/srv/a\"]\n"
-            );
-            let config = config::parse(&text, Path::new("oca.toml"), &LINUX).unwrap();
-            let hard = capacity(&config, speed, 0, true).map(|it| it.maximum_hard);
+            let hard = capacity(&config(said), speed, 0, true).map(|it| it.maximum_hard);
             assert_eq!(hard, expected, "{said}, links of {speed:?}");
         }
     }

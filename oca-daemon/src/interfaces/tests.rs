@@ -76,90 +76,51 @@ impl Looking {
     }
 }
 
+/// Who serves, at the first look.
+fn names(addresses: &[&str], named: &[&str], found: &[Interface]) -> Vec<String> {
+    let asked = steering(addresses, named);
+    let seen = Watch::default().look(Instant::now(), &asked, found.to_vec());
+    seen.serving.into_iter().map(|it| it.now.name).collect()
+}
+
+fn lo(address: &str) -> Interface {
+    made_up("lo", &[], &[address])
+}
+
 #[test]
-fn who_serves() {
-    let lo = |address| made_up("lo", &[], &[address]);
-    let (a, b) = (
+fn who_serves_is_who_has_the_address_or_is_named() {
+    let (eth0, eth1) = (
         card("eth0", 10, &["192.0.2.1"]),
         card("eth1", 10, &["10.0.0.1"]),
     );
     let unplugged = card("eth2", 0, &[]);
-    let vlan = made_up("eth1.5", &["eth1"], &["192.0.2.1"]);
-    let on_bond = [
+    let both = [eth0, eth1.clone(), unplugged.clone()];
+    let one = ["192.0.2.1"];
+    assert_eq!(names(&one, &[], &both), ["eth0"]);
+    assert!(names(&[], &[], &both).is_empty(), "nobody is sent here");
+    assert_eq!(names(&one, &["eth1", "eth2"], &both), ["eth1", "eth2"]);
+    let vlan = made_up("eth1.5", &["eth1"], &one);
+    assert_eq!(names(&one, &[], &[eth1.clone(), vlan]), ["eth1"]);
+    let elsewhere = [lo("192.0.2.1"), card("eth0", 10, &[]), eth1, unplugged];
+    assert_eq!(
+        names(&one, &[], &elsewhere),
+        ["eth0", "eth1"],
+        "with a link"
+    );
+}
+
+#[test]
+fn a_bond_serves_and_not_its_members() {
+    let mut found = vec![
         bond("bond0", &[("eth0", true), ("eth1", true)]),
         card("eth0", 10, &[]),
         card("eth1", 10, &[]),
+        made_up("bond0.7", &["bond0"], &["192.0.2.2"]),
     ];
-    let bond_vlan = made_up("bond0.7", &["bond0"], &["192.0.2.2"]);
-    let one = ["192.0.2.1"];
-    let table: [(&str, &[&str], &[&str], Vec<Interface>, &[&str]); 8] = [
-        (
-            "the one with the address",
-            &one,
-            &[],
-            vec![a.clone(), b.clone()],
-            &["eth0"],
-        ),
-        (
-            "no address, nobody",
-            &[],
-            &[],
-            vec![a.clone(), b.clone()],
-            &[],
-        ),
-        (
-            "what a VLAN lies on",
-            &one,
-            &[],
-            vec![b.clone(), vlan],
-            &["eth1"],
-        ),
-        (
-            "on loopback: all with a link",
-            &one,
-            &[],
-            vec![
-                lo("192.0.2.1"),
-                card("eth0", 10, &[]),
-                b.clone(),
-                unplugged.clone(),
-            ],
-            &["eth0", "eth1"],
-        ),
-        (
-            "who is named",
-            &one,
-            &["eth1", "eth2"],
-            vec![a, b, unplugged],
-            &["eth1", "eth2"],
-        ),
-        (
-            "a bond, not its members",
-            &one,
-            &[],
-            on_bond.to_vec(),
-            &["bond0"],
-        ),
-        (
-            "and the same below a VLAN, or where the address is on loopback",
-            &["192.0.2.2"],
-            &[],
-            [on_bond.to_vec(), vec![bond_vlan]].concat(),
-            &["bond0"],
-        ),
-        (
-            "or where the address is on loopback",
-            &["192.0.2.9"],
-            &[],
-            [on_bond.to_vec(), vec![lo("192.0.2.9")]].concat(),
-            &["bond0"],
-        ),
-    ];
-    for (what, addresses, interfaces, found, expected) in table {
-        let seen = Watch::default().look(Instant::now(), &steering(addresses, interfaces), found);
-        let names: Vec<&str> = seen.serving.iter().map(|it| it.now.name.as_str()).collect();
-        assert_eq!(names, expected, "{what}");
-    }
+    assert_eq!(names(&["192.0.2.1"], &[], &found), ["bond0"]);
+    assert_eq!(names(&["192.0.2.2"], &[], &found), ["bond0"], "on a VLAN");
+    found.push(lo("192.0.2.9"));
+    assert_eq!(names(&["192.0.2.9"], &[], &found), ["bond0"], "on loopback");
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
+use protocol::operator::{Request, Response};
 use protocol::status::{SelfTest, State, Tls};
 
 use crate::folder::{GOOD, OVER, authority, issue};
@@ -209,6 +210,16 @@ fn an_expired_certificate_is_shown_on_and_is_a_cause() {
     let file = site.path("chain.pem").display().to_string();
     let cause = status.causes.iter().find(|cause| cause.subject == file);
     assert!(cause.unwrap().detail.contains("expired on"), "{cause:?}");
+    let Response::SelfTest(tested) = daemon.ask(&Request::SelfTest) else {
+        panic!("another answer");
+    };
+    assert_eq!(tested.result, State::Degraded);
+    let mut checks = tested.checks.iter();
+    let expired = checks.find(|it| it.component == "certificate" && it.subject == file);
+    assert!(
+        expired.unwrap().detail.contains("expired on"),
+        "{expired:?}"
+    );
     let ends = daemon.metric("oca_tls_cert_not_after_seconds", &file);
     assert_eq!(ends, 1_577_836_800.0);
 }

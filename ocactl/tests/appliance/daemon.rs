@@ -93,16 +93,20 @@ pub(crate) fn status(state: State) -> Status {
             problem: "answered 503: busy".into(),
         }),
         bgp: None,
-        fill: Some(Filling {
-            told: 1_789_999_997,
-            activity: Activity::Closed,
-            why: "the window opens at 02:00".into(),
-            window_open: false,
-            rate_now: 0,
-            progress: Default::default(),
-            manifest: None,
-            held: None,
-        }),
+        fill: Some(filling()),
+    }
+}
+
+fn filling() -> Filling {
+    Filling {
+        told: 1_789_999_997,
+        activity: Activity::Closed,
+        why: "the window opens at 02:00".into(),
+        window_open: false,
+        rate_now: 0,
+        progress: Default::default(),
+        manifest: None,
+        held: None,
     }
 }
 
