@@ -169,8 +169,8 @@ impl Part {
     /// Whether it leaves nothing of the plan.
     pub(super) fn is_nothing(&self, plan: &Plan) -> bool {
         let fetches = plan.fetch.len() - self.waiting_fetches.len();
-        let copies = !plan.moves.is_empty() || !plan.duplicates.is_empty();
-        let copies = copies && !self.evictions_wait();
+        let copies = plan.moves.len() + plan.duplicates.len() + plan.relief.len();
+        let copies = copies > 0 && !self.evictions_wait();
         let goes = !self.evict.is_empty() || !plan.fewer.is_empty();
         !goes && plan.publish.is_empty() && fetches == 0 && !copies
     }

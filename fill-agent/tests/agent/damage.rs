@@ -85,7 +85,7 @@ fn has_read_all(agent: &Running<'_>) -> Scrub {
     })
 }
 
-fn all_good(appliance: &Appliance) -> bool {
+pub(crate) fn all_good(appliance: &Appliance) -> bool {
     let slots = open_devices(&survey::store_config(&appliance.config())).unwrap();
     let snapshot = Snapshot::read_or_empty(&appliance.path("state")).unwrap();
     let mut records = snapshot.objects.iter();

@@ -16,13 +16,24 @@ use super::endpoint::{Endpoint, manifest};
 use super::hanging::{Hanging, SOON, is_taken_down};
 use super::{objects, paths};
 
-/// With a third device in the tier.
+/// With a third device in the tier, and the configuration changed.
+pub(crate) fn three_devices(
+    endpoint: &Endpoint,
+    change: impl FnOnce(String) -> String,
+) -> Appliance {
+    appliance_with(endpoint, &["d2"], change)
+}
+
 fn appliance(endpoint: &Endpoint) -> Appliance {
-    appliance_with(endpoint, &["d2"])
+    three_devices(endpoint, |text| text)
 }
 
 /// With further devices in the tier.
-fn appliance_with(endpoint: &Endpoint, further: &[&str]) -> Appliance {
+fn appliance_with(
+    endpoint: &Endpoint,
+    further: &[&str],
+    change: impl FnOnce(String) -> String,
+) -> Appliance {
     let appliance = Appliance::new(endpoint);
     let mut devices = String::from("/d1\"");
     for name in further {
@@ -31,7 +42,7 @@ fn appliance_with(endpoint: &Endpoint, further: &[&str]) -> Appliance {
         devices.push_str(&format!(", {root:?}"));
     }
     appliance.configure(endpoint, |text| {
-        text.replace("/d1\"]", &format!("{devices}]"))
+        change(text.replace("/d1\"]", &format!("{devices}]")))
     });
     appliance
 }
@@ -61,7 +72,7 @@ fn want(appliance: &Appliance, name: &str, wanted: Wanted) -> DeviceId {
     id
 }
 
-fn tell(agent: &Running<'_>) {
+pub(crate) fn tell(agent: &Running<'_>) {
     assert!(matches!(agent.ask(&Request::Devices), Response::Status(_)));
 }
 
@@ -72,7 +83,7 @@ fn until_state(agent: &Running<'_>, name: &str, state: DeviceState) {
     });
 }
 
-fn until_complete(agent: &Running<'_>, number: u64) {
+pub(crate) fn until_complete(agent: &Running<'_>, number: u64) {
     agent.until("complete", |status| {
         let serial = status.manifest.as_ref().map(|of| of.serial.number);
         serial == Some(number) && status.activity == Activity::Complete
@@ -83,7 +94,7 @@ fn columns(root: &Path) -> usize {
     column_files(root).len()
 }
 
-fn column_files(root: &Path) -> Vec<PathBuf> {
+pub(crate) fn column_files(root: &Path) -> Vec<PathBuf> {
     let Ok(entries) = fs::read_dir(root) else {
         let is_column = root.extension().is_some_and(|end| end == "col");
         return is_column.then(|| root.to_path_buf()).into_iter().collect();
@@ -232,7 +243,7 @@ fn a_device_that_was_away_loses_what_was_taken_down_meanwhile() {
 #[test]
 fn a_device_that_hangs_while_it_is_evacuated_delays_nothing_on_another() {
     let endpoint = Endpoint::start();
-    let appliance = appliance_with(&endpoint, &["d2", "d3"]);
+    let appliance = appliance_with(&endpoint, &["d2", "d3"], |text| text);
     // On one device each.
     let small = |seeds: std::ops::Range<u8>| -> Vec<WantedObject> {
         let object =

@@ -1,59 +1,15 @@
 //! File systems that run out of files before they run out of bytes: what ranks highest is here, and the rest is said to have no room.
 
-use std::process::Command;
-
-use content_store::device::{self, InitOptions};
 use protocol::fill::Activity;
 use protocol::manifest::Wanted;
 
 use super::appliance::Appliance;
 use super::content;
 use super::endpoint::{Endpoint, manifest};
-
-const DRIVER: &str = "OCA_OWN_MOUNTS";
+use super::mounts;
 
 /// With room for some twenty-five small objects each: so many files beside those that are kept back.
 const FILES: u64 = content_store::limits::DEVICE_RESERVE_INODES + 100;
-
-/// In a namespace of mounts of its own: the same test again, which mounts its devices then.
-fn in_own_mounts(test: &str) {
-    let is_root = std::fs::metadata("/proc/self").is_ok_and(|own| {
-        use std::os::unix::fs::MetadataExt;
-        own.uid() == 0
-    });
-    let mut command = Command::new("unshare");
-    if !is_root {
-        command.args(["--user", "--map-root-user"]);
-    }
-    let this = std::env::current_exe().unwrap();
-    command.args(["--mount", "--"]).arg(this);
-    let output = command
-        .args(["--exact", test, "--nocapture"])
-        .env(DRIVER, "1")
-        .output()
-        .expect("unshare is installed");
-    let said = String::from_utf8_lossy(&output.stdout);
-    assert!(
-        output.status.success() && said.contains("1 passed"),
-        "{said}{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-}
-
-fn mount(appliance: &Appliance, name: &str) {
-    let root = appliance.path(name);
-    std::fs::remove_file(root.join(device::IDENTITY_FILE)).unwrap();
-    let options = format!("size=64m,nr_inodes={FILES}");
-    let mut command = Command::new("mount");
-    command.args(["-t", "tmpfs", "-o", &options, "tmpfs"]);
-    assert!(command.arg(&root).status().unwrap().success());
-    let options = InitOptions {
-        now_s: 1,
-        tier: Some("nvme".into()),
-        shared_fs: false,
-    };
-    device::initialise(&root, &options).unwrap();
-}
 
 fn small(endpoint: &Endpoint, number: u16) -> Wanted {
     let mut bytes = content(1, 5000);
@@ -66,14 +22,14 @@ fn small(endpoint: &Endpoint, number: u16) -> Wanted {
 
 #[test]
 fn short_of_files_it_holds_what_ranks_highest_and_says_what_has_no_room() {
-    if std::env::var_os(DRIVER).is_none() {
-        let test = "short_of_files_it_holds_what_ranks_highest_and_says_what_has_no_room";
-        return in_own_mounts(&format!("inodes::{test}"));
+    let test = "short_of_files_it_holds_what_ranks_highest_and_says_what_has_no_room";
+    if !mounts::are_own(&format!("inodes::{test}")) {
+        return;
     }
     let endpoint = Endpoint::start();
     let appliance = Appliance::new(&endpoint);
     for name in ["d0", "d1"] {
-        mount(&appliance, name);
+        mounts::mount(&appliance, name, &format!("size=64m,nr_inodes={FILES}"));
     }
     appliance.configure(&endpoint, |text| {
         text.replace("[fill]\n", "[fill]\nmax_evict_per_day = \"100 %\"\n")

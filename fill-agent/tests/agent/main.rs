@@ -12,8 +12,10 @@ mod hanging;
 mod hostile;
 mod inodes;
 mod limits;
+mod mounts;
 #[path = "../support/program.rs"]
 mod program;
+mod relief;
 mod tls;
 
 use appliance::Appliance;
