@@ -533,10 +533,10 @@ impl Owner {
             return;
         };
         store.look_at_devices();
-        let partly = store.resumable().into_iter();
-        for partly in partly.filter(|partly| roots.contains(&Root(partly.object.0))) {
-            match store.discard_staging(&partly.object) {
-                Ok(()) => tracing::info!(object = %partly.object, "what was written of it is gone"),
+        let begun = store.begun_objects().into_iter();
+        for object in begun.filter(|object| roots.contains(&Root(object.0))) {
+            match store.discard_staging(&object) {
+                Ok(()) => tracing::info!(%object, "what was written of it is gone"),
                 Err(problem) => tracing::warn!("not wanted, and partly there still: {problem}"),
             }
         }

@@ -175,6 +175,19 @@ impl Store {
         })
     }
 
+    /// Objects of which something is written in `staging/`, whether they come or are repaired, and whether somebody has them in hand or
+    /// not. Blocks on the devices.
+    pub fn begun_objects(&self) -> BTreeSet<ObjectId> {
+        let devices = self.devices_here();
+        let kinds = Kind::ALL.into_iter();
+        let of = |kind| {
+            devices
+                .iter()
+                .flat_map(move |device| files::journals(device, kind))
+        };
+        kinds.flat_map(of).collect()
+    }
+
     /// The chunk tree of an object that can be resumed, so that nobody need be asked for it.
     pub fn resumable_tree(&self, object: &ObjectId) -> Option<ChunkTree> {
         let partial = Partial::find(&self.devices_here(), object)?;

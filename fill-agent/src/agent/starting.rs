@@ -49,7 +49,8 @@ impl Agent {
         self.begin(planned, sources, part);
     }
 
-    fn may_begin(&self, planned: &Planned, decision: &Decision) -> bool {
+    /// Whether it was made for a window as it is now.
+    pub(super) fn may_begin(&self, planned: &Planned, decision: &Decision) -> bool {
         match planned.allowance {
             Allowance::Urgent(_) => !decision.open && decision.urgent(),
             Allowance::All(_) => decision.open,

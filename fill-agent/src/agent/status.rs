@@ -84,7 +84,9 @@ impl Agent {
         if let Some(not_done) = &self.following.store_problem {
             return (Activity::Blocked, not_done.to_string());
         }
-        let Some(planned) = &self.planned else {
+        // One of before the window opened wants only what is urgent.
+        let planned = self.planned.as_ref();
+        let Some(planned) = planned.filter(|planned| self.may_begin(planned, decision)) else {
             return (Activity::Waiting, "a plan is being made".to_owned());
         };
         let totals = planned.totals();

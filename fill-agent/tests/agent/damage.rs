@@ -5,15 +5,17 @@ use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
 use content_store::catalog::{CopyRecord, Snapshot};
+use content_store::staging::journal::Journal;
 use content_store::verify::verify;
 use content_store::{ObjectId, open_devices};
 use fill_agent::survey;
 use protocol::fill::{Activity, Request, Response, Scrub};
+use protocol::limits::OBJECT_MAX_BYTES;
 use protocol::manifest::Wanted;
 
 use super::appliance::{Appliance, Running, eventually};
-use super::content;
 use super::endpoint::{Endpoint, manifest};
+use super::{content, many};
 
 pub(crate) const MIB: usize = 1 << 20;
 
@@ -157,6 +159,32 @@ fn outside_the_window_what_is_bad_waits_and_is_said() {
     assert!(all_good(&appliance));
 }
 
+/// It takes a while to plan for so many objects, which have no room.
+#[test]
+fn when_the_window_opens_it_is_not_complete_before_it_is_repaired() {
+    let endpoint = Endpoint::start();
+    let appliance = Appliance::new(&endpoint);
+    with_scrub(&endpoint, &appliance, "");
+    let mut wanted = films(&endpoint, 1);
+    let large = many(&endpoint, 20_000).into_iter();
+    wanted.extend(large.map(|one| Wanted {
+        size: OBJECT_MAX_BYTES,
+        ..one
+    }));
+    endpoint.offer(&manifest(1, wanted.clone()));
+    assert!(appliance.once().status.success());
+    let agent = appliance.run();
+    fs::remove_file(file(&appliance, "d1", &wanted[0], "col")).unwrap();
+    start(&agent);
+    agent.until("it waits", |status| {
+        status.why.contains("wait to be repaired")
+    });
+    agent.open();
+    let complete = agent.until("complete", |status| status.activity == Activity::Complete);
+    assert!(copies(&appliance)[0].bad.is_empty(), "{}", complete.why);
+    assert!(all_good(&appliance));
+}
+
 #[test]
 fn it_may_be_repaired_outside_the_window() {
     let endpoint = Endpoint::start();
@@ -173,6 +201,33 @@ fn it_may_be_repaired_outside_the_window() {
     assert!(all_good(&appliance));
     assert_eq!(endpoint.sent_bytes() - sent, MIB as u64);
     assert_eq!(agent.status().activity, Activity::Closed);
+}
+
+#[test]
+fn what_was_written_of_a_repair_goes_with_what_is_taken_down() {
+    let endpoint = Endpoint::start();
+    let appliance = Appliance::new(&endpoint);
+    let wanted = [endpoint.object("/0.mp4", content(0, 64 * MIB))];
+    endpoint.offer(&manifest(1, wanted.to_vec()));
+    assert!(appliance.once().status.success());
+    // Slowly: it is in the midst of it when the takedown comes.
+    appliance.configure(&endpoint, |text| text.replace("400 Mbit/s", "16 Mbit/s"));
+    let agent = appliance.run();
+    fs::remove_file(file(&appliance, "d1", &wanted[0], "col")).unwrap();
+    start(&agent);
+    agent.open();
+    let name = ObjectId(wanted[0].root.0);
+    let journal = appliance.path(&format!("d1/staging/{name}.repair.journal"));
+    eventually("something is written", || {
+        Journal::read(&journal)
+            .ok()
+            .filter(|journal| journal.written > 1)
+    });
+    endpoint.take_down(1, &[&wanted[0]]);
+    eventually("nothing is left", || {
+        let mut staged = fs::read_dir(appliance.path("d1/staging")).unwrap();
+        (appliance.published().is_empty() && staged.next().is_none()).then_some(())
+    });
 }
 
 #[test]

@@ -45,6 +45,17 @@ fn objects(endpoint: &Endpoint, seeds: std::ops::Range<u8>) -> Vec<Wanted> {
         .collect()
 }
 
+/// Objects that nobody has.
+fn many(endpoint: &Endpoint, count: u32) -> Vec<Wanted> {
+    let object = endpoint.object("/0.mp4", content(0, 1));
+    let named = |number: u32| Wanted {
+        path: format!("/{number:05}.mp4").into(),
+        root: Root(*blake3::hash(&number.to_le_bytes()).as_bytes()),
+        ..object.clone()
+    };
+    (0..count).map(named).collect()
+}
+
 fn paths(of: &[Wanted]) -> Vec<String> {
     let mut paths: Vec<String> = of.iter().map(|wanted| wanted.path.to_string()).collect();
     paths.sort();
@@ -277,13 +288,7 @@ fn what_is_urgent_does_not_wait_for_the_next_question_inside_the_window() {
 fn a_manifest_that_is_being_judged_is_not_taken_for_a_new_one() {
     let endpoint = Endpoint::start();
     let appliance = Appliance::new(&endpoint);
-    let object = endpoint.object("/0.mp4", content(0, 1));
-    let named = |number: u32| Wanted {
-        path: format!("/{number:05}.mp4").into(),
-        root: Root(*blake3::hash(&number.to_le_bytes()).as_bytes()),
-        ..object.clone()
-    };
-    endpoint.offer(&manifest(1, (0..20_000).map(named).collect()));
+    endpoint.offer(&manifest(1, many(&endpoint, 20_000)));
     endpoint.take_down(1, &[]);
     endpoint.hold_tombstones_back(true);
     let agent = appliance.run();
