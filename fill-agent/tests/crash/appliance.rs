@@ -20,6 +20,7 @@ use tempfile::TempDir;
 
 use super::control::{APPLIANCE, Control, end};
 use super::eventually;
+use super::repair::Wrong;
 
 /// Objects that are fetched at once.
 pub(crate) const PARALLEL: u64 = 2;
@@ -144,6 +145,43 @@ impl Appliance {
         let staged = staged.filter(|journal| !known.contains(&journal.head.object));
         let bytes = staged.map(|one| (one.written * GROUP_BYTES).min(one.head.column_length()));
         published + bytes.sum::<u64>()
+    }
+
+    /// Columns that are bad by the catalog.
+    pub(crate) fn bad_columns(&self) -> usize {
+        let records = self.snapshot().objects;
+        let copies = records.iter().flat_map(|record| &record.copies);
+        copies.filter(|copy| !copy.bad.is_empty()).count()
+    }
+
+    /// Makes every byte of the columns of a device wrong. While the agent does not run.
+    pub(crate) fn spoil(&self, name: &str) -> Vec<Wrong> {
+        assert!(self.running.is_none());
+        let (device, snapshot) = (device::open(&self.path(name)).unwrap(), self.snapshot());
+        let records = snapshot.objects.iter();
+        let here = records.filter(|record| {
+            let mut copies = record.copies.iter();
+            record.size > 0 && copies.any(|copy| copy.devices.contains(&device.id()))
+        });
+        here.map(|record| {
+            let place = device.column_path(&record.object);
+            let good = fs::read(&place).unwrap();
+            fs::write(&place, good.iter().map(|byte| !byte).collect::<Vec<u8>>()).unwrap();
+            Wrong {
+                object: record.object,
+                device: device.id(),
+                generation: snapshot.generation.0,
+                place,
+                staging: device.staging(),
+                good,
+            }
+        })
+        .collect()
+    }
+
+    pub(crate) fn has_nothing_staged(&self) -> bool {
+        let staged = |name: &str| fs::read_dir(self.path(name)).unwrap().count();
+        ["d0/staging", "d1/staging"].map(staged) == [0, 0]
     }
 
     fn journals(&self, folder: &str) -> Vec<Journal> {

@@ -11,6 +11,7 @@ mod appliance;
 mod control;
 #[path = "../support/program.rs"]
 mod program;
+mod repair;
 
 use std::time::{Duration, Instant};
 
@@ -149,14 +150,19 @@ fn fill(control: &mut Control, chance: &mut SmallRng, kills: u64) -> (u64, Accou
     (done, account)
 }
 
+/// How many kills, and when: as the environment says, else so many, at moments of a seed that is printed.
+fn asked_for(kills: u64) -> (u64, SmallRng) {
+    let from = |name: &str| std::env::var(name).ok()?.parse::<u64>().ok();
+    let seed = from("OCA_SEED").unwrap_or_else(rand::random);
+    eprintln!("OCA_SEED={seed}");
+    let kills = from("OCA_KILLS").unwrap_or(kills);
+    (kills, SmallRng::seed_from_u64(seed))
+}
+
 /// `OCA_KILLS=200 OCA_SEED=7` for more, or for the same again.
 #[test]
 fn killed_at_any_moment_it_fetches_nothing_twice_and_publishes_nothing_wrong() {
-    let from = |name: &str| std::env::var(name).ok()?.parse::<u64>().ok();
-    let kills = from("OCA_KILLS").unwrap_or(24);
-    let seed = from("OCA_SEED").unwrap_or_else(rand::random);
-    eprintln!("OCA_SEED={seed}");
-    let mut chance = SmallRng::seed_from_u64(seed);
+    let (kills, mut chance) = asked_for(24);
     let mut control = Control::new(&SIZES);
     let (mut done, mut boxes, mut in_vain, mut most) = (0, 0, 0, 0);
     while done < kills {
