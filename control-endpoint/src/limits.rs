@@ -122,6 +122,9 @@ pub const ROUTES_MAX_BYTES: usize = 128 << 20;
 /// Routes that are listed because they are not used.
 pub const UNUSED_LISTED: usize = 1000;
 
+/// Prefixes that are listed of those that an appliance lacks.
+pub const GAPS_LISTED: usize = 100;
+
 /// How long it may take until steering sees that a path was published or taken down, or an object has come.
 pub const HOLDERS_COUNT: Duration = Duration::from_secs(10);
 

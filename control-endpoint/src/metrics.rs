@@ -36,6 +36,7 @@ struct Stock {
     standing: IntGaugeVec,
     panics: IntGaugeVec,
     routes: IntGaugeVec,
+    gaps: IntGaugeVec,
     origin_viewers: IntGaugeVec,
 }
 
@@ -63,6 +64,7 @@ const CERTIFICATES: [&str; 2] = ["read", "refused"];
 const REGISTERED: [&str; 4] = ["paths", "objects", "bytes", "broken"];
 const STANDING: [&str; 6] = ["well", "held", "leaving", "down", "unreachable", "silent"];
 const ROUTES: [&str; 5] = ["used", "default", "bogon", "unregistered", "leak"];
+const GAPS: [&str; 2] = ["prefixes", "ipv6"];
 const LIVENESS: [&str; 2] = ["alive", "silent"];
 
 #[rustfmt::skip]
@@ -98,6 +100,7 @@ impl Stock {
             standing: gauges(registry, "oca_control_fleet", "Appliances, by how they stand in steering; held: silent, and what they said last holds.", ("standing", &STANDING)),
             panics: gauges(registry, "oca_control_panic", "1: so few appliances are well that steering ignores health.", NO_LABEL),
             routes: gauges(registry, "oca_control_routes", "Prefixes that appliances hear, by whether steering uses them, or why not.", ("use", &ROUTES)),
+            gaps: gauges(registry, "oca_control_route_gaps", "Appliances that do not hear what they should: prefixes that others of their cluster hear, or any of IPv6.", ("lacks", &GAPS)),
             origin_viewers: gauges(registry, "oca_control_origin_viewers", "Viewers that were sent to the origin and may still be there.", NO_LABEL),
             tombstones: gauges(registry, "oca_control_tombstones_number", "Number of the list of tombstones.", NO_LABEL),
         }
@@ -125,6 +128,9 @@ impl Stock {
         }
         for (word, count) in facts.steering.routes {
             set(&self.routes, &[word], count);
+        }
+        for (word, count) in facts.steering.gaps {
+            set(&self.gaps, &[word], count as u64);
         }
         set(&self.panics, &[], u64::from(facts.steering.panics));
         set(&self.origin_viewers, &[], facts.steering.origin_viewers as u64);

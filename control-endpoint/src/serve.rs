@@ -254,6 +254,7 @@ fn router(app: Arc<App>) -> Router {
         .route("/v1/content-steering", get(steer::manifest))
         .route("/v1/play/{*path}", get(steer::play))
         .route("/v1/routes/unused", get(steer::unused))
+        .route("/v1/routes/gaps", get(steer::gaps))
         .route("/v1/bytes/{root}", get(origin::bytes))
         .route("/v1/trees/{root}", get(origin::tree))
         .route("/v1/objects", get(objects::list))

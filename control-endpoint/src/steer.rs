@@ -10,10 +10,11 @@
 //! A decision takes no lock that is held for long and asks the database only for paths that nobody has asked for in 10 s.
 
 mod answer;
+mod compare;
 mod holders;
 mod tables;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::SystemTime;
 
@@ -21,7 +22,7 @@ use anyhow::{Context, Result};
 use protocol::control::Report;
 use protocol::status;
 use protocol::steer::{Neighbour, RouteTable, RoutesHeard};
-use steering::bgp::Prefix;
+use steering::bgp::{Family, Prefix};
 use steering::decide::fleet::{Fleet, MemberId, Said, Setup, Standing, TooFew, View};
 use steering::decide::limits::TTL_LONGEST;
 use steering::decide::origin::OriginBudget;
@@ -33,11 +34,14 @@ use steering::{State, UnixTime};
 
 use crate::config::{Config, SiteTerms, viewers};
 use crate::database::Database;
+use crate::database::appliances::Appliance;
 use crate::limits::NEIGHBOURS_MAX;
+use compare::{Comparison, Listener};
 use holders::Holders;
-use tables::{Digest, Feeds, Tables};
+use tables::{Digest, Feeds, Key, Tables};
 
 pub(crate) use answer::Viewer;
+pub(crate) use compare::Gap;
 pub(crate) use holders::Found;
 pub(crate) use tables::BadTable;
 
@@ -55,7 +59,7 @@ pub(crate) struct Steering {
     scene: RwLock<Arc<Scene>>,
     tables: Tables,
     /// Held while the scene is made anew.
-    feeds: tokio::sync::Mutex<Feeds>,
+    feeds: tokio::sync::Mutex<(Feeds, Comparison)>,
     holders: Holders,
     origin: Option<Mutex<OriginBudget>>,
     /// What appliances report beside how they are.
@@ -67,6 +71,7 @@ pub(crate) struct Steering {
 pub(crate) struct Scene {
     view: View,
     feeds: Feeds,
+    compared: Comparison,
     /// Base URLs by member.
     serves_at: Vec<Vec<String>>,
 }
@@ -106,6 +111,8 @@ pub(crate) struct Shown {
     pub(crate) standing: Vec<(&'static str, usize)>,
     pub(crate) panics: bool,
     pub(crate) routes: Vec<(&'static str, u64)>,
+    /// Appliances that lack something others of their cluster hear.
+    pub(crate) gaps: [(&'static str, usize); 2],
     pub(crate) origin_viewers: usize,
 }
 
@@ -243,7 +250,7 @@ impl Steering {
     /// # Errors
     /// Of the database.
     pub(crate) async fn refresh(&self, database: &Database) -> Result<()> {
-        let mut feeds = self.feeds.lock().await;
+        let (feeds, compared) = &mut *self.feeds.lock().await;
         let registered = database.appliances().await?;
         let mut wanted = Vec::new();
         {
@@ -256,7 +263,11 @@ impl Steering {
                     None if entry.routes.is_none() => entry.known = None,
                     _ => {}
                 }
+                // One that listens to routers and has not told of them yet serves nobody: what is registered is for those
+                // that listen to none.
+                let is_heard = entry.routes.is_none() || entry.known.is_some();
                 let operator = self.operators.get(&appliance.site).copied();
+                let operator = operator.filter(|_| is_heard);
                 wanted.push(operator.map(|operator| (operator, entry.known)));
             }
         }
@@ -264,6 +275,27 @@ impl Steering {
         if feeds.are_others(keys.clone()) {
             *feeds = Feeds::of(keys.collect(), &self.tables, Arc::clone(&self.registry)).await?;
         }
+        let view = self.look(&registered, &wanted, feeds);
+        let listeners = self.listeners(&registered, &view);
+        compared.follow(listeners, &self.tables).await?;
+        let reported = self.reported();
+        let serves_at = |member: MemberId| {
+            let entry = reported.get(view.id(member));
+            entry.map_or_else(Vec::new, |entry| entry.serves_at.clone())
+        };
+        let scene = Scene {
+            serves_at: view.members().map(serves_at).collect(),
+            feeds: feeds.clone(),
+            compared: compared.clone(),
+            view,
+        };
+        drop(reported);
+        *self.scene.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(scene);
+        Ok(())
+    }
+
+    /// Takes what the database and the reports say into the fleet, and looks at it.
+    fn look(&self, registered: &[Appliance], wanted: &[Option<Key>], feeds: &Feeds) -> View {
         let mut fleet = self.fleet();
         for (appliance, key) in registered.iter().zip(wanted) {
             fleet.enlist(Setup {
@@ -274,24 +306,30 @@ impl Steering {
                 ..setup(&appliance.id, &appliance.site)
             });
         }
-        let names: std::collections::HashSet<&str> =
-            registered.iter().map(|it| it.id.as_str()).collect();
+        let names: HashSet<&str> = registered.iter().map(|it| it.id.as_str()).collect();
         fleet.keep_only(|id| names.contains(id));
-        let view = fleet.look(now());
-        drop(fleet);
+        fleet.look(now())
+    }
+
+    /// Those whose routes are compared within their cluster; one that is silent may hear something else by now.
+    fn listeners(&self, registered: &[Appliance], view: &View) -> Vec<Listener> {
         let reported = self.reported();
-        let serves_at = |member: MemberId| {
-            let entry = reported.get(view.id(member));
-            entry.map_or_else(Vec::new, |entry| entry.serves_at.clone())
+        let listener = |appliance: &Appliance| {
+            let mut members = view.members();
+            let member = members.find(|member| view.id(*member) == appliance.id)?;
+            let expects_ipv6 = self.operators.get(&appliance.site).is_some_and(|operator| {
+                let mut registered = self.registry.routes(*operator);
+                registered.any(|route| route.prefix.family() == Family::Ipv6)
+            });
+            let is_silent = view.standing(member) == Standing::Silent;
+            Some(Listener {
+                cluster: appliance.cluster.clone(),
+                id: appliance.id.clone(),
+                hears: reported.get(&appliance.id)?.known.filter(|_| !is_silent)?,
+                expects_ipv6,
+            })
         };
-        let scene = Scene {
-            serves_at: view.members().map(serves_at).collect(),
-            feeds: feeds.clone(),
-            view,
-        };
-        drop(reported);
-        *self.scene.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(scene);
-        Ok(())
+        registered.iter().filter_map(listener).collect()
     }
 
     /// Lets an appliance leave, or says that too few would be left and how few are allowed.
@@ -361,6 +399,11 @@ impl Steering {
         told.collect()
     }
 
+    /// Appliances that do not hear what others of their cluster do.
+    pub(crate) fn gaps(&self) -> Arc<[Gap]> {
+        Arc::clone(&self.scene().compared.gaps)
+    }
+
     /// Whether what a proxy at `host` says of its client is believed.
     pub(crate) fn trusts(&self, host: Prefix) -> bool {
         self.terms
@@ -381,6 +424,7 @@ impl Steering {
             standing: Standing::ALL.into_iter().map(count).collect(),
             panics: scene.view.panics(),
             routes: scene.feeds.counts(),
+            gaps: scene.compared.counts(),
             origin_viewers: origin.unwrap_or(0),
         }
     }

@@ -316,6 +316,87 @@ async fn routes_beyond_what_is_registered_are_listed_and_not_used() {
 }
 
 #[tokio::test]
+async fn appliances_of_a_cluster_that_do_not_hear_the_same_are_listed() {
+    let stand = Stand::new("", "").await;
+    let tell = async |which: usize, sequence, prefixes: &[&str]| {
+        let route = |prefix: &&str| ((*prefix).to_owned(), 1, 0);
+        let table = RouteTable {
+            version: ROUTES_VERSION,
+            routes: prefixes.iter().map(route).collect(),
+        };
+        let id = ["c1.x", "c2.x"][which];
+        let report = Report {
+            routes: Some(RoutesHeard {
+                digest: Some(Root(*blake3::hash(table.lines().as_bytes()).as_bytes())),
+                prefixes: prefixes.len() as u64,
+            }),
+            ..held(id, sequence)
+        };
+        if stand.report(which, &report).await.routes_wanted {
+            let path = format!("/v1/appliances/{id}/routes");
+            let request = stand
+                .endpoint
+                .request(Method::POST, &path, &stand.tokens[which]);
+            let body = serde_json::to_vec(&table).unwrap();
+            let response = request.body(body).send().await.unwrap();
+            assert_eq!(response.status(), StatusCode::NO_CONTENT);
+        }
+    };
+    let gaps = async |metrics: [&str; 2]| {
+        let wanted = format!(
+            "oca_control_route_gaps{{lacks=\"ipv6\"}} {}\noca_control_route_gaps{{lacks=\"prefixes\"}} {}\n",
+            metrics[1], metrics[0]
+        );
+        until(&wanted, async || {
+            let page = stand.endpoint.get("/metrics", "").await.text().await;
+            page.unwrap().contains(&wanted).then_some(())
+        })
+        .await;
+        let response = stand.endpoint.get("/v1/routes/gaps", OPERATOR).await;
+        json::<serde_json::Value>(response).await
+    };
+    let whole = ["10.1.0.0/16", "10.2.0.0/16", "2001:db8:1::/48"];
+    tell(0, 2, &whole).await;
+    tell(1, 2, &whole[..1]).await;
+    let listed = gaps(["1", "1"]).await;
+    let expected = serde_json::json!([{
+        "cluster": "x", "appliance": "c2.x", "hears": 1, "lacks": 2,
+        "prefixes": ["10.2.0.0/16", "2001:db8:1::/48"], "lacks_ipv6": true,
+    }]);
+    assert_eq!(listed, expected);
+    let stranger = stand
+        .endpoint
+        .get("/v1/routes/gaps", &stand.tokens[0])
+        .await;
+    assert_eq!(stranger.status(), StatusCode::UNAUTHORIZED);
+
+    // Both alike, and the IPv6 that is registered for the operator is nowhere.
+    tell(0, 3, &whole[..2]).await;
+    tell(1, 3, &whole[..2]).await;
+    gaps(["0", "2"]).await;
+    tell(0, 4, &whole).await;
+    tell(1, 4, &whole).await;
+    assert_eq!(gaps(["0", "0"]).await, serde_json::json!([]));
+}
+
+/// It said that it listens to routers, and not yet what they tell.
+#[tokio::test]
+async fn one_that_has_not_told_its_routes_yet_serves_nobody() {
+    let stand = Stand::new("", "").await;
+    let unknown = Some(RoutesHeard {
+        digest: None,
+        prefixes: 0,
+    });
+    let report = Report {
+        routes: unknown,
+        ..held("c1.x", 2)
+    };
+    stand.report(0, &report).await;
+    let only_the_other = |steered: &Steered| ids(steered) == ["c2.x"];
+    stand.eventually("the other serves", only_the_other).await;
+}
+
+#[tokio::test]
 async fn a_restart_of_the_endpoint_moves_nobody() {
     let mut stand = Stand::new("", "").await;
     assert_eq!(stand.drain(0, false).await.status(), StatusCode::OK);

@@ -115,6 +115,12 @@ pub(super) async fn unused(
     Ok(Json(app.steering.unused()))
 }
 
+/// Appliances that do not hear what others of their cluster do.
+pub(super) async fn gaps(State(app): Shared, headers: HeaderMap) -> Result<Response, Refusal> {
+    app.require_operator(&headers)?;
+    Ok(Json(&*app.steering.gaps()).into_response())
+}
+
 fn fresh(answer: impl IntoResponse) -> Response {
     let mut response = answer.into_response();
     let no_store = HeaderValue::from_static("no-store");

@@ -17,7 +17,7 @@ use crate::limits::{ROUTES_MAX, ROUTES_MAX_BYTES, UNUSED_LISTED};
 pub(super) type Digest = Root;
 
 /// What appliances of an operator hear; `None`: what is registered for him.
-type Key = (OperatorId, Option<Digest>);
+pub(super) type Key = (OperatorId, Option<Digest>);
 
 /// The tables that are known.
 #[derive(Default)]
@@ -71,7 +71,7 @@ impl Tables {
         self.all().retain(|digest, _| used.contains(digest));
     }
 
-    fn routes(&self, digest: Digest) -> Option<Arc<[Route]>> {
+    pub(super) fn routes(&self, digest: Digest) -> Option<Arc<[Route]>> {
         self.all().get(&digest).cloned()
     }
 

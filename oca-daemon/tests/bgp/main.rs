@@ -6,8 +6,11 @@
 )]
 
 mod asked;
+mod chain;
 mod interop;
 mod network;
+#[path = "../../../fill-agent/tests/support/program.rs"]
+mod program;
 mod routers;
 mod sessions;
 #[path = "../support/mod.rs"]

@@ -86,9 +86,15 @@ impl Network {
 
     /// A box with these neighbours.
     pub(crate) fn site(&self, bgp: &str) -> Site {
+        self.site_of("", bgp)
+    }
+
+    /// A box of a control endpoint, with these neighbours.
+    pub(crate) fn site_of(&self, control: &str, bgp: &str) -> Site {
         let site = Site::new(&Plan {
             devices: 1,
             stripe_width: 1,
+            control,
             ..Plan::default()
         });
         let text = fs::read_to_string(site.config()).unwrap();
@@ -128,6 +134,12 @@ impl Network {
     /// A command that runs in the router's namespace.
     pub(crate) fn at_router(&self, command: &str) -> Command {
         at(&self.router, command)
+    }
+
+    /// What is answered at `url` to somebody in the router's namespace.
+    pub(crate) fn get(&self, url: &str) -> String {
+        let output = self.at_router(&format!("curl -s {url}")).output();
+        String::from_utf8(output.expect("ip runs").stdout).unwrap()
     }
 
     /// The segments that were dropped because their signature was missing or wrong (RFC 2385), on both sides.
