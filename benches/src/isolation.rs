@@ -4,8 +4,9 @@
 //!
 //! Two cores: the server's, and that of clients and fill. What is hot lies on a healthy device and in memory; what is cold on the ill
 //! one. In a pair, the hot load runs alone, then again while the device is ill, cold clients ask for what is on it, and perhaps a fill
-//! writes to it. A sample is void if the device was not as ill as it was to be ([`place::Proof`]), or the load generator too late for some
-//! of its requests: it is taken again a few times ([`crate::void`]), and if it stays void, that is an error at the end.
+//! writes to it. A sample is void if the device was not as ill as it was to be ([`place::Proof`]), the load generator too late for some
+//! of its requests, or, of ours, the host of this machine took the cores from it: it is taken again a few times ([`crate::void`]), and if it
+//! stays void, that is an error at the end.
 //!
 //! Linux and root only: loop devices, control groups, FUSE, mount namespaces.
 
@@ -32,7 +33,7 @@ use crate::load::{self, Check, Load, MOST_MISSED, Rate, Until, Window};
 use crate::server::{self, Kind, Server, Setting};
 use crate::setup::{self, Setup};
 use crate::tls::{KeyKind, Security, Suite};
-use crate::void::{Void, take_again};
+use crate::void::{Void, take_again, undisturbed};
 use case::{Case, What};
 use fill::Fill;
 use layout::{Eight, Mishap};
@@ -132,9 +133,9 @@ pub(crate) fn main(arguments: &Arguments) -> Result<()> {
         let ours = arguments.servers.iter().filter(|kind| kind.is_ours());
         for &kind in ours {
             let about = || format!("{}, one of eight {mishap:?}", kind.name());
-            let eight = Eight::make(&ground, mishap)?;
-            let row = eight.run(kind, &run);
-            eights.push(row.with_context(about)?);
+            let tried = take_again(|| Eight::make(&ground, mishap)?.run(kind, &run));
+            let row = tried.with_context(about)?.taken;
+            eights.push(row.context("stayed void").with_context(about)?);
             eprintln!("{}", about());
         }
     }
@@ -286,23 +287,28 @@ impl Trying<'_> {
             self.await_hot()?;
             self.place.forget()?;
         }
-        let alone = self.look()?;
+        let ours = self.trial.server.is_ours();
+        let alone = if ours {
+            undisturbed(|| self.look())
+        } else {
+            self.look()
+        }?;
         let mut spell = self.fall_ill()?;
         crowd.ask();
-        let beside = if self.trial.server.is_ours() {
-            self.look()?
+        let beside = if ours {
+            undisturbed(|| self.look())
         } else {
             std::thread::sleep(PEER_SETTLES);
             // A peer may well refuse, and that is nothing less than to be silent.
-            self.look().unwrap_or(Window {
+            Ok(self.look().unwrap_or(Window {
                 requests_per_second: 0.0,
                 worst: self.run.length(self.trial.case),
                 missed_share: 0.0,
-            })
+            }))
         };
         let proof = spell.proof();
         let cold = self.calm(crowd, spell)?;
-        let pair = Pair::new(alone, beside, proof?, cold);
+        let pair = Pair::new(alone, beside?, proof?, cold);
         let missed = pair.missed_share();
         if missed > MOST_MISSED {
             let why = format!(
@@ -352,9 +358,10 @@ impl Trying<'_> {
         let folder = self.place.folder.join(self.trial.server.short());
         let trace = Trace::attach(self.server.process.id(), self.run.cores.1, &folder)?;
         crowd.ask();
-        self.look()?;
+        let seen = undisturbed(|| self.look());
         let (longest, proof) = (trace.end(), spell.proof());
         self.calm(crowd, spell)?;
+        seen?;
         proof?;
         longest
     }

@@ -1,6 +1,7 @@
 //! `oca-bench handshakes --flood`: viewers of what is in memory, over TLS, alone and beside a [`flood`](super::flood).
 //!
-//! Viewers ask at a steady rate, a share of what the server can do; what waits for a free connection counts from when it was due. A pair of
+//! Viewers ask at a steady rate, a share of what the server can do, which is looked at before each pair: a virtual machine may be twice as
+//! fast a minute later, and a core that is full by that says nothing of the flood. What waits for a free connection counts from when it was due. A pair of
 //! samples is void, and taken again, if the load generator missed some of it, the host of a virtual machine held it up, or the flood did not reach its
 //! rate.
 
@@ -33,6 +34,8 @@ const WORST_RATIO: f64 = 2.0;
 /// One pair of samples.
 #[derive(Debug, Clone, Copy, serde::Serialize)]
 struct Pair {
+    /// Of the viewers.
+    requests_per_second: f64,
     alone: Summary,
     beside: Summary,
     flood: Flooded,
@@ -41,8 +44,6 @@ struct Pair {
 #[derive(Debug, serde::Serialize)]
 struct Row {
     server: Kind,
-    /// Of the viewers.
-    requests_per_second: f64,
     pairs: Vec<Pair>,
     /// Why pairs were taken again.
     voids: Vec<String>,
@@ -89,16 +90,14 @@ struct Trying<'a> {
 impl Trying<'_> {
     fn row(&self) -> Result<Row> {
         self.server.warm(&self.ground.objects)?;
-        let full = self.look(Rate::Full)?.requests_per_second();
         let mut row = Row {
             server: self.server.kind,
-            requests_per_second: full * self.arguments.share,
             pairs: Vec::new(),
             voids: Vec::new(),
             void: 0,
         };
         for _ in 0..self.arguments.rounds {
-            let tried = take_again(|| undisturbed(|| self.pair(row.requests_per_second)))?;
+            let tried = take_again(|| undisturbed(|| self.pair()))?;
             row.voids.extend(tried.voids);
             row.void += u32::from(tried.taken.is_none());
             row.pairs.extend(tried.taken);
@@ -106,7 +105,9 @@ impl Trying<'_> {
         Ok(row)
     }
 
-    fn pair(&self, requests_per_second: f64) -> Result<Pair> {
+    fn pair(&self) -> Result<Pair> {
+        let full = self.look(Rate::Full)?.requests_per_second();
+        let requests_per_second = full * self.arguments.share;
         let rate = Rate::PerSecond(requests_per_second);
         let alone = self.look(rate)?;
         let flood = Flood::start(
@@ -129,6 +130,7 @@ impl Trying<'_> {
             return void(format!("only {:.0} handshakes/s", flood.per_second));
         }
         Ok(Pair {
+            requests_per_second,
             alone: alone.latency,
             beside: beside.latency,
             flood,
@@ -200,7 +202,7 @@ fn print(rows: &[Row]) {
         let of = |figure: fn(&Pair) -> u32| format!("{:.0}", row.median(|it| figure(it).into()));
         table.add_row([
             row.server.name().to_owned(),
-            format!("{:.0}", row.requests_per_second),
+            format!("{:.0}", row.median(|pair| pair.requests_per_second)),
             of(|pair| pair.alone.p50_us),
             of(|pair| pair.beside.p50_us),
             of(|pair| pair.alone.p99_us),

@@ -21,6 +21,7 @@ use crate::load::Object;
 use crate::load::crowd::{Choice, Crowd, Plan, Tally};
 use crate::server::appliance::{Appliance, Import, Tier};
 use crate::server::{self, Kind, Server, Setting};
+use crate::void::undisturbed;
 
 const DEVICES: usize = 8;
 /// The stripe width that a tier of role `hot` has when none is configured.
@@ -270,10 +271,10 @@ impl<'g> Eight<'g> {
         // Until all files are open.
         std::thread::sleep(WINDOW);
         crowd.take();
-        let before = self.look(&crowd, &touched);
+        let before = undisturbed(|| Ok(self.look(&crowd, &touched)));
         self.happen()?;
         let begun = Instant::now();
-        let beside = self.look(&crowd, &touched);
+        let beside = undisturbed(|| Ok(self.look(&crowd, &touched)));
         let failed_after_s = match self.mishap {
             Mishap::Slow => None,
             _ => Some(self.await_state(&server, |state| GONE.contains(&state), begun)?),
@@ -283,6 +284,7 @@ impl<'g> Eight<'g> {
         let after = self.settle(crowd, &touched)?;
         let ended = server.process.ended()?;
         ensure!(ended.is_none(), "the server has ended: {ended:?}");
+        let (before, beside) = (before?, beside?);
         let rate = |window: &Window| window.others.served as f64 / window.seconds;
         let ms = |duration: Duration| duration.as_secs_f64() * 1e3;
         let requests = beside.others.requests() + beside.theirs.requests();
