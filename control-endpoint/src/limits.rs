@@ -110,6 +110,9 @@ pub const ORIGINS_MAX: usize = 32;
 
 const _: () = assert!(PEERS_MAX + UPSTREAMS_MAX + ORIGINS_MAX < protocol::limits::SOURCES_MAX);
 
+/// The longest `steering.ttl`, in seconds: a drain waits for it.
+pub const TTL_MOST_S: u32 = 3600;
+
 /// `[[operator]]` entries.
 pub const OPERATORS_MAX: usize = 1000;
 

@@ -16,7 +16,7 @@ mod tables;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result};
 use protocol::control::Report;
@@ -24,7 +24,6 @@ use protocol::status;
 use protocol::steer::{Neighbour, RouteTable, RoutesHeard};
 use steering::bgp::{Family, Prefix};
 use steering::decide::fleet::{Fleet, MemberId, Said, Setup, Standing, TooFew, View};
-use steering::decide::limits::TTL_LONGEST;
 use steering::decide::origin::OriginBudget;
 use steering::decide::place::Place;
 use steering::decide::prefix_map::PrefixMap;
@@ -174,7 +173,7 @@ impl Steering {
             Mutex::new(OriginBudget::new(
                 capacity.bits_per_second(),
                 rate.bits_per_second(),
-                TTL_LONGEST,
+                terms.ttl_longest(),
             ))
         });
         Self {
@@ -410,6 +409,11 @@ impl Steering {
             .trusted_proxies
             .iter()
             .any(|proxy| proxy.0.covers(host))
+    }
+
+    /// The longest that an answer may be used.
+    pub(crate) fn ttl_longest(&self) -> Duration {
+        self.terms.ttl_longest()
     }
 
     /// For metrics.

@@ -211,6 +211,15 @@ async fn players_get_pathways_or_are_redirected() {
 }
 
 #[tokio::test]
+async fn how_long_answers_last_is_configured_and_a_drain_waits_for_it() {
+    let stand = Stand::new("ttl = \"20 s\"", "").await;
+    let steered = stand.steer("10.1.2.3").await;
+    assert!((16..=24).contains(&steered.ttl_s), "{}", steered.ttl_s);
+    let lease: DrainLease = json(stand.drain(0, false).await).await;
+    assert_eq!(lease.answers_expire_s, 24);
+}
+
+#[tokio::test]
 async fn a_drain_is_granted_once_enough_are_left_and_steers_at_once() {
     let stand = Stand::new("", "[[site]]\nname = \"x\"\nmin_serving = 1").await;
     let lease: DrainLease = json(stand.drain(0, false).await).await;

@@ -1,11 +1,14 @@
 //! `[steering]`, `[[operator]]` and `[[place]]`: where viewers are sent.
 
-use protocol::units::BitRate;
+use std::time::Duration;
+
+use protocol::units::{BitRate, Interval};
 use serde::Deserialize;
 use steering::bgp::Prefix;
+use steering::decide::limits::{TTL_LEAVING_S, TTL_S, ttl_longest};
 use steering::decide::place::Place;
 
-use crate::limits::OPERATORS_MAX;
+use crate::limits::{OPERATORS_MAX, TTL_MOST_S};
 
 /// `[steering]`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -21,6 +24,19 @@ pub struct Terms {
     pub viewer_rate: BitRate,
     /// Whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<PrefixText>,
+    /// How long a viewer's player may use an answer, give or take a fifth.
+    pub ttl: Interval,
+}
+
+impl Terms {
+    /// In seconds.
+    pub(crate) fn ttl_s(&self) -> u32 {
+        u32::try_from(self.ttl.duration().as_secs()).unwrap_or(TTL_MOST_S)
+    }
+
+    pub(crate) fn ttl_longest(&self) -> Duration {
+        ttl_longest(self.ttl_s())
+    }
 }
 
 impl Default for Terms {
@@ -31,6 +47,7 @@ impl Default for Terms {
             origin_capacity: BitRate::from_bits_per_second(0),
             viewer_rate: BitRate::from_bits_per_second(5_000_000),
             trusted_proxies: Vec::new(),
+            ttl: Interval::from_seconds(TTL_S.into()),
         }
     }
 }
@@ -120,6 +137,12 @@ pub(super) fn findings(terms: &Terms, operators: &[Operator]) -> Vec<(String, St
         wrong(
             "steering.viewer_rate".into(),
             "is 0; allowed: more, as in \"5 Mbit/s\"",
+        );
+    }
+    if !(TTL_LEAVING_S..=TTL_MOST_S).contains(&terms.ttl_s()) {
+        wrong(
+            "steering.ttl".into(),
+            "allowed: 10 s (what holds while an appliance leaves) to 1 h",
         );
     }
     if operators.len() > OPERATORS_MAX {

@@ -6,7 +6,7 @@ use axum::body::{Body, to_bytes};
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use protocol::steer::{DrainLease, DrainWish, RouteTable};
-use steering::decide::limits::{LEASE, TTL_LONGEST};
+use steering::decide::limits::LEASE;
 
 use super::Shared;
 use super::refusal::Refusal;
@@ -45,7 +45,7 @@ pub(super) async fn drain(
     );
     Ok(Json(DrainLease {
         lease_s: LEASE.as_secs(),
-        answers_expire_s: TTL_LONGEST.as_secs(),
+        answers_expire_s: app.steering.ttl_longest().as_secs(),
     }))
 }
 

@@ -5,7 +5,7 @@ use std::sync::PoisonError;
 
 use protocol::steer::{Choice, ORIGIN, PassedOver, Rank, Steered};
 use steering::decide::fleet::MemberId;
-use steering::decide::limits::{DISTANCE_STEP_KM, TTL_LEAVING_S, TTL_S, TTL_SPREAD_PERCENT};
+use steering::decide::limits::{DISTANCE_STEP_KM, TTL_LEAVING_S, TTL_SPREAD_PERCENT};
 use steering::decide::{Decision, Question, Ranked, decide, prefix_of};
 
 use super::{Found, Scene, Steering, now};
@@ -48,12 +48,24 @@ impl Steering {
             client: viewer.client,
             path: viewer.path.to_owned(),
             root: found.root,
-            ttl_s: ttl(&scene, &decision),
+            ttl_s: self.ttl(&scene, &decision),
             choices,
             passed_over: passed_over.collect(),
             panic: scene.view.panics(),
             why,
         }
+    }
+
+    /// Seconds: few while somebody leaves; spread, so that players do not all come at once.
+    fn ttl(&self, scene: &Scene, decision: &Decision) -> u32 {
+        let ranked = decision.ranked.iter().map(|ranked| ranked.member);
+        let mut all = ranked.chain(decision.passed_over.iter().map(|(member, _)| *member));
+        if all.any(|member| scene.view.is_draining(member)) {
+            return TTL_LEAVING_S;
+        }
+        let ttl = self.terms.ttl_s();
+        let spread = ttl * TTL_SPREAD_PERCENT / 100;
+        rand::random_range(ttl - spread..=ttl + spread)
     }
 
     /// The origin, if it takes one more.
@@ -187,17 +199,6 @@ fn summary(decision: &Decision, choices: &[Choice]) -> String {
             first.id, first.why
         ),
     }
-}
-
-/// Short while somebody leaves; spread, so that players do not all come at once.
-fn ttl(scene: &Scene, decision: &Decision) -> u32 {
-    let ranked = decision.ranked.iter().map(|ranked| ranked.member);
-    let mut all = ranked.chain(decision.passed_over.iter().map(|(member, _)| *member));
-    if all.any(|member| scene.view.is_draining(member)) {
-        return TTL_LEAVING_S;
-    }
-    let spread = TTL_S * TTL_SPREAD_PERCENT / 100;
-    rand::random_range(TTL_S - spread..=TTL_S + spread)
 }
 
 fn joined(base: &str, path: &str) -> String {

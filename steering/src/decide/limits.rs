@@ -50,7 +50,7 @@ pub const DISTANCE_STEP_KM: f64 = 100.0;
 /// Appliances of one fleet: each costs some hundred bytes, and nanoseconds in the decisions that concern it.
 pub const MEMBERS_MAX: usize = 10_000;
 
-/// How long a viewer's player may use an answer, in seconds.
+/// How long a viewer's player may use an answer, in seconds, where nothing else is configured.
 pub const TTL_S: u32 = 300;
 
 /// By how much of it answers differ, so that players do not all come at once.
@@ -59,9 +59,11 @@ pub const TTL_SPREAD_PERCENT: u32 = 20;
 /// While an appliance of the answer is leaving.
 pub const TTL_LEAVING_S: u32 = 10;
 
-/// The longest that an answer may be used: a drain waits for it before it refuses viewers.
-pub const TTL_LONGEST: Duration =
-    Duration::from_secs((TTL_S + TTL_S * TTL_SPREAD_PERCENT / 100) as u64);
+/// The longest that an answer may be used, with all of the spread: a drain waits for it before it refuses viewers.
+#[must_use]
+pub const fn ttl_longest(ttl_s: u32) -> Duration {
+    Duration::from_secs((ttl_s + ttl_s * TTL_SPREAD_PERCENT / 100) as u64)
+}
 
 const _: () = assert!(OVERFLOW_BEGINS < OVERFLOW_COMPLETE && WEIGHT_FALLS_FROM < 1.0);
 const _: () = assert!(TOGETHER.as_secs() < REPORT_COUNTS.as_secs());

@@ -6,7 +6,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use steering::decide::fleet::{Fleet, MemberId, Said, Setup, Standing};
-use steering::decide::limits::{TTL_LONGEST, TTL_S, TTL_SPREAD_PERCENT};
+use steering::decide::limits::{TTL_S, TTL_SPREAD_PERCENT, ttl_longest};
 use steering::decide::origin::OriginBudget;
 use steering::decide::prefix_map::PrefixMap;
 use steering::decide::routes::{FeedId, Route, Routes};
@@ -88,7 +88,7 @@ impl World {
             control: None,
             last: vec![None; BOXES],
             routes: routes(),
-            origin: OriginBudget::new(5_000_000_000, VIEWER, TTL_LONGEST),
+            origin: OriginBudget::new(5_000_000_000, VIEWER, ttl_longest(TTL_S)),
             alive: [true; BOXES],
             parted: [false; SITES],
             viewers: Vec::new(),
