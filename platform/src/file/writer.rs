@@ -8,10 +8,10 @@ use memmap2::MmapMut;
 
 use super::{DIRECT_ALIGNMENT, Directness, advise};
 
-/// Bytes of one write to the device, and of the writer's only buffer. While the kernel prepares a direct write, nobody else gets the core, where it
-/// is not preemptible: 1 MiB took 60 to 100 us, and still 256 KiB more than 30 us, which viewers on that core felt. A disk whose write cache is off
-/// turns once per write, so it is not less.
-pub const WRITE_BYTES: usize = 128 << 10;
+/// Bytes of one write to the device, and of the writer's only buffer. While the kernel prepares a direct write, and hands it to the device, nobody
+/// else gets the core, where it is not preemptible: 1 MiB took 60 to 100 us, and still 128 KiB as long as viewers on that core felt. The price:
+/// a disk whose write cache is off turns once per write, so it takes some 8 MB/s.
+pub const WRITE_BYTES: usize = 64 << 10;
 
 /// Written bytes after which a buffered writer makes them clean and gives their pages back: the dirty memory of one writer.
 const BUFFERED_WINDOW_BYTES: u64 = 8 << 20;
