@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # From nothing to playing: builds the programs, makes two titles and gives them to a control endpoint; a first box fills itself from
-# it, a second one from the first; HLS and DASH play from both. Then something is taken down, and a manifest is held. All of it over
-# https, with an authority that is made here.
+# it, a second one from the first; HLS and DASH play from both. A router (BIRD) tells the boxes whom they serve, and the control endpoint
+# sends that viewer to them, and around the one that is drained. Then something is taken down, and a manifest is held. All of it over https,
+# with an authority that is made here.
 #
 #   demo.sh          runs until Ctrl-C
 #   demo.sh --once   the same, then ends; 0 only if all of it worked
@@ -9,7 +10,7 @@
 # Everything is made in a folder among the temporary files and removed at the end; all programs get their ports from the kernel.
 # Root is needed only for Debian packages that are missing.
 
-. "$(dirname "$0")/trial.sh"
+. "$(dirname "$0")/fleet.sh"
 
 case "${1:-}" in
     '') once=no ;;
@@ -17,10 +18,12 @@ case "${1:-}" in
     *) fail "usage: $0 [--once]" ;;
 esac
 
+# For root alone in the PATH.
+bird=/usr/sbin/bird
+
 build() {
     (cd "$project" && cargo build -q --locked --release --bin oca-control --bin oca-daemon --bin oca-fill-agent --bin ocactl)
 }
-control() { "$programs/oca-control" --config "$work/control/oca-control.toml" "$@"; }
 
 # Small things, so that there is something to lose.
 clips=30
@@ -30,113 +33,9 @@ make_clips() {
     for ((clip = 1; clip <= clips; clip++)); do head -c 20000 /dev/urandom > "$work/media/clips/$clip.jpg"; done
 }
 
-start_control() {
-    mkdir "$work/control"
-    certify "$work/control/tls" control.demo.example
-    cat > "$work/control/oca-control.toml" <<END
-listen = ["127.0.0.1:0"]
-state_dir = "$work/control/state"
-signing_keys = ["$work/control/control-1.key"]
-
-[tls]
-cert = "$work/control/tls.pem"
-key = "$work/control/tls.key"
-END
-    control keygen "$work/control"
-    control check
-    start control "$programs/oca-control" --config "$work/control/oca-control.toml" serve
-    await control 30 test -s "$work/control/state/address"
-    control_address=$(head -n 1 "$work/control/state/address")
-}
-
 ingest() {
     local what
     for what in title trailer clips; do control ingest "$work/media/$what" --prefix "/$what"; done
-}
-
-# configure BOX: two tiers of two devices. A machine for trials may have no synchronised clock.
-configure() {
-    local folder=$work/$1 device
-    mkdir "$folder"
-    certify "$folder/tls" "$1.demo.example"
-    control appliance add "$1.demo.example" --site demo.example --cluster demo --tier hot=16MB --tier capacity=1GB > "$folder/token"
-    cat > "$folder/oca.toml" <<END
-[appliance]
-id = "$1.demo.example"
-state_dir = "$folder/state"
-run_dir = "$folder/run"
-
-[listen]
-https = ["127.0.0.1:0"]
-admin = "127.0.0.1:0"
-
-[tls]
-certificates = [{ cert = "$folder/tls.pem", key = "$folder/tls.key" }]
-
-[workers]
-memory = "64 MiB"
-
-[[tier]]
-name = "nvme"
-role = "hot"
-shared_fs = true
-devices = ["$folder/nvme0", "$folder/nvme1"]
-
-[[tier]]
-name = "hdd"
-role = "capacity"
-shared_fs = true
-devices = ["$folder/hdd0", "$folder/hdd1"]
-
-[control]
-url = "https://$control_address/"
-ca = "$work/ca.pem"
-keys = ["$work/control/control-1.pub"]
-token_file = "$folder/token"
-
-[fill]
-window = "02:00-14:00"
-rate = "30 Mbit/s"
-manifest_interval = "2 s"
-metrics = "127.0.0.1:0"
-require_synchronised_clock = false
-# A trial on a disk that is nearly full.
-high_watermark = "99 %"
-low_watermark = "98 %"
-END
-    for device in nvme0 nvme1 hdd0 hdd1; do
-        mkdir "$folder/$device"
-        ctl "$1" device add "$folder/$device"
-    done
-}
-
-# The control endpoint knows the box from its first report on.
-has_reported() { ctl "$1" status --json | jq -e '.report.answered' > "$work/answered"; }
-sign_manifests() {
-    await "$1.daemon" 30 has_reported "$1"
-    control build
-}
-
-# fill_facts BOX FILTER: what the agent says of itself, through jq.
-fill_facts() { ctl "$1" fill status --json | jq -er "$2"; }
-is_full() { fill_facts "$1" '.manifest | . != null and .objects > 0 and .objects == .objects_held' > "$work/full" 2>&1; }
-mib='def mib: . * 10 / 1048576 | round / 10;'
-show_progress() {
-    if is_full "$1"; then return 0; fi
-    # Before the agent answers, and before it has a plan, there is nothing to show.
-    fill_facts "$1" "$mib"' select(.progress.bytes > 0) | "\(.activity): \(.progress.bytes_done | mib) of \(.progress.bytes | mib) MiB at \(.rate_now / 100000 | round / 10) Mbit/s from \([.transfers[].source] | unique | join(", "))"' \
-        2>/dev/null | tee -a "$work/$1.progress" || true
-    sleep 0.8
-    return 1
-}
-has_socket() { [ -S "$work/$1/run/fill.sock" ]; }
-fill() {
-    start "$1.agent" "$programs/oca-fill-agent" --config "$work/$1/oca.toml" run
-    await "$1.agent" 30 has_socket "$1"
-    ctl "$1" fill-window override open --for 2h
-    await "$1.agent" 120 show_progress "$1"
-    [ "$(sort -u "$work/$1.progress" | grep -c '^filling')" -ge 2 ] || fail "$1: no progress was to be seen"
-    ctl "$1" fill status
 }
 
 # Bytes of objects that have left the control endpoint: what goes over the long line.
@@ -149,14 +48,7 @@ check_long_line() {
     say "the control endpoint has sent $sent bytes of objects; all objects have $wanted bytes"
     [ "$sent" -eq "$wanted" ] || fail "each object was to be sent once"
 }
-holds_all() { ctl "$1" status --json | jq -e --argjson objects "$(control ls | awk '{ print $1 }' | sort -u | wc -l)" '.catalog.objects == $objects' > "$work/all"; }
-knows_what_is_held() { control appliance ls | awk -v id="$1.demo.example" -v objects="$(control ls | awk '{ print $1 }' | sort -u | wc -l)" '$1 == id && $(NF - 1) == objects { found = 1 } END { exit !found }'; }
-# What the first box holds is known before the second one's manifest is built: it names the first as the source.
-meet() {
-    await "$1.daemon" 30 holds_all "$1"
-    await control 30 knows_what_is_held "$1"
-    control appliance ls
-}
+
 check_peer() {
     local sent
     sent=$(curl -fs "http://${admin[first]}/metrics" | awk '/^oca_fill_sent_bytes_total / { printf "%.0f", $2 }')
@@ -172,6 +64,59 @@ play() {
         cmp "$work/$2.frames" "$work/played" || fail "$url does not play as the files do"
         say "played $url: all $(wc -l < "$work/played") pictures and sounds are right"
     done
+}
+
+# The router: BIRD, which tells both boxes the prefix of one viewer. One session each, so each box has an end of its own.
+router=127.0.0.9
+router_port=$((20000 + RANDOM % 10000))
+viewer=192.0.2.7
+declare -A end=([first]=127.0.0.2 [second]=127.0.0.3)
+control_more='
+[[operator]]
+name = "demo.example"
+sites = ["demo.example"]
+prefixes = ["192.0.2.0/24"]
+'
+for box in first second; do
+    more[$box]="
+[steering]
+hint_lifetime = \"1 s\"
+
+[[bgp.neighbor]]
+address = \"$router\"
+port = $router_port
+local_address = \"${end[$box]}\"
+local_as = 64512
+remote_as = 64496
+role = \"listen\"
+"
+done
+has_session() { ctl "$1" bgp neighbors --json | jq -e '.neighbors[0].state == "established"' > "$work/session"; }
+start_router() {
+    local box
+    {
+        printf 'router id 192.0.2.254;\nprotocol device {}\nprotocol static viewers { ipv4; route 192.0.2.0/24 blackhole; }\n'
+        for box in first second; do
+            printf 'protocol bgp %s { local %s port %s as 64496; neighbor %s as 64512; multihop; passive; ipv4 { import none; export all; }; }\n' \
+                $box $router $router_port "${end[$box]}"
+        done
+    } > "$work/bird.conf"
+    start router "$bird" -f -c "$work/bird.conf" -s "$work/bird.ctl" -P "$work/bird.pid"
+    for box in first second; do
+        await router 60 has_session $box
+        ctl $box bgp neighbors
+    done
+}
+steers() {
+    await control 60 is_steered_to "$1" $viewer /title/title.mpd
+    jq -r '"\(.client): \(.why)", (.passed_over[] | "passed over: \(.id), \(.why)")' "$work/steered"
+}
+steer_around() {
+    ctl first drain --reason "demo"
+    steers 1
+    jq -e '.choices[0].id == "second.demo.example"' "$work/steered" > "$work/second" || fail "the drained box is still named"
+    ctl first undrain
+    steers 2
 }
 
 # What was played must have come from this daemon: its own count says so.
@@ -218,7 +163,7 @@ accept() {
     await "$1.agent" 30 fill_facts "$1" 'select(.held == null) | "in force: \(.manifest.objects) objects"'
 }
 
-step "packages" packages curl ffmpeg jq openssl
+step "packages" packages bird2 curl ffmpeg jq openssl
 step "set-up" "$project/scripts/setup.sh" build
 step "build" build
 step "title: 40 s" encode title 40
@@ -246,6 +191,10 @@ for box in first second; do
     step "playing the trailer from the $box" play $box trailer
     step "count" count $box
 done
+step "a viewer whom no router tells of" steers 0
+step "a router" start_router
+step "its viewer" steers 2
+step "around a drain" steer_around
 step "takedown of the trailer" take_down trailer
 step "a manifest with few objects" shrink
 step "held at the first, accepted" accept first
@@ -267,7 +216,8 @@ Serving until Ctrl-C. To try next:
   curl http://${admin[first]}/metrics                    also /status, /steering, /healthz, /readyz
   $programs/ocactl --config $work/first/oca.toml status
   $programs/ocactl --config $work/first/oca.toml fill status --watch      also fill plan, fill-window show
-  $programs/ocactl --config $work/first/oca.toml drain      and undrain
+  $programs/ocactl --config $work/first/oca.toml drain      and undrain; bgp neighbors, bgp routes
+  curl --cacert $work/ca.pem 'https://$control_address/v1/steer?client=$viewer&path=/title/title.mpd'
   $programs/oca-control --config $work/control/oca-control.toml appliance ls
 END
 wait

@@ -5,20 +5,8 @@
 // The page comes from a port of its own, so that every request to the daemon is cross-origin. Each run has a fresh browser that
 // believes the authority in CA.pem, as one that an operator has put there; nothing else is let pass. A run fails on any event, request or delay that a viewer could notice. Ends with 0 only if every run is clean. The table goes to stdout.
 
-import { execFile } from 'node:child_process';
-import { createServer } from 'node:http';
-import { mkdir, mkdtemp, readFile, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { promisify } from 'node:util';
-import { chromium } from 'playwright-core';
+import { between, pauses, servePages, starvedAt, versions, watchRequests, withBrowser } from './browser.js';
 
-const libraries = {
-  hls: { name: 'hls.js', file: 'hls.js/dist/hls.min.js', package: 'hls.js/package.json' },
-  dash: { name: 'dash.js', file: 'dashjs/dist/modern/umd/dash.all.min.js', package: 'dashjs/package.json' },
-  shaka: { name: 'shaka-player', file: 'shaka-player/dist/shaka-player.compiled.js', package: 'shaka-player/package.json' },
-};
 const contents = {
   segments: 'segments/master.m3u8',
   ranges: 'master.m3u8',
@@ -28,6 +16,8 @@ const title = { seconds: 60, middle: 30, pictures: 1500 };
 // Where a jumping viewer is when he jumps.
 const jumpsAt = 3;
 const fast = 2;
+// So little that the middle of the title has not come when the viewer jumps there.
+const ahead = 12;
 // What may pass beside the play-out itself: start, jump, a busy machine.
 const slackSeconds = 30;
 
@@ -41,83 +31,16 @@ const runs = [
 ];
 const nameOf = (run) => [run.player, run.content, run.cmcd, run.scheme, `x${run.rate}`, run.jumps ? 'jump' : 'whole'].join(':');
 
-const own = (path) => readFile(fileURLToPath(new URL(path, import.meta.url)));
-const modules = (path) => own(`node_modules/${path}`);
-
-// A server for the page; the player is chosen by the page's address.
-async function servePages() {
-  const server = createServer(async (request, response) => {
-    const player = new URL(request.headers.referer ?? 'http://none').searchParams.get('player');
-    if (request.url.startsWith('/page.html')) {
-      response.setHeader('Content-Type', 'text/html').end(await own('page.html'));
-    } else if (request.url === '/player.js' && player in libraries) {
-      response.setHeader('Content-Type', 'text/javascript').end(await modules(libraries[player].file));
-    } else {
-      response.writeHead(204).end();
-    }
-  });
-  await new Promise((ready) => server.listen(0, '127.0.0.1', ready));
-  return server;
-}
-
-const has = (headers, name) => Object.keys(headers).some((field) => name.test(field));
-
-// What Chromium's network says of the daemon, preflights included.
-async function watchRequests(page, origin) {
-  const requests = new Map();
-  const session = await page.context().newCDPSession(page);
-  const of = (event) => requests.get(event.requestId);
-  session.on('Network.requestWillBeSent', (event) => {
-    if (!event.request.url.startsWith(origin)) return;
-    const { url, method, headers } = event.request;
-    const cmcd = /[?&]CMCD=/.test(url) ? 'query' : has(headers, /^cmcd-/i) ? 'header' : 'none';
-    requests.set(event.requestId, { url, isPreflight: method === 'OPTIONS', cmcd, isRange: has(headers, /^range$/i), status: 0, end: 'none' });
-  });
-  session.on('Network.responseReceived', (event) => { if (of(event)) of(event).status = event.response.status; });
-  session.on('Network.loadingFinished', (event) => { if (of(event)) of(event).end = 'whole'; });
-  session.on('Network.loadingFailed', (event) => { if (of(event)) of(event).end = event.canceled ? 'canceled' : event.errorText; });
-  await session.send('Network.enable');
-  return requests;
-}
-
-// Where Chromium looks for authorities of the user's own, below his home.
-async function trust(home) {
-  const database = join(home, '.pki/nssdb');
-  await mkdir(database, { recursive: true });
-  const certutil = (...words) => promisify(execFile)('certutil', ['-d', `sql:${database}`, ...words]);
-  await certutil('-N', '--empty-password');
-  await certutil('-A', '-n', 'trial', '-t', 'C,,', '-i', authority);
-}
-
-// A browser as nobody has used it yet: no cache, no preflight remembered.
-async function withBrowser(use) {
-  const profile = await mkdtemp(join(tmpdir(), 'players-'));
-  await trust(profile);
-  const browser = await chromium.launchPersistentContext(profile, {
-    executablePath: '/usr/bin/chromium',
-    headless: true,
-    env: { ...process.env, HOME: profile },
-    args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
-      '--disable-component-update', '--disable-sync', '--mute-audio', '--autoplay-policy=no-user-gesture-required'],
-  });
-  try {
-    return await use(browser);
-  } finally {
-    await browser.close();
-    await rm(profile, { recursive: true, force: true });
-  }
-}
-
 // play(...): what was said and asked until the end, or until it is too late for it.
 async function play(browser, run, pages, media) {
   const page = await browser.newPage();
   const outer = [];
   page.on('pageerror', (problem) => outer.push({ event: 'error', detail: `page: ${problem.message}` }));
   page.on('crash', () => outer.push({ event: 'error', detail: 'the page crashed' }));
-  const requests = await watchRequests(page, media.origin);
+  const requests = await watchRequests(page, (url) => url.startsWith(media.origin));
   const address = new URL(`http://127.0.0.1:${pages.address().port}/page.html`);
   const session = crypto.randomUUID();
-  address.search = new URLSearchParams({ ...run, url: `${media.href}/${contents[run.content]}`, session });
+  address.search = new URLSearchParams({ ...run, ahead, url: `${media.href}/${contents[run.content]}`, session });
   let asked = true;
   const bound = (title.seconds / run.rate + slackSeconds) * 1000;
   const until = (condition) => page.waitForFunction(condition, undefined, { timeout: bound, polling: 50 });
@@ -138,26 +61,13 @@ async function play(browser, run, pages, media) {
   return { run, asked, ...inner, said: [...inner.said, ...outer], requests: [...requests.values()] };
 }
 
-// Pauses: `waiting`, but for those before the first picture and between a jump and its first picture.
-function pauses(said) {
-  let excused = true;
-  return said.filter(({ event }) => {
-    if (event === 'seeking') excused = true;
-    if (event === 'playing') excused = false;
-    return event === 'waiting' && !excused;
-  });
-}
-
-// A browser that pauses with so many seconds at hand had too little of the processor: that says nothing of the daemon.
-const starvedAt = 1;
-
 // A player gives up what it has asked for itself, at a jump and where it changes to another rendition; more would be for want of an answer.
 const givenUpMost = 4;
 
 // judge(played): a table row, and every reason why a viewer would not be content.
 function judge(played) {
   const { run, said, requests } = played;
-  const faults = said.filter(({ event }) => event === 'error').map(({ detail }) => detail);
+  const faults = said.filter(({ event }) => event === 'error' || event === 'mended').map(({ detail }) => detail);
   const count = (name) => said.filter(({ event }) => event === name).length;
   const media = requests.filter(({ isPreflight }) => !isPreflight);
   const preflights = requests.filter(({ isPreflight }) => isPreflight);
@@ -197,22 +107,11 @@ function judge(played) {
 // A run in which the browser was starved is void, and made again; in the end that is a fault too.
 async function playUntilFed(run, pages, media) {
   for (let left = 2; ; left -= 1) {
-    const { row, faults } = judge(await withBrowser((browser) => play(browser, run, pages, media)));
+    const { row, faults } = judge(await withBrowser(authority, (browser) => play(browser, run, pages, media)));
     if (row.starved === 0 || faults.length > 0) return { row, faults };
     if (left === 0) return { row, faults: ['the browser had too little of the processor, three times'] };
     console.log(`${row.run}: void: the browser paused with data at hand`);
   }
-}
-
-function between(said, from, to) {
-  const begun = said.findIndex(({ event }) => event === from);
-  const over = said.find(({ event }, at) => at > begun && event === to);
-  return begun < 0 || !over ? -1 : over.at - said[begun].at;
-}
-
-async function versions(browser) {
-  const of = async ({ name, package: path }) => `${name} ${JSON.parse(await modules(path)).version}`;
-  return [`Chromium ${browser.browser().version()}`, ...await Promise.all(Object.values(libraries).map(of))].join(', ');
 }
 
 const [authority, http, https, ...chosen] = process.argv.slice(2);
@@ -220,7 +119,7 @@ const medias = { http: new URL(http), https: new URL(https) };
 const pages = await servePages();
 let failed = 0;
 try {
-  console.log(await withBrowser(versions));
+  console.log(await withBrowser(authority, versions));
   const rows = [];
   for (const run of runs.filter((run) => chosen.length === 0 || chosen.some((word) => nameOf(run).includes(word)))) {
     const { row, faults } = await playUntilFed(run, pages, medias[run.scheme]);
