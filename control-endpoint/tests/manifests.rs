@@ -105,6 +105,7 @@ fn hot_device(name: &str) -> Device {
         in_flight: 0,
         errors: 0,
         checksum_failures: 0,
+        wear: Vec::new(),
     }
 }
 

@@ -294,11 +294,10 @@ fn start_threads(
     let mut threads = vec![
         named("oca-memory").spawn(move || tier.run())?,
         named("oca-catalog").spawn(move || watch.run())?,
-        named("oca-interfaces").spawn({
-            let shared = Arc::clone(shared);
-            move || interfaces::follow(&shared)
-        })?,
     ];
+    let looked_at = Arc::clone(shared);
+    // Not waited for at the end: a driver may keep it.
+    named("oca-interfaces").spawn(move || interfaces::follow(&looked_at))?;
     if let Some(log) = &shared.access_log {
         let writer = access_log::Writer::new(Arc::clone(log));
         threads.push(named("oca-access-log").spawn(move || writer.run())?);

@@ -11,13 +11,14 @@ mod wrong;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use platform::interface::{Interface, interfaces};
 use protocol::config;
 
 use crate::limits::INTERFACE_TICK;
 use crate::shared::Shared;
+use crate::wear;
 use wrong::Memory;
 
 /// What was last seen of those that serve.
@@ -48,9 +49,10 @@ impl Interfaces {
     }
 }
 
-/// Looks at them until the daemon stops.
+/// Looks at them until the daemon stops; and at what the disks say of their wear.
 pub fn follow(shared: &Arc<Shared>) {
     let mut watch = Watch::default();
+    let mut wear = wear::Watch::default();
     let mut problem = None;
     while !shared.is_stopping() {
         match interfaces() {
@@ -68,6 +70,7 @@ pub fn follow(shared: &Arc<Shared>) {
                 problem = Some(said);
             }
         }
+        wear.look_if_due(shared, SystemTime::now().into());
         std::thread::park_timeout(INTERFACE_TICK);
     }
 }

@@ -6,7 +6,8 @@
 //! [`daemon`] puts everything together, [`memory_tier`] decides what is locked, [`catalog_watch`] swaps the index,
 //! [`control`] reacts to signals and keeps the state, [`admin`] and [`operator`] answer people, [`report`] tells the control
 //! endpoint what [`demand`] there is, [`access_log`] writes down what viewers asked for. [`cmcd`] and [`pacing`] hear what players say.
-//! [`bgp`] speaks with routers. [`interfaces`] looks at what carries all of it. [`tls`] holds what connections over TLS need.
+//! [`bgp`] speaks with routers. [`interfaces`] looks at what carries all of it, [`wear`] at what disks say of
+//! themselves. [`tls`] holds what connections over TLS need.
 
 pub mod access_log;
 pub mod addresses;
@@ -42,4 +43,5 @@ pub mod shared;
 pub mod text;
 pub mod tls;
 pub mod transfer;
+pub mod wear;
 pub mod worker;

@@ -277,6 +277,18 @@ pub const CONTROL_TICK: Duration = Duration::from_secs(1);
 /// How often the interfaces that serve are looked at. Cost: a few files of sysfs for each interface of the system.
 pub const INTERFACE_TICK: Duration = Duration::from_secs(1);
 
+/// How often the files are looked at that tell of the disks' wear.
+pub const SMART_TICK: Duration = Duration::from_secs(60);
+
+/// What was told longer ago than this is not told any more: the program beside the daemon asks every hour.
+pub const SMART_OLD: Duration = Duration::from_secs(2 * 24 * 3600);
+
+/// The most of those files that are read.
+pub const SMART_FILES: usize = 256;
+
+/// Bytes read of one of them; smartctl prints about 30 KiB.
+pub const SMART_BYTES: u64 = 1 << 20;
+
 /// Time over which errors of an interface are counted. Cost: 32 bytes for each look in it, and each interface that serves.
 pub const INTERFACE_WINDOW: Duration = Duration::from_secs(60);
 

@@ -26,6 +26,7 @@ use crate::limits::{ADMISSION_QUEUE, AGENT_SILENCE};
 use crate::memory_tier::{Candidate, MemoryStatus};
 use crate::report::ReportStatus;
 use crate::tls::Tls;
+use crate::wear::Worn;
 
 /// Whether, and how, connections are served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,6 +92,8 @@ pub struct Shared {
     pub catalog: ArcSwap<CatalogStatus>,
     /// The interfaces that serve. Stored by [`crate::interfaces::follow`] alone.
     pub interfaces: ArcSwap<Interfaces>,
+    /// Disks that told of their wear. Stored by [`crate::interfaces::follow`] alone.
+    pub worn: ArcSwap<Vec<Worn>>,
     /// How the kernel is asked for sockets' news, and why.
     pub chosen: Chosen,
     /// Where viewers connect, as the kernel gave it.
@@ -149,6 +152,7 @@ impl Shared {
             memory: Arc::default(),
             catalog: ArcSwap::from_pointee(CatalogStatus::empty()),
             interfaces: ArcSwap::default(),
+            worn: ArcSwap::default(),
             chosen,
             listening,
             tls: None,

@@ -13,6 +13,7 @@ pub mod buffer;
 pub mod clock;
 pub mod cpu;
 pub mod device;
+pub mod disk;
 pub mod door;
 pub mod file;
 pub mod guard;

@@ -24,6 +24,7 @@ pub mod media_type;
 pub mod operator;
 pub mod paths;
 pub mod root;
+pub mod smart;
 pub mod status;
 pub mod steer;
 pub mod summed;

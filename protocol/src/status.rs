@@ -3,7 +3,10 @@
 //! A reader ignores fields that it does not know; a writer only adds fields. `format` rises when the meaning of one changes.
 //! Times are seconds since 1970-01-01 UTC, amounts are bytes, rates are bits per second.
 
-use std::net::SocketAddr;
+mod interface;
+mod listener;
+mod self_test;
+
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -11,6 +14,11 @@ use serde::{Deserialize, Serialize};
 use crate::bgp::Bgp;
 use crate::config::TierRole;
 use crate::fill::{Activity, Held, ManifestFacts, Progress};
+use crate::smart::Disk;
+
+pub use interface::Interface;
+pub use listener::{Listener, ListenerPurpose};
+pub use self_test::{Check, SelfTestReport};
 
 /// The meaning of the fields below.
 pub const STATUS_FORMAT: u32 = 1;
@@ -182,34 +190,6 @@ pub enum SelfTest {
     Failed(String),
 }
 
-/// What a test of everything found: `ocactl selftest`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SelfTestReport {
-    /// When it ended.
-    pub as_of: u64,
-    /// How long it took.
-    pub took_ms: u64,
-    /// The worst of the box's own checks: `ok`, `degraded` or `down`.
-    pub result: State,
-    /// Each of them.
-    pub checks: Vec<Check>,
-}
-
-/// One of them.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Check {
-    /// What kind of thing: `listener`, `service-address`, or a component as in [`Cause`].
-    pub component: String,
-    /// Which one, as in `nvme0`; empty if there is only one.
-    pub subject: String,
-    /// `shared` ones do not count for the result.
-    pub scope: Scope,
-    /// `ok`, `degraded` or `down`.
-    pub result: State,
-    /// What is wrong, in a sentence; empty if nothing is.
-    pub detail: String,
-}
-
 /// The reactor's backend.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Backend {
@@ -217,29 +197,6 @@ pub struct Backend {
     pub name: String,
     /// Why this one.
     pub reason: String,
-}
-
-/// A listening socket.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Listener {
-    /// As bound: port 0 in the configuration is the real port here.
-    pub address: SocketAddr,
-    /// For what.
-    pub purpose: ListenerPurpose,
-}
-
-/// What a listener is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum ListenerPurpose {
-    /// Viewers, in clear.
-    Http,
-    /// Viewers, with TLS.
-    Https,
-    /// `listen.admin`.
-    Admin,
-    /// `listen.metrics`.
-    Metrics,
 }
 
 /// A thread that serves.
@@ -289,6 +246,9 @@ pub struct Device {
     pub errors: u64,
     /// Blocks whose checksum was wrong since the start.
     pub checksum_failures: u64,
+    /// What the disks below it said of their wear lately; none if nobody has asked them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub wear: Vec<Disk>,
 }
 
 /// What a device is good for. The later ones are worse.
@@ -390,25 +350,6 @@ impl Directness {
             Self::Unknown => "unknown",
         }
     }
-}
-
-/// An interface that carries what viewers are sent.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Interface {
-    /// As in `bond0`.
-    pub name: String,
-    /// Whether packets can leave through it.
-    pub has_link: bool,
-    /// What its link carries; `None` if it does not say.
-    pub speed: Option<u64>,
-    /// Links that are one here (LACP); 0: it is not made of several.
-    pub members: u32,
-    /// Those of them that carry their part.
-    pub members_up: u32,
-    /// Packets with errors since the system's start.
-    pub errors: u64,
-    /// What is wrong with it; empty if nothing is.
-    pub cause: String,
 }
 
 /// Space on a file system, in bytes.

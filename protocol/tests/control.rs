@@ -174,6 +174,7 @@ fn device() -> Device {
         in_flight: 2,
         errors: 3,
         checksum_failures: 4,
+        wear: Vec::new(),
     }
 }
 

@@ -35,6 +35,8 @@ pub enum Severity {
 pub enum Component {
     /// A storage device.
     Device,
+    /// What a disk says of its own wear.
+    Wear,
     /// A worker thread.
     Worker,
     /// Bytes sent against capacity.
@@ -75,6 +77,7 @@ impl Component {
     pub fn scope(self) -> Scope {
         match self {
             Self::Device
+            | Self::Wear
             | Self::Worker
             | Self::Egress
             | Self::Memory
@@ -91,6 +94,7 @@ impl Component {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Device => "device",
+            Self::Wear => "wear",
             Self::Worker => "worker",
             Self::Egress => "egress",
             Self::Memory => "memory",

@@ -5,6 +5,7 @@
 //! |---|---|---|
 //! | device | it is not read: suspect, failed, missing, swapped, empty, offline; or a column on it is bad | - |
 //! | device, no subject | - | none answers |
+//! | wear | a disk says that it wears out, or has lost data | - |
 //! | worker | its loop does not turn | - |
 //! | worker, no subject | - | no loop turns |
 //! | interface | it serves, and has no link, lost links or speed, or errs | - |
@@ -42,6 +43,7 @@ use super::words;
 use crate::control::Standing;
 use crate::interfaces::{Interfaces, Serving};
 use crate::limits::AGENT_SILENCE;
+use crate::wear::Worn;
 
 /// One sample for every subject that there is.
 #[must_use]
@@ -52,6 +54,7 @@ pub fn samples(
     capacity: Option<&Capacity>,
 ) -> Vec<Sample> {
     let mut samples = device_samples(observed, held);
+    samples.extend(observed.worn.iter().map(wear_sample));
     samples.extend(worker_samples(observed));
     samples.extend(interface_samples(&observed.interfaces));
     samples.push(egress_sample(capacity));
@@ -157,6 +160,22 @@ fn device_sample(device: &ObservedDevice, bad_columns: u64) -> Sample {
         format!(
             "{bad_columns} of its columns are bad and wait to be repaired: see `ocactl scrub status` and `ocactl fill status`"
         )
+    })
+}
+
+/// Early: the disk is read on, and there is time to copy what it alone holds.
+fn wear_sample(worn: &Worn) -> Sample {
+    let Worn { disk, devices } = worn;
+    let severity = (!disk.warnings.is_empty()).then_some(Severity::Degraded);
+    sample(Component::Wear, &disk.name, severity, || {
+        let said = disk.warnings.join("; ");
+        match devices.first() {
+            Some(device) => format!(
+                "{said}. Copy what lies on it alone: ocactl device evacuate {}",
+                device.display()
+            ),
+            None => said,
+        }
     })
 }
 

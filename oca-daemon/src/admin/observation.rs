@@ -1,6 +1,7 @@
 //! One look at everything that is told to people and programs, made at the moment of the question. All of it lies in memory:
 //! nothing here can wait for a disk.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -12,6 +13,7 @@ use platform::process::Usage;
 use protocol::bgp::Bgp;
 use protocol::config::{Config, TierRole};
 use protocol::fill::Facts;
+use protocol::smart::Disk;
 use protocol::status::DeviceState;
 use steering::UnixTime;
 
@@ -27,6 +29,7 @@ use crate::memory_tier::MemoryStatus;
 use crate::report::ReportStatus;
 use crate::shared::Shared;
 use crate::tls::Tls;
+use crate::wear::Worn;
 
 /// What was seen.
 pub struct Observation {
@@ -64,6 +67,8 @@ pub struct Observation {
     pub catalog: Arc<CatalogStatus>,
     /// The interfaces that serve.
     pub interfaces: Arc<Interfaces>,
+    /// Disks that told of their wear.
+    pub worn: Arc<Vec<Worn>>,
     /// What connections over TLS need, if there are any.
     pub tls: Option<Arc<Tls>>,
     /// Sessions with routers, if there are neighbours.
@@ -181,6 +186,7 @@ impl Observation {
             memory_problem: shared.memory.problem(),
             catalog: shared.catalog.load_full(),
             interfaces: shared.interfaces.load_full(),
+            worn: shared.worn.load_full(),
             tls: shared.tls.clone(),
             bgp: shared.bgp.as_ref().map(|desk| desk.status()),
             process: platform::process::usage().ok(),
@@ -203,6 +209,14 @@ impl Observation {
                 .milliseconds()
                 .saturating_sub(ago.as_millis() as u64),
         )
+    }
+
+    /// The disks below a device, as far as they told of themselves.
+    pub fn disks_of(&self, device: &ObservedDevice) -> impl Iterator<Item = &Disk> {
+        let root = Path::new(&device.path);
+        let below = self.worn.iter();
+        let below = below.filter(move |worn| worn.devices.iter().any(|it| it == root));
+        below.map(|worn| &worn.disk)
     }
 
     /// Sum over the workers.

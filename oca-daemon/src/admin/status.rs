@@ -54,7 +54,7 @@ pub fn document(observed: &Observation, standing: &Standing, about: &About) -> S
         listeners: about.listeners.clone(),
         workers: workers(observed, about),
         devices: devices
-            .map(|(device, objects)| described(device, objects))
+            .map(|(device, objects)| described(observed, device, objects))
             .collect(),
         interfaces: observed.interfaces.serving.iter().map(interface).collect(),
         egress: standing.egress,
@@ -105,7 +105,7 @@ fn workers(observed: &Observation, about: &About) -> Vec<Worker> {
     observed.workers.iter().enumerate().map(worker).collect()
 }
 
-fn described(device: &ObservedDevice, objects: u64) -> Device {
+fn described(observed: &Observation, device: &ObservedDevice, objects: u64) -> Device {
     let seen = &device.snapshot;
     Device {
         name: device.name.clone(),
@@ -130,6 +130,7 @@ fn described(device: &ObservedDevice, objects: u64) -> Device {
         in_flight: u64::from(seen.in_flight),
         errors: seen.errors,
         checksum_failures: seen.corrupt,
+        wear: observed.disks_of(device).cloned().collect(),
     }
 }
 

@@ -6,8 +6,9 @@ use protocol::status::{Cause, Scope, State};
 use steering::health::{Component, Severity};
 
 /// Every kind of thing that can be wrong, for metrics.
-pub const COMPONENTS: [Component; 12] = [
+pub const COMPONENTS: [Component; 13] = [
     Component::Device,
+    Component::Wear,
     Component::Worker,
     Component::Egress,
     Component::Memory,

@@ -7,6 +7,7 @@ use content_store::DeviceId;
 use content_store::device::Blast;
 use protocol::config::Config;
 use protocol::fill::DeviceFill;
+use protocol::smart::Disk;
 use protocol::status::DeviceState;
 use serde::Serialize;
 
@@ -61,6 +62,8 @@ struct Listed {
     state: DeviceState,
     /// Why it is not `ok`.
     cause: String,
+    /// What the disks below it said of their wear; none if nobody has asked them.
+    wear: Vec<Disk>,
     /// The daemon's verdict; none if it does not run.
     daemon: Option<DeviceState>,
     /// The fill agent's verdict; none if it does not run.
@@ -101,12 +104,25 @@ impl Listed {
                 }
                 _ => cause,
             },
+            wear: judged.map(|judged| judged.wear.clone()).unwrap_or_default(),
             daemon: judged.map(|judged| judged.state),
             agent: filled.and_then(|fill| fill.verdict),
             total_bytes: space.map(|space| space.total_bytes),
             available_bytes: space.map(|space| space.available_bytes),
             blast,
         }
+    }
+}
+
+impl Listed {
+    /// The cause; of a device that is well, what its disks warn of.
+    fn remark(&self) -> String {
+        if !self.cause.is_empty() {
+            return self.cause.clone();
+        }
+        let warned = self.wear.iter().filter(|disk| !disk.warnings.is_empty());
+        let said = warned.map(|disk| format!("{}: {}", disk.name, disk.warnings.join("; ")));
+        said.collect::<Vec<_>>().join("; ")
     }
 }
 
@@ -155,7 +171,7 @@ impl Report for Devices {
                 number(device.blast.objects_alone),
                 number(bytes(device.blast.bytes_alone)),
                 Cell::new(id),
-                Cell::new(&device.cause),
+                Cell::new(device.remark()),
             ]);
         }
         let note = if self.daemon_running {

@@ -147,6 +147,7 @@ pub(crate) fn device(name: &str, state: DeviceState) -> Device {
         in_flight: 1,
         errors: 0,
         checksum_failures: 0,
+        wear: Vec::new(),
     }
 }
 

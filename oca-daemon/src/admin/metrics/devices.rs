@@ -14,10 +14,30 @@ pub(super) fn add(page: &mut Page, observed: &Observation) {
         "1 for the state of the device, 0 for the others.",
         states(observed),
     );
+    add_wear(page, observed);
     add_reads(page, &devices);
     add_errors(page, &devices, observed);
     add_waiting(page, &devices);
     add_space(page, observed);
+}
+
+/// Of the disks below a device, the most worn.
+fn add_wear(page: &mut Page, observed: &Observation) {
+    let used = observed.devices.iter().filter_map(|device| {
+        let used = observed
+            .disks_of(device)
+            .filter_map(|disk| disk.used_percent);
+        let labels = [("tier", &*device.tier), ("device", &*device.name)];
+        Some(measured(&labels, used.max()? as f64 / 100.0))
+    });
+    let used: Vec<Metric> = used.collect();
+    if !used.is_empty() {
+        page.gauges(
+            "oca_device_endurance_used_ratio",
+            "How much of the rated endurance of the device's disk is used, as the disk says; may be more than 1.",
+            used,
+        );
+    }
 }
 
 fn add_reads(page: &mut Page, devices: &Devices<'_>) {

@@ -134,6 +134,7 @@ fn device(name: &str, tier: &str) -> Device {
         in_flight: 8,
         errors: 0,
         checksum_failures: 0,
+        wear: Vec::new(),
     }
 }
 
