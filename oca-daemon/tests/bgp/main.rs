@@ -5,6 +5,7 @@
     reason = "helpers of tests fail as tests do; the exception for tests covers test functions alone"
 )]
 
+mod adapters;
 mod asked;
 mod chain;
 mod interop;

@@ -131,6 +131,11 @@ impl Network {
         String::from_utf8(output.stdout).unwrap()
     }
 
+    /// A command that runs in the box's namespace.
+    pub(crate) fn at_box(&self, command: &str) -> Command {
+        at(&self.appliance, command)
+    }
+
     /// A command that runs in the router's namespace.
     pub(crate) fn at_router(&self, command: &str) -> Command {
         at(&self.router, command)
