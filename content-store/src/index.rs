@@ -30,7 +30,7 @@ mod places;
 mod served;
 
 pub use object::{Column, Columns, Object, ObjectCopy};
-use objects::ObjectPage;
+pub use objects::ObjectPage;
 use paths::{Draft, SharedWords};
 pub use paths::{Entry, PathPage};
 use places::Places;
@@ -327,6 +327,12 @@ impl Index {
             .iter()
             .flatten()
             .flat_map(|page| page.objects())
+    }
+
+    /// The pages of all objects, each at its number, as many in every index. One that a commit did not change is the same as in the index
+    /// before.
+    pub fn object_pages(&self) -> impl ExactSizeIterator<Item = Option<&Arc<ObjectPage>>> {
+        self.objects.iter().map(Option::as_ref)
     }
 
     /// Number of paths.

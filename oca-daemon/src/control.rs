@@ -33,7 +33,7 @@ use steering::hint::HintBook;
 use tokio::sync::mpsc;
 use tokio::time::sleep_until;
 
-use crate::admin::held::Held;
+use crate::admin::held::{Devices, HeldBook};
 use crate::admin::observation::Observation;
 use crate::admin::{self, About, Admin, server};
 use crate::damage;
@@ -103,7 +103,7 @@ pub struct Control {
     health: Health,
     hints: HintBook,
     egress: Egress,
-    held: Arc<Held>,
+    held: HeldBook,
     testing: Testing,
     trials: Trials,
     reload: Result<(), String>,
@@ -144,7 +144,7 @@ impl Control {
             health: Health::new(Thresholds::default()),
             hints,
             egress: Egress::default(),
-            held: Arc::default(),
+            held: HeldBook::default(),
             testing: Testing::default(),
             trials: Trials::default(),
             reload: Ok(()),
@@ -322,17 +322,12 @@ impl Control {
             .devices
             .iter()
             .map(|device| device.snapshot.verdict == platform::device::Verdict::Ok);
-        let working: Vec<bool> = working.collect();
-        let (index, ids) = (self.shared.index.load(), self.shared.identities.ids());
-        let found_bad = self.shared.damage.bad.load(Relaxed);
-        let held = &self.held;
-        let before = (held.generation, held.found_bad, &held.working, &held.ids);
-        if before != (index.generation(), found_bad, &working, &ids) {
-            self.held = Arc::new(Held {
-                found_bad,
-                ..Held::of(&index, working, ids)
-            });
-        }
+        let devices = Devices {
+            working: working.collect(),
+            ids: self.shared.identities.ids(),
+            found_bad: self.shared.damage.bad.load(Relaxed),
+        };
+        self.held.look(&self.shared.index.load(), devices);
     }
 }
 

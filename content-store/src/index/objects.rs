@@ -8,7 +8,7 @@ use crate::ids::ObjectId;
 
 /// A part of all objects, in the order of their names: 12 bytes for each, and the object.
 #[derive(Debug)]
-pub(super) struct ObjectPage {
+pub struct ObjectPage {
     tags: Box<[u32]>,
     objects: Box<[Arc<Object>]>,
 }
@@ -34,7 +34,8 @@ impl ObjectPage {
             .map(|(_, object)| object)
     }
 
-    pub(super) fn objects(&self) -> std::slice::Iter<'_, Arc<Object>> {
+    /// All of them, in the order of their names.
+    pub fn objects(&self) -> std::slice::Iter<'_, Arc<Object>> {
         self.objects.iter()
     }
 

@@ -67,7 +67,7 @@ impl Control {
         let egress = self.egress.bits_per_second() / EGRESS_STEP * EGRESS_STEP;
         let samples = health::samples(
             observed,
-            &self.held,
+            self.held.held(),
             &self.testing.latest,
             self.capacity_of(observed).as_ref(),
         );
@@ -91,7 +91,7 @@ impl Control {
             drain: self.drain_told(observed),
             self_test,
             egress: self.egress.bits_per_second(),
-            held: Arc::clone(&self.held),
+            held: Arc::clone(self.held.held()),
             reload: self.reload.clone(),
             stopping,
         }));

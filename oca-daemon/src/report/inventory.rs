@@ -1,64 +1,67 @@
-//! What is held and complete, and what of it the control endpoint knows. Pure but for one walk over the index.
+//! What is held and complete, and what of it the control endpoint knows. After a commit, only the pages of the index that it changed are
+//! looked at, and told from.
 
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
 use content_store::Index;
 use platform::device::Verdict;
 use protocol::control::Inventory;
 use protocol::root::Root;
 
-use crate::admin::held::is_complete;
+use crate::admin::held::{PerPage, is_complete};
 use crate::shared::Shared;
 
-/// States of the inventory, numbered from 1. Cost: 32 bytes per object, twice while they differ.
+/// States of the inventory, numbered from 1. Cost: 32 bytes per object, twice for those of pages that have changed and were not answered.
 #[derive(Debug, Default)]
 pub struct InventoryBook {
     revision: u64,
-    /// In order.
-    held: Arc<[Root]>,
+    held: PerPage<Roots>,
     /// The last state that was answered.
-    answered: Option<(u64, Arc<[Root]>)>,
+    answered: Option<(u64, Vec<Roots>)>,
     seen: Seen,
 }
 
-/// What decides which objects are held: nothing is counted while it stays.
-#[derive(Debug, Default)]
+/// Of one page of the index, in order.
+type Roots = Arc<[Root]>;
+
+/// What decides which objects are held, beside the index.
+#[derive(Debug, Default, PartialEq, Eq)]
 struct Seen {
-    index: Weak<Index>,
     working: Vec<bool>,
     bad_blocks: u64,
 }
 
 impl InventoryBook {
-    /// Walks over the index if anything has changed. About 100 ns for each object then.
-    pub fn look(&mut self, shared: &Shared) {
+    /// Looks at what has changed of the index; at all of it if something else has. Returns how many objects those were. About 100 ns for each.
+    pub fn look(&mut self, shared: &Shared) -> usize {
         let index = shared.index.load_full();
         let snapshots = shared.devices.iter().map(|device| device.snapshot());
         let (working, bad): (Vec<bool>, Vec<u64>) = snapshots
             .map(|device| (device.verdict == Verdict::Ok, device.corrupt))
             .unzip();
         let seen = Seen {
-            index: Arc::downgrade(&index),
             working,
             bad_blocks: bad.iter().sum(),
         };
-        if self.revision > 0 && self.seen.is_as(&seen) {
-            return;
-        }
-        let complete = index
-            .objects()
-            .filter(|object| is_complete(object, &seen.working));
-        self.holds(complete.map(|object| Root(object.id.0)).collect());
-        self.seen = seen;
+        self.follow(&index, seen)
     }
 
-    /// These objects are held and complete now.
-    fn holds(&mut self, mut held: Vec<Root>) {
-        held.sort_unstable();
-        if self.revision == 0 || *held != *self.held {
-            self.revision += 1;
-            self.held = held.into();
+    fn follow(&mut self, index: &Index, seen: Seen) -> usize {
+        if self.seen != seen {
+            self.held.doubt();
+            self.seen = seen;
         }
+        let (working, mut has_changed) = (&self.seen.working, self.revision == 0);
+        let looked_at = self.held.follow(index, |held, objects| {
+            let complete = objects.filter(|object| is_complete(object, working));
+            let now: Roots = complete.map(|object| Root(object.id.0)).collect();
+            if *now != **held {
+                *held = now;
+                has_changed = true;
+            }
+        });
+        self.revision += u64::from(has_changed);
+        looked_at
     }
 
     /// The number of the present state.
@@ -71,14 +74,22 @@ impl InventoryBook {
     #[must_use]
     pub fn told(&self) -> Inventory {
         let (since, before) = match &self.answered {
-            Some((revision, before)) => (Some(*revision), &**before),
+            Some((revision, before)) => (Some(*revision), before.as_slice()),
             None => (None, [].as_slice()),
         };
+        let none = Roots::default();
+        let before = before.iter().chain(std::iter::repeat(&none));
+        let pages = self.held.iter().zip(before);
+        let (mut added, mut removed) = (Vec::new(), Vec::new());
+        for (now, before) in pages.filter(|(now, before)| !Arc::ptr_eq(now, before)) {
+            added.extend(missing_in(before, now));
+            removed.extend(missing_in(now, before));
+        }
         Inventory {
             revision: self.revision,
             since,
-            added: missing_in(before, &self.held),
-            removed: missing_in(&self.held, before),
+            added,
+            removed,
         }
     }
 
@@ -86,16 +97,8 @@ impl InventoryBook {
     /// Returns whether that is the same.
     pub fn answered(&mut self, revision: u64, known: Option<(u64, u64)>, started: u64) -> bool {
         let is_known = known == Some((started, revision)) && revision == self.revision;
-        self.answered = is_known.then(|| (revision, Arc::clone(&self.held)));
+        self.answered = is_known.then(|| (revision, self.held.iter().cloned().collect()));
         is_known
-    }
-}
-
-impl Seen {
-    fn is_as(&self, other: &Self) -> bool {
-        Weak::ptr_eq(&self.index, &other.index)
-            && self.working == other.working
-            && self.bad_blocks == other.bad_blocks
     }
 }
 
@@ -112,6 +115,7 @@ fn missing_in(these: &[Root], all: &[Root]) -> Vec<Root> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::admin::held::shelf::{Shelf, id};
     use proptest::prelude::*;
     use std::collections::BTreeSet;
 
@@ -121,26 +125,44 @@ mod tests {
         Root([number; 32])
     }
 
-    fn roots(numbers: &[u8]) -> Vec<Root> {
-        numbers.iter().copied().map(root).collect()
+    /// In order.
+    fn roots(numbers: &[u32]) -> Vec<Root> {
+        let roots: BTreeSet<Root> = numbers.iter().map(|number| Root(id(*number).0)).collect();
+        roots.into_iter().collect()
+    }
+
+    /// A commit: what comes, and what goes.
+    fn change(book: &mut InventoryBook, shelf: &mut Shelf, come: &[u32], go: &[u32]) -> usize {
+        let come = come.iter().map(|number| (*number, &[0, 1][..]));
+        let go = go.iter().map(|number| (*number, &[][..]));
+        shelf.commit(come.chain(go));
+        look(book, shelf)
+    }
+
+    fn look(book: &mut InventoryBook, shelf: &Shelf) -> usize {
+        let seen = Seen {
+            working: vec![true, true],
+            bad_blocks: 0,
+        };
+        book.follow(&shelf.index, seen)
     }
 
     #[test]
     fn all_first_then_changes_and_all_again_if_something_else_is_known() {
-        let mut book = InventoryBook::default();
-        book.holds(roots(&[2, 1]));
+        let (mut book, mut shelf) = (InventoryBook::default(), Shelf::new());
+        change(&mut book, &mut shelf, &[2, 1], &[]);
         let first = book.told();
         assert_eq!((first.revision, first.since), (1, None));
         assert_eq!(first.added, roots(&[1, 2]));
         assert!(book.answered(1, Some((STARTED, 1)), STARTED));
 
-        book.holds(roots(&[2, 1]));
+        change(&mut book, &mut shelf, &[2, 1], &[]);
         let same = book.told();
         assert_eq!((same.revision, same.since), (1, Some(1)));
         assert!(same.added.is_empty() && same.removed.is_empty());
 
-        book.holds(roots(&[3, 2]));
-        book.holds(roots(&[4, 2]));
+        change(&mut book, &mut shelf, &[3], &[1]);
+        change(&mut book, &mut shelf, &[4], &[3]);
         let changed = book.told();
         assert_eq!((changed.revision, changed.since), (3, Some(1)));
         assert_eq!((changed.added, changed.removed), (roots(&[4]), roots(&[1])));
@@ -154,13 +176,29 @@ mod tests {
 
     #[test]
     fn what_was_not_answered_is_told_again() {
-        let mut book = InventoryBook::default();
-        book.holds(Vec::new());
+        let (mut book, mut shelf) = (InventoryBook::default(), Shelf::new());
+        look(&mut book, &shelf);
         assert_eq!(book.told().revision, 1, "nothing is a state as well");
         book.answered(1, Some((STARTED, 1)), STARTED);
-        book.holds(roots(&[1]));
+        change(&mut book, &mut shelf, &[1], &[]);
         assert_eq!(book.told(), book.told());
         assert_eq!(book.told().added, roots(&[1]));
+    }
+
+    #[test]
+    fn a_commit_costs_the_pages_that_it_changed() {
+        let (mut book, mut shelf) = (InventoryBook::default(), Shelf::new());
+        let all: Vec<u32> = (0..40_000).collect();
+        assert_eq!(change(&mut book, &mut shelf, &all, &[]), 40_000);
+        book.answered(1, Some((STARTED, 1)), STARTED);
+        let looked_at = change(&mut book, &mut shelf, &[40_000], &[5]);
+        assert!(
+            (1..=2 * shelf.largest_page()).contains(&looked_at),
+            "{looked_at}"
+        );
+        let told = book.told();
+        assert_eq!((told.added, told.removed), (roots(&[40_000]), roots(&[5])));
+        assert_eq!(look(&mut book, &shelf), 0);
     }
 
     proptest! {

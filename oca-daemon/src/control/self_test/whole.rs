@@ -42,7 +42,7 @@ impl Control {
         let observed = Observation::of(&self.shared);
         let samples = health::samples(
             &observed,
-            &self.held,
+            self.held.held(),
             &self.testing.latest,
             self.capacity_of(&observed).as_ref(),
         );
