@@ -25,7 +25,7 @@ fn films(endpoint: &Endpoint, count: u8) -> Vec<Wanted> {
     (0..count).map(film).collect()
 }
 
-fn with_scrub(endpoint: &Endpoint, appliance: &Appliance, fill: &str) {
+pub(crate) fn with_scrub(endpoint: &Endpoint, appliance: &Appliance, fill: &str) {
     appliance.configure(endpoint, |text| {
         let text = text.replace("[fill]\n", &format!("[fill]\n{fill}"));
         format!("{text}[scrub]\nrate = \"4 Gbit/s\"\nevery = \"1 d\"\n")
@@ -73,7 +73,7 @@ pub(crate) fn ask_scrub(agent: &Running<'_>, request: &Request) -> Scrub {
     }
 }
 
-fn start(agent: &Running<'_>) {
+pub(crate) fn start(agent: &Running<'_>) {
     let by = "ada".to_owned();
     ask_scrub(agent, &Request::ScrubStart { by, device: None });
 }

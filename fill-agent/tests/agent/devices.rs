@@ -244,13 +244,7 @@ fn a_device_that_was_away_loses_what_was_taken_down_meanwhile() {
 fn a_device_that_hangs_while_it_is_evacuated_delays_nothing_on_another() {
     let endpoint = Endpoint::start();
     let appliance = appliance_with(&endpoint, &["d2", "d3"], |text| text);
-    // On one device each.
-    let small = |seeds: std::ops::Range<u8>| -> Vec<WantedObject> {
-        let object =
-            |seed: u8| endpoint.object(&format!("/{seed}.mp4"), super::content(seed, 300_000));
-        seeds.map(object).collect()
-    };
-    let mut wanted = small(0..32);
+    let mut wanted = small(&endpoint, 0..32);
     endpoint.offer(&manifest(1, wanted.clone()));
     assert!(appliance.once().status.success());
     let on_it = column_files(&appliance.path("d0/objects"));
@@ -269,7 +263,7 @@ fn a_device_that_hangs_while_it_is_evacuated_delays_nothing_on_another() {
     endpoint.take_down(1, &[&elsewhere]);
     assert!(is_taken_down(&appliance, &elsewhere) < SOON);
     wanted.retain(|one| one.path != elsewhere.path);
-    wanted.extend(small(40..44));
+    wanted.extend(small(&endpoint, 40..44));
     endpoint.offer(&manifest(2, wanted.clone()));
     agent.open();
     until_published(&appliance, &wanted);
@@ -282,7 +276,13 @@ fn a_device_that_hangs_while_it_is_evacuated_delays_nothing_on_another() {
     assert_eq!(appliance.published(), paths(&wanted));
 }
 
-fn until_published(appliance: &Appliance, wanted: &[WantedObject]) {
+/// Objects that lie on one device each.
+pub(crate) fn small(endpoint: &Endpoint, seeds: std::ops::Range<u8>) -> Vec<WantedObject> {
+    let object = |seed: u8| endpoint.object(&format!("/{seed}.mp4"), super::content(seed, 300_000));
+    seeds.map(object).collect()
+}
+
+pub(crate) fn until_published(appliance: &Appliance, wanted: &[WantedObject]) {
     eventually("published", || {
         (appliance.published() == paths(wanted)).then_some(())
     });

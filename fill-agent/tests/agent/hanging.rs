@@ -6,10 +6,12 @@ use std::process::Command;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use protocol::fill::Activity;
+use protocol::fill::{Activity, Request};
 use protocol::manifest::Wanted;
 
 use super::appliance::{Appliance, Running, eventually};
+use super::damage::{ask_scrub, copies, file, flip, start, with_scrub};
+use super::devices::{column_files, small, until_published};
 use super::endpoint::{Endpoint, manifest};
 use super::{objects, paths};
 
@@ -123,4 +125,53 @@ fn a_device_that_begins_to_hang_in_the_middle_of_a_fill_keeps_no_takedown() {
     hanging.end();
     complete_with(&agent, 2);
     assert_eq!(appliance.published(), paths(&wanted[2..]));
+}
+
+/// Only answers that wait for nothing come so soon.
+const AT_ONCE: Duration = Duration::from_secs(5);
+
+#[test]
+fn a_device_that_hangs_while_it_is_read_back_delays_neither_scrub_nor_plan_nor_publication() {
+    let endpoint = Endpoint::start();
+    let appliance = Appliance::new(&endpoint);
+    with_scrub(&endpoint, &appliance, "");
+    let mut wanted = small(&endpoint, 0..16);
+    endpoint.offer(&manifest(1, wanted.clone()));
+    assert!(appliance.once().status.success());
+    let columns = column_files(&appliance.path("d0/objects"));
+    let is_on_d1 = |one: &&Wanted| file(&appliance, "d1", one, "col").exists();
+    let bad = wanted.iter().find(is_on_d1).unwrap().clone();
+    flip(&appliance, "d1", &bad, "col", 9);
+    let hanging = Hanging::at(&appliance, columns[0].clone());
+
+    let agent = appliance.run();
+    start(&agent);
+    let pass_of = |name: &str| {
+        let asked = Instant::now();
+        let scrub = ask_scrub(&agent, &Request::ScrubStatus);
+        assert!(asked.elapsed() < AT_ONCE);
+        let mut devices = scrub.devices.into_iter();
+        devices.find(|device| device.name == name).unwrap()
+    };
+    eventually("the other one is read", || {
+        let pass = pass_of("d1");
+        (pass.ended.is_some() && pass.bad == 1).then_some(())
+    });
+    let hangs = pass_of("d0");
+    assert!(hangs.began.is_some() && hangs.ended.is_none(), "{hangs:?}");
+    let asked = Instant::now();
+    agent.ask(&Request::Plan { limit: 10 });
+    assert!(asked.elapsed() < AT_ONCE);
+    // What is bad is repaired, and what is new comes.
+    agent.open();
+    wanted.extend(small(&endpoint, 20..28));
+    endpoint.offer(&manifest(2, wanted.clone()));
+    until_published(&appliance, &wanted);
+    eventually("repaired", || {
+        let copies = copies(&appliance);
+        copies.iter().any(|copy| copy.repaired > 0).then_some(())
+    });
+    assert!(pass_of("d0").ended.is_none());
+    hanging.end();
+    eventually("it is read to its end", || pass_of("d0").ended);
 }
