@@ -7,6 +7,7 @@ use steering::bgp::announcement::Offer;
 use steering::bgp::packet::Kind;
 use steering::bgp::packet::notification::{Notification, Reason};
 use steering::bgp::packet::open::{Capabilities, Open};
+use steering::bgp::presence::{Look, Presence};
 use steering::bgp::{Event, Role, Settings, State, packet};
 
 use crate::pair::{OURS, Pair, THEIRS, import, offers, settings};
@@ -126,15 +127,26 @@ fn what_is_announced_is_learned_and_follows_every_change() {
     assert_eq!(pair.learned(), Vec::<String>::new());
 }
 
+/// Ten minutes round the soft limit: the state swings, and routers hear nothing.
 #[test]
-fn what_does_not_change_is_not_told_again() {
-    let here = [("198.51.100.1", Offer::Present)];
-    let mut pair = Pair::announcing(&here);
+fn load_sends_no_update() {
+    let mut pair = Pair::announcing(&[("198.51.100.1", Offer::Present)]);
     pair.pass(SECOND);
     let updates = |pair: &Pair| pair.sides[0].neighbor.counters().sent[Kind::Update.index()];
     let before = updates(&pair);
-    for _ in 0..600 {
-        pair.sides[0].neighbor.announce(&offers(&here));
+    let mut presence = Presence::default();
+    for second in 0..600 {
+        let look = Look {
+            state: [steering::State::Ok, steering::State::Degraded][second / 7 % 2],
+            is_stopping: false,
+            is_ready: true,
+            canary: Some(true),
+        };
+        presence.observe(pair.now, look);
+        let offer = presence.offer().unwrap();
+        pair.sides[0]
+            .neighbor
+            .announce(&offers(&[("198.51.100.1", offer)]));
         pair.pass(SECOND);
     }
     assert_eq!(updates(&pair), before);
