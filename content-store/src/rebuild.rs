@@ -195,7 +195,8 @@ fn add(
     let former = former
         .into_iter()
         .map(|copy| ObjectRecord::of_copies(object, vec![copy]));
-    let mut doomed: Vec<_> = former.collect();
+    let left = left_behind(object, &found, report.generation);
+    let mut doomed: Vec<_> = former.chain(left).collect();
     if found.paths.is_empty() {
         report.unreferenced += 1;
         doomed.push(live);
@@ -219,6 +220,21 @@ fn add(
     } else {
         Ok(edit.set_pending(&object)?)
     }
+}
+
+/// Files of columns on devices that they have left, each kept by a generation in which no copy was placed.
+fn left_behind(
+    object: ObjectId,
+    found: &Found,
+    generation: Generation,
+) -> impl Iterator<Item = ObjectRecord> {
+    let placed = found.placements.values();
+    let left = placed.flat_map(|placed| placed.left_behind().map(move |devices| (placed, devices)));
+    (0..).zip(left).map(move |(number, (placed, devices))| {
+        let (layout, tier) = (placed.layout, placed.tier.clone());
+        let copy = CopyRecord::new(generation.0 - number, layout, tier, devices);
+        ObjectRecord::of_copies(object, vec![copy])
+    })
 }
 
 /// The newest whole placement of each copy; if there is none of any, the newest that can be repaired.

@@ -11,6 +11,7 @@ use std::collections::HashSet;
 use std::fs;
 
 use content_store::device::{self, Blast, InitOptions, Intent, Intents, Wanted};
+use content_store::placement::Rule;
 use content_store::verify::verify;
 use content_store::{DeviceId, Store, StoreConfig, StoreError, open_devices, rebuild};
 use support::{Appliance, MIB, bytes, id, publish};
@@ -123,6 +124,104 @@ fn what_a_device_alone_holds_goes_to_the_others_and_the_rest_stays() {
     fs::remove_dir_all(appliance.state_dir().join("catalog")).unwrap();
     rebuild(&config, 0, |_| ()).unwrap();
     is_whole();
+}
+
+#[test]
+fn a_column_leaves_a_device_that_stays_in_use() {
+    let appliance = Appliance::new();
+    let config = config(&appliance);
+    let mut store = Store::open(config.clone()).unwrap();
+    let film = bytes(1, 3 * MIB + 7);
+    publish(&mut store, &["/film"], &film, "nvme");
+    let devices = || appliance.snapshot().objects[0].copies[0].devices.clone();
+    let before = devices();
+    let hot = store.devices().iter().filter(|slot| slot.tier == 0);
+    let mut hot = hot.filter_map(|slot| slot.id());
+    let free = hot.find(|id| !before.contains(id)).unwrap();
+    // On none of the others there is room below a mark of nothing.
+    let nothing = Rule {
+        high_watermark: 0,
+        ..Rule::default()
+    };
+    store.place_by(nothing);
+    let refused = store.relieve(&id(&film), &before[1]);
+    assert!(matches!(refused, Err(StoreError::NoRoom { .. })));
+    store.place_by(Rule::default());
+    assert!(store.relieve(&id(&film), &free).unwrap().is_none());
+
+    let mut moving = store.relieve(&id(&film), &before[1]).unwrap().unwrap();
+    assert!(moving.copy_here().unwrap());
+    let moved = moving.seal().unwrap();
+    store.finish_repairs(vec![moved]).unwrap().unwrap();
+    assert_eq!(*devices(), [before[0], free]);
+    let has_column = |store: &Store, device: DeviceId| {
+        let mut slots = store.devices().iter();
+        let slot = slots.find(|slot| slot.id() == Some(device)).unwrap();
+        let device = slot.device.as_ref().unwrap();
+        device.column_path(&id(&film)).exists()
+    };
+    // Who reads by the generation before has it still.
+    assert!(has_column(&store, before[1]));
+    store.reap(store.generation().unwrap()).unwrap();
+    assert!(!has_column(&store, before[1]) && has_column(&store, free));
+    drop(store);
+    let is_good = || {
+        let slots = open_devices(&config).unwrap();
+        let records = appliance.snapshot().objects;
+        verify(&slots, &records[0], |_| ()).unwrap().is_good()
+    };
+    assert!(is_good());
+    fs::remove_dir_all(appliance.state_dir().join("catalog")).unwrap();
+    rebuild(&config, 0, |_| ()).unwrap();
+    assert_eq!(*devices(), [before[0], free]);
+    assert!(is_good());
+}
+
+/// The state disk is lost when a column is at both places, or its new place has no more than its sidecar.
+#[test]
+fn a_rebuild_in_the_midst_of_a_relief_keeps_one_place_and_unlinks_the_other() {
+    for has_come in [true, false] {
+        let appliance = Appliance::new();
+        let config = config(&appliance);
+        let mut store = Store::open(config.clone()).unwrap();
+        let film = bytes(1, 3 * MIB + 7);
+        publish(&mut store, &["/film"], &film, "nvme");
+        let devices = || appliance.snapshot().objects[0].copies[0].devices.clone();
+        let before = devices();
+        let mut moving = store.relieve(&id(&film), &before[1]).unwrap().unwrap();
+        assert!(moving.copy_here().unwrap());
+        let moved = moving.seal().unwrap();
+        store.finish_repairs(vec![moved]).unwrap().unwrap();
+        let after = devices();
+        let files = |store: &Store, device: DeviceId| {
+            let mut slots = store.devices().iter();
+            let slot = slots.find(|slot| slot.id() == Some(device)).unwrap();
+            let device = slot.device.as_ref().unwrap();
+            [
+                device.column_path(&id(&film)),
+                device.sidecar_path(&id(&film)),
+            ]
+        };
+        if !has_come {
+            let [column, _] = files(&store, after[1]);
+            fs::remove_file(column).unwrap();
+        }
+        drop(store);
+        fs::remove_dir_all(appliance.state_dir().join("catalog")).unwrap();
+        assert!(rebuild(&config, 0, |_| ()).unwrap().incomplete.is_empty());
+        let (stays, goes) = match has_come {
+            true => (&after, &before),
+            false => (&before, &after),
+        };
+        assert_eq!(devices(), *stays);
+        let mut store = Store::open(config.clone()).unwrap();
+        store.reap(store.generation().unwrap()).unwrap();
+        assert!(files(&store, stays[1]).iter().all(|file| file.exists()));
+        assert!(!files(&store, goes[1]).iter().any(|file| file.exists()));
+        let slots = open_devices(&config).unwrap();
+        let records = appliance.snapshot().objects;
+        assert!(verify(&slots, &records[0], |_| ()).unwrap().is_good());
+    }
 }
 
 #[test]

@@ -38,6 +38,8 @@ pub(super) struct Placed {
     revision: u64,
     /// Columns that are here, each with its device.
     here: Vec<(usize, DeviceId)>,
+    /// Those that have a sidecar there.
+    told: Vec<(usize, DeviceId)>,
     /// All its devices are here, so what is missing is lost.
     is_known: bool,
 }
@@ -51,6 +53,31 @@ impl Placed {
     pub(super) fn missing(&self) -> impl Iterator<Item = (usize, DeviceId)> {
         let columns = self.devices.iter().copied().enumerate();
         columns.filter(|column| !self.here.contains(column))
+    }
+
+    /// A column that has left its device, or was about to, is where it is whole: a crash in between leaves one of both, or both.
+    fn stay_where_whole(&mut self) {
+        for column in 0..self.devices.len() {
+            if self.here.contains(&(column, self.devices[column])) {
+                continue;
+            }
+            let mut here = self.here.iter();
+            let elsewhere = here.find(|(at, id)| *at == column && !self.devices.contains(id));
+            if let Some((_, id)) = elsewhere {
+                self.devices[column] = *id;
+            }
+        }
+    }
+
+    /// The stripe sets with the files of columns that lie on devices where they are not looked for any more.
+    pub(super) fn left_behind(&self) -> impl Iterator<Item = Box<[DeviceId]>> {
+        let told = self.told.iter();
+        let left = told.filter(|(_, id)| !self.devices.contains(id));
+        left.map(|(column, id)| {
+            let mut devices = self.devices.clone();
+            devices[*column] = *id;
+            devices
+        })
     }
 
     /// Some columns are lost for good, others are here.
@@ -94,6 +121,7 @@ pub(super) fn scan(
         .values_mut()
         .flat_map(|found| found.placements.values_mut());
     for placed in placements {
+        placed.stay_where_whole();
         placed.is_known = placed.devices.iter().all(|id| here.contains(id));
     }
     found
@@ -181,6 +209,7 @@ fn add(
             copy,
             tier,
             here: Vec::new(),
+            told: Vec::new(),
             is_known: false,
             devices: devices.clone(),
             revision,
@@ -189,8 +218,10 @@ fn add(
     if placement.layout != layout || !agrees && placement.revision == revision {
         return Err(format!("it contradicts another sidecar of object {object}"));
     }
+    let column = (usize::from(column), device);
+    placement.told.push(column);
     if has_column {
-        placement.here.push((usize::from(column), device));
+        placement.here.push(column);
     }
     if revision > placement.revision {
         placement.revision = revision;

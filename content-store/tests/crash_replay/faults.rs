@@ -180,6 +180,11 @@ fn calls_fail_during_a_repair() {
 }
 
 #[test]
+fn calls_fail_while_a_device_is_relieved() {
+    fail_everywhere("relieve", 16);
+}
+
+#[test]
 fn calls_fail_after_a_writer_was_killed() {
     fail_everywhere("killed", 16);
 }

@@ -33,6 +33,8 @@ pub enum Deed {
     /// Marks a column of its first copy as bad.
     Quarantine(Bytes),
     Repair(Bytes),
+    /// Moves the first column of its first copy to another device of its tier.
+    Relieve(Bytes),
 }
 
 /// The paths, each with the object that it leads to.
@@ -91,6 +93,11 @@ impl Plan {
                 Deed::Repair(Bytes(2, LARGE)),
                 Deed::Quarantine(Bytes(1, 3000)),
                 Deed::Repair(Bytes(1, 3000)),
+            ],
+            "relieve" => vec![
+                Deed::Relieve(Bytes(1, 3000)),
+                Deed::Reap,
+                Deed::Relieve(Bytes(1, 3000)),
             ],
             "resume" => vec![
                 Deed::Begin(Bytes(7, LARGE), "nvme"),
@@ -240,6 +247,7 @@ pub fn perform(store: &mut Store, state_dir: &Path, deed: &Deed) -> Result<(), S
         }
         Deed::Quarantine(bytes) => quarantine(store, state_dir, *bytes),
         Deed::Repair(bytes) => repair(store, state_dir, *bytes),
+        Deed::Relieve(bytes) => relieve(store, state_dir, *bytes),
         // By whoever has the store.
         Deed::Reopen | Deed::Killed(_) => Ok(()),
     }
@@ -282,6 +290,21 @@ fn repair(store: &mut Store, state_dir: &Path, bytes: Bytes) -> Result<(), Store
     }
     let repaired = repairing.seal()?;
     store.finish_repairs(vec![repaired]).map(drop)
+}
+
+fn relieve(store: &mut Store, state_dir: &Path, bytes: Bytes) -> Result<(), StoreError> {
+    let Some(copy) = first_copy(state_dir, bytes)? else {
+        return Ok(());
+    };
+    let mut moving = match store.relieve(&bytes.id(), &copy.devices[0]) {
+        Ok(Some(moving)) => moving,
+        Ok(None) | Err(StoreError::NoRoom { .. }) => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    if moving.copy_here()? {
+        store.finish_repairs(vec![moving.seal()?])?;
+    }
+    Ok(())
 }
 
 fn settle(store: &mut Store, content: Content) -> Result<(), StoreError> {

@@ -156,6 +156,11 @@ fn power_fails_during_a_repair() {
 }
 
 #[test]
+fn power_fails_while_a_device_is_relieved() {
+    cut_everywhere("relieve");
+}
+
+#[test]
 fn power_fails_after_a_writer_was_killed() {
     cut_everywhere("killed");
 }
