@@ -1,4 +1,7 @@
-//! Man pages and completions of a program, made from the same source as its help, so that packages of any system can hold them.
+//! What all programs have in common towards those who run them: man pages and completions, made from the same source as the help, so that
+//! packages of any system can hold them; and the [`log`].
+
+pub mod log;
 
 use std::fs;
 use std::io::{self, Write};

@@ -1,6 +1,5 @@
 //! Puts the agent together: configuration in, loop and doors out; and what can be checked without it.
 
-use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -25,7 +24,7 @@ use crate::{facts, metrics, survey};
 /// # Errors
 /// What keeps it from starting, with the way out; and why `once` is not complete.
 pub fn work(config: Config, path: PathBuf, mode: Mode) -> anyhow::Result<()> {
-    start_logging();
+    command_line::log::start("oca-fill-agent");
     leave_workers_their_cores(&config);
     let door = Door::open(
         &config.appliance.run_dir.join(FILL_SOCKET),
@@ -173,19 +172,4 @@ impl Found {
             Err(error) => self.faults.push(error.to_string()),
         }
     }
-}
-
-/// Logs to standard error: lines for people on a terminal, JSON for a collector otherwise. `OCA_LOG` filters.
-fn start_logging() {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("OCA_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr);
-    // A logger that is there already is as good.
-    let _ = if std::io::stderr().is_terminal() {
-        log.try_init()
-    } else {
-        log.json().try_init()
-    };
 }

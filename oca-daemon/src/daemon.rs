@@ -3,7 +3,6 @@
 //! Order of the start: what can be refused comes first (catalog, addresses), then the devices, then the first index, and the
 //! workers last, so that the first connection finds everything in place.
 
-use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -47,21 +46,6 @@ pub struct Findings {
     pub notes: Vec<String>,
     /// What keeps the daemon from starting, or a part of it from serving.
     pub faults: Vec<String>,
-}
-
-/// Logs to standard error: lines for people on a terminal, JSON for a collector otherwise. `OCA_LOG` filters.
-pub fn start_logging() {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("OCA_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr);
-    // A logger that is there already (a test's) is as good.
-    let _ = if std::io::stderr().is_terminal() {
-        log.try_init()
-    } else {
-        log.json().try_init()
-    };
 }
 
 /// Checks all that can be checked without serving.

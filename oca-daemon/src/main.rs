@@ -80,7 +80,7 @@ fn print_paths() {
 }
 
 fn serve(config: Config, path: PathBuf) -> anyhow::Result<()> {
-    daemon::start_logging();
+    command_line::log::start("oca-daemon");
     daemon::run(config, path)
 }
 

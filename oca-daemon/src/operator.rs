@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
+use command_line::log;
 use protocol::config::Certificate;
 use protocol::limits::ROUTES_PAGE_MAX;
 use protocol::operator::{self, BadLine, Fault, Generation, Refusal, Request, Response};
@@ -145,6 +146,9 @@ async fn answer(line: &[u8], admin: &Admin, commands: &mpsc::Sender<Command>) ->
             Response::Noted
         }
         Ok(Request::SelfTest) => command(commands, Wanted::SelfTest).await,
+        Ok(Request::LogLevel { by, change }) => {
+            log::obey(&by, change).map_or_else(refused, Response::LogLevel)
+        }
         Ok(Request::Undrain { by }) => command(commands, Wanted::Undrain { by }).await,
     }
 }

@@ -2,6 +2,7 @@
 
 use protocol::config::Config;
 use protocol::fill::{Plan, Request, Response, Scrub, Status, Window};
+use protocol::log::{Change, LogLevel};
 use serde::Serialize;
 
 use crate::clock::Clock;
@@ -48,6 +49,18 @@ impl Agent {
     pub(crate) fn scrub(&self, request: &Request) -> Result<Scrub, AskError> {
         match self.ask(request)? {
             Response::Scrub(scrub) => Ok(*scrub),
+            _ => Err(self.socket.unexpected()),
+        }
+    }
+
+    /// How much it logs, after a change if there is one.
+    pub(crate) fn log_level(
+        &self,
+        by: String,
+        change: Option<Change>,
+    ) -> Result<LogLevel, AskError> {
+        match self.ask(&Request::LogLevel { by, change })? {
+            Response::LogLevel(level) => Ok(level),
             _ => Err(self.socket.unexpected()),
         }
     }

@@ -6,8 +6,9 @@ mod store;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use command_line::Generate;
+use protocol::units::Interval;
 
 pub(crate) use fill::{
     EndArguments, FillCommand, FillWindowCommand, OverrideCommand, SetArguments,
@@ -159,6 +160,19 @@ Example:
     #[command(subcommand)]
     Bgp(BgpCommand),
 
+    /// Say how much daemon and fill agent log, or change it while they run
+    #[command(after_help = "\
+LEVEL is off, error, warn, info, debug or trace; after a comma, others for parts of the programs. What is
+set ends after --for, or with the program: then it is as configured (OCA_LOG in the unit) again. A program
+that does not run is said, and left alone. At debug and trace, workers write to the log while they serve.
+
+Examples:
+  ocactl log-level
+  ocactl log-level debug --for 10min
+  ocactl log-level info,oca_daemon::bgp=debug --of daemon
+  ocactl log-level --configured")]
+    LogLevel(LogLevelArguments),
+
     /// Man pages and shell completions, for packagers
     #[command(subcommand, hide = true)]
     Generate(Generate),
@@ -226,6 +240,34 @@ Example:
 
     /// List what neighbours are told of the service addresses, and why it is not told of one
     Advertised,
+}
+
+/// `log-level`
+#[derive(Debug, Args)]
+pub(crate) struct LogLevelArguments {
+    /// What is to be logged; without it, nothing is changed
+    pub(crate) level: Option<String>,
+
+    /// How long, as in 2h or "30 min"; without it, until the program ends
+    #[arg(long = "for", value_name = "TIME", requires = "level")]
+    pub(crate) length: Option<Interval>,
+
+    /// Go back to what is configured
+    #[arg(long, conflicts_with_all = ["level", "length"])]
+    pub(crate) configured: bool,
+
+    /// Only of this program
+    #[arg(long, value_name = "PROGRAM")]
+    pub(crate) of: Option<LogOf>,
+}
+
+/// Whose log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogOf {
+    /// `oca-daemon`
+    Daemon,
+    /// `oca-fill-agent`
+    Agent,
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use std::time::Duration;
 use protocol::bgp::RoutePage;
 use protocol::config::Certificate;
 use protocol::limits::ROUTES_PAGE_MAX;
+use protocol::log::{Change, LogLevel};
 use protocol::operator::{CheckedCertificate, Generation, Request, Response};
 use protocol::status::Status;
 
@@ -65,6 +66,18 @@ impl Daemon {
         };
         match self.ask(request, ANSWER_TIMEOUT)? {
             Response::BgpRoutes(page) => Ok(page),
+            _ => Err(self.unexpected()),
+        }
+    }
+
+    /// How much it logs, after a change if there is one.
+    pub(crate) fn log_level(
+        &self,
+        by: String,
+        change: Option<Change>,
+    ) -> Result<LogLevel, AskError> {
+        match self.ask(Request::LogLevel { by, change }, ANSWER_TIMEOUT)? {
+            Response::LogLevel(level) => Ok(level),
             _ => Err(self.unexpected()),
         }
     }

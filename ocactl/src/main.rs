@@ -20,6 +20,7 @@ mod fill;
 mod fill_window;
 mod layout;
 mod limits;
+mod log_level;
 mod output;
 mod progress;
 mod scrub;
@@ -95,6 +96,7 @@ fn obey(command: Command, config: &Config, format: Format) -> Result<Outcome, Fa
         Command::Check => check::run(config, format),
         Command::Device(command) => device::run(config, format, command),
         Command::Bgp(command) => bgp::run(config, format, command),
+        Command::LogLevel(arguments) => log_level::run(config, format, arguments),
         Command::Tls(command) => tls::run(config, format, command),
         Command::Fill(command) => fill::run(config, format, command),
         Command::FillWindow(command) => fill_window::run(config, format, command),

@@ -11,6 +11,7 @@ use appliance::{Appliance, text};
 use protocol::fill::{
     Activity, Contact, Hours, Plan, PlanTotals, Progress, Request, Response, Scrub, Status, Window,
 };
+use protocol::log::LogLevel;
 use protocol::manifest::Serial;
 use protocol::operator::{self, Fault, Refusal};
 
@@ -68,6 +69,11 @@ fn obliging(request: &Request) -> Response {
             devices: Vec::new(),
         })),
         Request::Damaged { .. } => Response::Noted,
+        Request::LogLevel { .. } => Response::LogLevel(LogLevel {
+            level: "info".into(),
+            configured: "info".into(),
+            until: None,
+        }),
         Request::Status
         | Request::Devices
         | Request::Pause { .. }
@@ -179,6 +185,14 @@ fn every_answer_says_its_age_in_the_zone_of_the_window() {
             .out
             .contains("blocked    no manifest yet")
     );
+}
+
+#[test]
+fn the_agent_says_how_much_it_logs() {
+    let appliance = Appliance::bare();
+    agent(&appliance, obliging);
+    let said = appliance.run(&["log-level", "--of", "agent"]).done().out;
+    assert_eq!(said, "fill agent: info, as configured\n");
 }
 
 /// Runs `ocactl` on an agent to which nothing happens, and gives what it was asked to change or show.

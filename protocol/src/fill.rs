@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::log::{self, LogLevel};
 use crate::manifest::{Serial, SourceKind};
 use crate::operator::Refusal;
 use crate::root::Root;
@@ -79,6 +80,13 @@ pub enum Request {
         /// At most [`DAMAGED_MAX`](crate::limits::DAMAGED_MAX).
         columns: Vec<DamagedColumn>,
     },
+    /// [`Response::LogLevel`]: how much is logged; and changes it.
+    LogLevel {
+        /// Who asks.
+        by: String,
+        /// `None`: it is only asked.
+        change: Option<log::Change>,
+    },
     /// [`Response::Scrub`]: how far the devices are read back.
     ScrubStatus,
     /// [`Response::Scrub`]: begins a pass now, whenever the last one was.
@@ -129,6 +137,8 @@ pub enum Response {
     Noted,
     /// To [`Request::ScrubStatus`] and whatever changes it.
     Scrub(Box<Scrub>),
+    /// To [`Request::LogLevel`].
+    LogLevel(LogLevel),
     /// It was not done.
     Refused(Refusal),
 }

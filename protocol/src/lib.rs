@@ -4,6 +4,7 @@
 //! - [`operator`]: requests and answers on the sockets in `run_dir`, one JSON value a line.
 //! - [`status`]: what `/status` and `ocactl status` say.
 //! - [`fill`]: the same with the fill agent.
+//! - [`log`]: how much both log.
 //! - [`manifest`], [`control`]: what an appliance and its control endpoint say to each other.
 //! - [`steer`]: where viewers are sent.
 //! - [`demand`]: what of the manifest's demand the daemon ranks its memory by.
@@ -19,6 +20,7 @@ pub mod control;
 pub mod demand;
 pub mod fill;
 pub mod limits;
+pub mod log;
 pub mod manifest;
 pub mod media_type;
 pub mod operator;

@@ -19,6 +19,7 @@ use crate::bgp::RoutePage;
 use crate::config;
 use crate::fill::Facts;
 use crate::limits::LINE_MAX_BYTES;
+use crate::log::{self, LogLevel};
 use crate::status::{Certificate, Drain, SelfTestReport, State, Status};
 
 /// The version of the lines. A new request or a new field leaves it; a changed meaning raises it.
@@ -67,6 +68,13 @@ pub enum Request {
         /// The most routes; at most [`crate::limits::ROUTES_PAGE_MAX`].
         limit: u32,
     },
+    /// [`Response::LogLevel`]: how much is logged; and changes it.
+    LogLevel {
+        /// Who asks.
+        by: String,
+        /// `None`: it is only asked.
+        change: Option<log::Change>,
+    },
     /// [`Response::Noted`]: what the fill agent tells of itself, every 5 s.
     Fill(Box<Facts>),
 }
@@ -97,6 +105,8 @@ pub enum Response {
     },
     /// To [`Request::BgpRoutes`].
     BgpRoutes(RoutePage),
+    /// To [`Request::LogLevel`].
+    LogLevel(LogLevel),
     /// To [`Request::Fill`].
     Noted,
     /// It was not done.

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use command_line::log;
 use protocol::fill::{Overridden, Pause, Request, Response, SetHours};
 use protocol::manifest::Serial;
 use protocol::operator::{Fault, Refusal};
@@ -42,6 +43,10 @@ impl Agent {
         let mut intent = self.book.intent.clone();
         match request {
             Request::Status => return Ok(self.status()),
+            Request::LogLevel { by, change } => {
+                let level = log::obey(&by, change).map_err(Refused)?;
+                return Ok(Response::LogLevel(level));
+            }
             Request::Plan { limit } => return Ok(self.plan(limit)),
             Request::Window => return Ok(self.window()),
             Request::Devices => {
