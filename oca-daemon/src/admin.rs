@@ -30,7 +30,7 @@ use axum::http::{StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use protocol::status::{Listener, Status};
+use protocol::status::{Listener, Sandbox, Status};
 
 use crate::control::Standing;
 use crate::shared::Shared;
@@ -41,6 +41,8 @@ use server::Peer;
 pub struct About {
     /// Why the reactor's backend is this one.
     pub backend_reason: String,
+    /// Which files may be reached.
+    pub sandbox: Sandbox,
     /// All listening sockets.
     pub listeners: Vec<Listener>,
     /// The cores that workers are pinned to, in turn.

@@ -25,7 +25,7 @@ use arc_swap::ArcSwap;
 use platform::door::Door;
 use platform::inherited::Inherited;
 use protocol::config::Config;
-use protocol::status::{Listener, ListenerPurpose};
+use protocol::status::{Listener, ListenerPurpose, Sandbox};
 use steering::UnixTime;
 use steering::drain::{Bounds, Drain};
 use steering::health::{Health, Thresholds};
@@ -115,7 +115,7 @@ impl Control {
     /// Reads what the operator wanted before the start, and obeys it: a drained box refuses viewers from its first moment.
     /// To be called when devices and catalog were looked at and before the workers start; reads the state disk.
     #[must_use]
-    pub fn new(doors: Doors, shared: &Arc<Shared>, config_path: PathBuf) -> Self {
+    pub fn new(doors: Doors, shared: &Arc<Shared>, config_path: PathBuf, sandbox: Sandbox) -> Self {
         let config = shared.config.load_full();
         let intent = IntentFile::new(&config.appliance.state_dir);
         let found = intent.read(now());
@@ -124,6 +124,7 @@ impl Control {
         }
         let about = About {
             backend_reason: shared.chosen.reason.clone(),
+            sandbox,
             listeners: doors.listeners(shared),
             cores: platform::cpu::usable_cores().unwrap_or_default(),
         };

@@ -3,7 +3,7 @@
 //! Order of the start: what can be refused comes first (catalog, addresses), then the devices, then the first index, and the
 //! workers last, so that the first connection finds everything in place.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::thread::JoinHandle;
@@ -18,6 +18,7 @@ use platform::inherited::Inherited;
 use platform::reactor::{Backend, choose_backend};
 use platform::{cpu, lost_pages, socket};
 use protocol::config::{self, Config};
+use protocol::status::Sandbox;
 use protocol::units::ByteSize;
 
 use crate::access_log;
@@ -35,6 +36,7 @@ use crate::limits::{
 use crate::listener::{self, Listeners, ViewerSocket};
 use crate::memory_tier::MemoryTier;
 use crate::report::Reporter;
+use crate::sandbox;
 use crate::shared::Shared;
 use crate::tls::Tls;
 use crate::worker::{Setup, Worker};
@@ -97,6 +99,7 @@ pub fn run(config: Config, config_path: PathBuf) -> anyhow::Result<()> {
     socket::ignore_sigpipe();
     lost_pages::survive().context("the handler of SIGBUS")?;
     let descriptors = socket::raise_descriptor_limit().context("the limit of open descriptors")?;
+    let sandbox = enter_sandbox(&config, &config_path);
     let chosen = choose_backend(wanted_backend(&config))?;
     let workers = config
         .workers
@@ -137,7 +140,7 @@ pub fn run(config: Config, config_path: PathBuf) -> anyhow::Result<()> {
     let mut watch = CatalogWatch::open(Arc::clone(&shared))?;
     shared.identities.await_first_look(FIRST_LOOK);
     watch.look();
-    let control = Control::new(doors, &shared, config_path);
+    let control = Control::new(doors, &shared, config_path, sandbox);
     let reporter = Reporter::new(Arc::clone(control.admin()));
     let speaker = speaking
         .and_then(|(setup, asked)| bgp::Speaker::new(Arc::clone(control.admin()), setup, asked));
@@ -151,6 +154,22 @@ pub fn run(config: Config, config_path: PathBuf) -> anyhow::Result<()> {
     let result = control.run();
     stop(&shared, workers, threads)?;
     result
+}
+
+/// Before the first thread, so that all are kept to it.
+fn enter_sandbox(config: &Config, config_path: &Path) -> Sandbox {
+    let entered = sandbox::enter(config, config_path);
+    let (enforced, detail) = (entered.enforced, &entered.detail);
+    if enforced && detail.is_empty() {
+        tracing::info!("kept to its own files by Landlock");
+    } else {
+        tracing::warn!(enforced, detail, "not kept to its own files alone");
+    }
+    Sandbox {
+        enforced,
+        detail: entered.detail,
+        no_new_privileges: entered.no_new_privileges,
+    }
 }
 
 /// Whether the access log has a folder to lie in. The daemon serves without; it loses lines until the folder is there.

@@ -38,6 +38,7 @@ pub mod range;
 pub mod report;
 pub mod request;
 pub mod response;
+pub mod sandbox;
 pub mod send_plan;
 pub mod shared;
 pub mod text;

@@ -25,7 +25,7 @@ use platform::reactor::choose_backend;
 use protocol::config;
 use protocol::operator::{self, Fault, Request, Response};
 use protocol::paths::Paths;
-use protocol::status::{DeviceState, ListenerPurpose, State, Status};
+use protocol::status::{DeviceState, ListenerPurpose, Sandbox, State, Status};
 use steering::hint::Hint;
 
 /// A box with two devices, an admin port, and a port for metrics; without workers.
@@ -34,6 +34,14 @@ struct Appliance {
     admin: SocketAddr,
     metrics: SocketAddr,
     thread: Option<JoinHandle<anyhow::Result<()>>>,
+}
+
+fn confined() -> Sandbox {
+    Sandbox {
+        enforced: true,
+        detail: String::new(),
+        no_new_privileges: true,
+    }
 }
 
 impl Appliance {
@@ -78,7 +86,7 @@ impl Appliance {
             worker.turns.add(1);
             worker.waiting.set(1);
         });
-        let control = Control::new(doors, &shared, folder.join("oca.toml"));
+        let control = Control::new(doors, &shared, folder.join("oca.toml"), confined());
         let of = |purpose| {
             control
                 .listeners()
@@ -326,6 +334,12 @@ fn the_status_tells_of_the_whole_box() {
     );
     assert_eq!((status.state, status.causes.len()), (State::Ok, 0));
     assert!(!status.backend.name.is_empty() && !status.backend.reason.is_empty());
+    assert!(
+        status
+            .sandbox
+            .as_ref()
+            .is_some_and(|sandbox| sandbox.enforced)
+    );
     assert_eq!(status.workers.len(), 2);
     assert!(status.workers.iter().all(|worker| worker.alive));
     let names: Vec<&str> = status

@@ -242,6 +242,33 @@ fn run(command: &[&str], path: &Path) {
     assert!(status.unwrap().success(), "{command:?} {}", path.display());
 }
 
+/// Its root is none of the folders that were there when the daemon was kept to its own files.
+#[test]
+fn another_file_system_in_the_place_of_one_is_read_without_a_restart() {
+    let site = site("auto");
+    let mounted = Mounted::over(&site.device(0));
+    let on = publish_films(&site);
+    let daemon = site.start();
+    await_served(&daemon, &on[0]);
+    let old = identity(&site.device(0));
+    drop(mounted);
+    let _mounted = Mounted::over(&site.device(0));
+    let new = identity(&site.device(0));
+    await_state(&daemon, 0, DeviceState::Empty);
+    want(&site, 0, old, Wanted::Removed);
+    let told = await_state(&daemon, 0, DeviceState::Ok);
+    assert_eq!(told.id, Some(new.to_string()));
+    let films: Vec<u64> = (100..108).collect();
+    let lies_there = films.iter().filter(|number| {
+        let (path, bytes) = film(**number);
+        site.publish(&path, &bytes);
+        site.devices_of(&bytes).contains(&0)
+    });
+    assert!(lies_there.count() > 0);
+    await_served(&daemon, &films);
+    drop(daemon);
+}
+
 #[test]
 fn a_full_and_a_read_only_device_are_read_and_said_to_be_so() {
     let site = site("auto");

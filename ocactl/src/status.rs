@@ -161,6 +161,7 @@ fn facts(status: &Status) -> String {
             status.backend.name, status.backend.reason
         ),
         format!("listening  {}", listeners.join(", ")),
+        sandboxed(status),
         format!(
             "memory     {} of {} locked{}",
             bytes(memory.locked),
@@ -190,6 +191,22 @@ fn facts(status: &Status) -> String {
     lines.extend(status.report.as_ref().map(|report| reporting(report, now)));
     lines.extend(status.fill.as_ref().map(|fill| filling(fill, now)));
     lines.join("\n")
+}
+
+/// Whether the daemon is kept to its own files.
+fn sandboxed(status: &Status) -> String {
+    let Some(sandbox) = &status.sandbox else {
+        return "sandbox    not said".to_owned();
+    };
+    let kept = match sandbox.enforced {
+        true => "kept to its own files",
+        false => "not kept to its own files",
+    };
+    let privileges = match sandbox.no_new_privileges {
+        true => ", no new privileges",
+        false => "",
+    };
+    format!("sandbox    {kept}{privileges}{}", remark(&sandbox.detail))
 }
 
 fn reporting(report: &Reporting, now: u64) -> String {

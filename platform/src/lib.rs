@@ -26,6 +26,7 @@ pub mod memory;
 mod park;
 pub mod process;
 pub mod reactor;
+pub mod sandbox;
 pub mod sendfile;
 pub mod socket;
 pub mod stored_file;

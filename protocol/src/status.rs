@@ -48,6 +48,9 @@ pub struct Status {
     pub self_test: SelfTest,
     /// How the kernel is asked for sockets' news.
     pub backend: Backend,
+    /// Which files the daemon may reach; `None`: from a release that did not say.
+    #[serde(default)]
+    pub sandbox: Option<Sandbox>,
     /// Where viewers and operators connect.
     pub listeners: Vec<Listener>,
     /// Threads that serve.
@@ -197,6 +200,17 @@ pub struct Backend {
     pub name: String,
     /// Why this one.
     pub reason: String,
+}
+
+/// Whether the daemon is kept to its own files, whatever it is made to do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sandbox {
+    /// The kernel keeps it to them (Landlock).
+    pub enforced: bool,
+    /// Why it does not, or what it lets through; empty if there is nothing to say.
+    pub detail: String,
+    /// No program that it starts can have rights that it has not.
+    pub no_new_privileges: bool,
 }
 
 /// A thread that serves.

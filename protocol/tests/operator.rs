@@ -123,6 +123,7 @@ fn a_status_goes_through_a_line() {
             name: "uring".into(),
             reason: "works".into(),
         },
+        sandbox: None,
         listeners: Vec::new(),
         workers: Vec::new(),
         devices: Vec::new(),

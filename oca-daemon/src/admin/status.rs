@@ -51,6 +51,7 @@ pub fn document(observed: &Observation, standing: &Standing, about: &About) -> S
             name: observed.backend.clone(),
             reason: about.backend_reason.clone(),
         },
+        sandbox: Some(about.sandbox.clone()),
         listeners: about.listeners.clone(),
         workers: workers(observed, about),
         devices: devices

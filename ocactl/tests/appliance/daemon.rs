@@ -58,6 +58,7 @@ pub(crate) fn status(state: State) -> Status {
             name: "uring".into(),
             reason: "all that is needed works".into(),
         },
+        sandbox: None,
         listeners: vec![Listener {
             address: "127.0.0.1:8080".parse().expect("an address"),
             purpose: ListenerPurpose::Http,
@@ -86,12 +87,7 @@ pub(crate) fn status(state: State) -> Status {
             ..Catalog::default()
         },
         tls: Some(tls()),
-        report: Some(Reporting {
-            url: "https://control.example/".into(),
-            answered: Some(1_789_999_940),
-            tried: Some(1_789_999_998),
-            problem: "answered 503: busy".into(),
-        }),
+        report: Some(reporting()),
         bgp: None,
         fill: Some(filling()),
     }
@@ -107,6 +103,15 @@ fn filling() -> Filling {
         progress: Default::default(),
         manifest: None,
         held: None,
+    }
+}
+
+fn reporting() -> Reporting {
+    Reporting {
+        url: "https://control.example/".into(),
+        answered: Some(1_789_999_940),
+        tried: Some(1_789_999_998),
+        problem: "answered 503: busy".into(),
     }
 }
 

@@ -32,6 +32,7 @@ fn serving() -> Status {
             name: "uring".into(),
             reason: String::new(),
         },
+        sandbox: None,
         listeners: Vec::new(),
         workers: vec![worker(0, true), worker(1, true)],
         devices: [
