@@ -5,7 +5,6 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
 
@@ -13,26 +12,23 @@ use anyhow::Context as _;
 use content_store::Index;
 use content_store::catalog::{CatalogProblem, CatalogReader};
 use content_store::device::{self, Intents};
-use platform::file::{lock_limit_advice, lockable_bytes, memory_bytes};
+use platform::file::memory_bytes;
 use platform::inherited::Inherited;
 use platform::reactor::{Backend, choose_backend};
 use platform::{cpu, lost_pages, socket};
 use protocol::config::{self, Config};
 use protocol::status::Sandbox;
-use protocol::units::ByteSize;
 
 use crate::access_log;
 use crate::addresses::Addresses;
 use crate::admin::words;
 use crate::bgp;
+use crate::budgets::{Budgets, Needs};
 use crate::catalog_watch::CatalogWatch;
 use crate::control::{Control, Doors};
 use crate::devices::{self, Identities};
 use crate::interfaces;
-use crate::limits::{
-    ADDRESS_LEAST, ADDRESS_SHARE, CONNECTIONS_PER_WORKER, FIRST_LOOK, IN_FLIGHT_SHARE,
-    MEMORY_TIER_SHARE,
-};
+use crate::limits::{ADDRESS_LEAST, ADDRESS_SHARE, CONNECTIONS_PER_WORKER, FIRST_LOOK};
 use crate::listener::{self, Listeners, ViewerSocket};
 use crate::memory_tier::MemoryTier;
 use crate::report::Reporter;
@@ -67,8 +63,14 @@ pub fn check(config: &Config) -> Findings {
             Err(problem) => findings.faults.push(problem.to_string()),
         }
     }
-    match CatalogReader::open(&config.appliance.state_dir) {
-        Ok(_) => findings.notes.push("catalog: readable".to_owned()),
+    let mut objects = 0;
+    match CatalogReader::open(&config.appliance.state_dir).and_then(|mut reader| reader.load()) {
+        Ok(read) => {
+            objects = read.objects.len() as u64;
+            findings
+                .notes
+                .push(format!("catalog: readable, {objects} objects"));
+        }
         Err(CatalogProblem::Missing { .. }) => findings
             .notes
             .push("catalog: none yet; nothing was imported".to_owned()),
@@ -80,14 +82,7 @@ pub fn check(config: &Config) -> Findings {
     let broken = bgp.err().map(|error| format!("{error:#}"));
     findings.faults.extend(broken);
     findings.notes.extend(without_effect(config));
-    let budgets = Budgets::of(config);
-    findings.notes.push(format!(
-        "memory tier {} bytes, in flight {} bytes, of {} bytes",
-        budgets.memory_tier,
-        budgets.in_flight,
-        memory_bytes()
-    ));
-    findings.notes.extend(budgets.warning);
+    check_memory(config, objects, &mut findings);
     findings
 }
 
@@ -101,11 +96,7 @@ pub fn run(config: Config, config_path: PathBuf) -> anyhow::Result<()> {
     let descriptors = socket::raise_descriptor_limit().context("the limit of open descriptors")?;
     let sandbox = enter_sandbox(&config, &config_path);
     let chosen = choose_backend(wanted_backend(&config))?;
-    let workers = config
-        .workers
-        .count
-        .fixed()
-        .map_or_else(cpu::core_count, usize::from);
+    let workers = worker_count(&config);
     let budgets = Budgets::of(&config);
     let mut inherited = Inherited::of_process().context("sockets of the service manager")?;
     let tls = Tls::of(&config, SystemTime::now().into())?;
@@ -204,6 +195,25 @@ fn check_tls(config: &Config, findings: &mut Findings) {
     }
 }
 
+/// Whether all of it fits into this machine when as many viewers come as may.
+fn check_memory(config: &Config, objects: u64, findings: &mut Findings) {
+    let descriptors = socket::raise_descriptor_limit().unwrap_or(u64::MAX);
+    let workers = worker_count(config);
+    let each = connections_per_worker(config, workers, descriptors);
+    let connections = u64::from(each).saturating_mul(workers as u64);
+    let needs = Needs::of(config, memory_bytes(), connections, objects);
+    match needs.fault() {
+        Some(fault) => findings.faults.push(fault),
+        None => findings.notes.push(needs.note()),
+    }
+    findings.notes.extend(Budgets::of(config).warning);
+}
+
+fn worker_count(config: &Config) -> usize {
+    let fixed = config.workers.count.fixed();
+    fixed.map_or_else(cpu::core_count, usize::from)
+}
+
 /// What the configuration asks for and this release does not do yet: said, so that nobody relies on it.
 fn without_effect(config: &Config) -> Vec<String> {
     let on_miss = matches!(config.serve.on_miss, config::OnMiss::Redirect(_));
@@ -241,49 +251,6 @@ fn connections_per_worker(config: &Config, workers: usize, descriptors: u64) -> 
 fn connections_per_address(config: &Config, all: u64) -> u32 {
     let wanted = config.serve.max_connections_per_address.fixed();
     wanted.unwrap_or_else(|| (all / ADDRESS_SHARE).max(ADDRESS_LEAST) as u32)
-}
-
-/// How memory is shared.
-struct Budgets {
-    memory_tier: u64,
-    in_flight: u64,
-    warning: Option<String>,
-}
-
-impl Budgets {
-    fn of(config: &Config) -> Self {
-        let memory = memory_bytes();
-        let lockable = lockable_bytes();
-        let wanted = config
-            .workers
-            .memory
-            .fixed()
-            .map_or(memory / MEMORY_TIER_SHARE, ByteSize::bytes);
-        let warning = (wanted > lockable).then(|| {
-            format!(
-                "memory tier: {wanted} bytes wanted, {lockable} may be locked. {}",
-                lock_limit_advice()
-            )
-        });
-        let in_flight = config
-            .workers
-            .in_flight
-            .fixed()
-            .map_or(memory / IN_FLIGHT_SHARE, ByteSize::bytes);
-        Self {
-            memory_tier: wanted.min(lockable),
-            in_flight,
-            warning,
-        }
-    }
-
-    fn announce(&self, shared: &Shared) {
-        shared.memory.budget_bytes.store(self.memory_tier, Relaxed);
-        if let Some(warning) = &self.warning {
-            tracing::warn!("{warning}");
-            shared.memory.complain(warning.clone());
-        }
-    }
 }
 
 fn start_threads(

@@ -13,6 +13,7 @@ pub mod access_log;
 pub mod addresses;
 pub mod admin;
 pub mod bgp;
+mod budgets;
 pub mod catalog_watch;
 pub mod cmcd;
 pub mod connection;

@@ -160,6 +160,19 @@ pub const MEMORY_TIER_SHARE: u64 = 2;
 /// The share of the machine's memory for bytes read from devices and not yet sent, unless configured: one eighth.
 pub const IN_FLIGHT_SHARE: u64 = 8;
 
+/// Memory of the daemon for each object in the catalog, with one path and one column: `oca-bench catalog` (docs/performance.md).
+pub const INDEX_BYTES_PER_OBJECT: u64 = 238;
+
+/// Memory of the fill agent for each object while it plans: 0.71 GB at most for 834 051 (docs/performance.md).
+pub const AGENT_BYTES_PER_OBJECT: u64 = 850;
+
+/// What the kernel lets all TCP sockets hold, in thousandths of memory: the third value of net.ipv4.tcp_mem as it is set at boot, one and
+/// a half times a sixteenth of the machine's pages (tcp(7), `tcp_init_mem`).
+pub const SOCKETS_PER_MILLE: u128 = 94;
+
+/// The programs without what is counted above, as the benchmark of the memory tier leaves for it.
+pub const PROGRAM_BYTES: u64 = 40 << 20;
+
 /// Reads of devices that the memory tier has not looked at yet. Cost: 32 bytes each; more are forgotten, not queued.
 pub const ADMISSION_QUEUE: usize = 4096;
 

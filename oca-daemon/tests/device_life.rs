@@ -246,7 +246,7 @@ fn run(command: &[&str], path: &Path) {
 #[test]
 fn another_file_system_in_the_place_of_one_is_read_without_a_restart() {
     let site = site("auto");
-    let mounted = Mounted::over(&site.device(0));
+    let [mounted, _other] = [0, 1].map(|at| Mounted::over(&site.device(at)));
     let on = publish_films(&site);
     let daemon = site.start();
     await_served(&daemon, &on[0]);

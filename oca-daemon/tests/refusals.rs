@@ -205,3 +205,21 @@ fn a_state_dir_that_cannot_be_is_said() {
     edit(&site, &state, &format!("{:?}", blocked.join("state")));
     start(&site).refused(1, &[blocked.to_str().unwrap()]);
 }
+
+#[test]
+fn what_does_not_fit_into_the_memory_is_refused_by_check() {
+    let site = site();
+    let check = || wait(command(&site).arg("check").spawn().unwrap());
+    assert_eq!(check().code, Some(0), "{:?}", check());
+    let text = fs::read_to_string(site.config()).unwrap();
+    let memory = text.lines().find(|line| line.starts_with("memory = "));
+    edit(&site, memory.unwrap(), "memory = \"1000 TiB\"");
+    check().refused(
+        1,
+        &[
+            "1024000.00 GiB locked content",
+            "it does not fit",
+            "set [workers] memory to at most \"",
+        ],
+    );
+}
