@@ -82,6 +82,9 @@ for box in first second; do
 [steering]
 hint_lifetime = \"1 s\"
 
+[bgp]
+router_id = \"${end[$box]}\"
+
 [[bgp.neighbor]]
 address = \"$router\"
 port = $router_port
@@ -97,7 +100,7 @@ start_router() {
     {
         printf 'router id 192.0.2.254;\nprotocol device {}\nprotocol static viewers { ipv4; route 192.0.2.0/24 blackhole; }\n'
         for box in first second; do
-            printf 'protocol bgp %s { local %s port %s as 64496; neighbor %s as 64512; multihop; passive; ipv4 { import none; export all; }; }\n' \
+            printf 'protocol bgp to_%s { local %s port %s as 64496; neighbor %s as 64512; multihop; passive; ipv4 { import none; export all; }; }\n' \
                 $box $router $router_port "${end[$box]}"
         done
     } > "$work/bird.conf"
