@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use platform::sandbox::{self, Rules, Sandbox};
 use protocol::config::{Certificate, Config};
 
+use crate::wear;
+
 /// Read by the daemon itself or by libraries: names of hosts, authorities, time zones, cores, interfaces, the process's own books.
 const SYSTEM: [&str; 10] = [
     "/etc",
@@ -55,6 +57,7 @@ fn rules(config: &Config, config_path: &Path) -> Rules {
             read.extend(above(file).iter().map(|folder| wider(folder)));
         }
     }
+    read.push(wear::folder(config));
     let log = config.log.access.as_ref();
     let log = log.and_then(|log| log.path.parent()).map(Path::to_owned);
     let appliance = &config.appliance;
@@ -134,6 +137,7 @@ mod tests {
         assert!(rules.read.contains(&"/tmp".into()), "{rules:?}");
         assert!(!rules.read.contains(&"/".into()), "{rules:?}");
         assert!(!rules.read.contains(&"/tmp/nonexistent".into()));
+        assert!(rules.read.contains(&"/nonexistent/run-smart".into()));
         let own = ["/nonexistent/state", "/nonexistent/run"].map(PathBuf::from);
         assert_eq!(rules.write, own);
     }
