@@ -3,7 +3,7 @@
 //! | where standard error leads | form |
 //! |---|---|
 //! | a terminal | lines for people |
-//! | the journal of systemd | an entry with fields ([`journal`]) |
+//! | the journal of systemd | an entry with fields (`journal`) |
 //! | anything else | a JSON document a line |
 //!
 //! `OCA_LOG_FORMAT` chooses another one: `text`, `json`, `journal`, or `syslog`: lines without time, for who adds it, like daemon(8) of
