@@ -506,19 +506,29 @@ fn allocates_nothing(memory: &str, source: &str, over: Over) {
         }
         // The first requests make what is kept: tables of reads, buffers for what comes early.
         audience.ask(200, 16_000);
-        let before = settled_allocations(&audience);
-        let sent = audience.sent(source);
-        assert!(before > 0.0, "something is counted");
-        audience.ask(COUNTED / CONNECTIONS, 16_000);
-        let after = settled_allocations(&audience);
-        let sent = audience.sent(source) - sent;
-        assert!(sent >= (COUNTED * 16_000) as f64, "the load was {source}");
-        assert_eq!(
-            after - before,
-            0.0,
-            "{COUNTED} {source} requests on {backend}"
+        // Every ten seconds the self-test comes by on a connection of its own, which over TLS has a state to be made: that is once, and
+        // what a request costs would come each time.
+        let mut allocated = Vec::new();
+        while allocated.len() < 3 && !allocated.contains(&0.0) {
+            allocated.push(allocated_by(&mut audience, source));
+        }
+        assert!(
+            allocated.contains(&0.0),
+            "{allocated:?}, each for {COUNTED} {source} requests on {backend}"
         );
     }
+}
+
+/// While [`COUNTED`] ranges are sent.
+fn allocated_by(audience: &mut Audience, source: &str) -> f64 {
+    let before = settled_allocations(audience);
+    let sent = audience.sent(source);
+    assert!(before > 0.0, "something is counted");
+    audience.ask(COUNTED / CONNECTIONS, 16_000);
+    let after = settled_allocations(audience);
+    let sent = audience.sent(source) - sent;
+    assert!(sent >= (COUNTED * 16_000) as f64, "the load was {source}");
+    after - before
 }
 
 #[test]
