@@ -66,7 +66,7 @@ play() {
     done
 }
 
-# The router: BIRD, which tells both boxes the prefix of one viewer. One session each, so each box has an end of its own.
+# The router: BIRD, which tells both boxes the prefix of one viewer when it is let. One session each, so each box has an end of its own.
 router=127.0.0.9
 router_port=$((20000 + RANDOM % 10000))
 viewer=192.0.2.7
@@ -98,13 +98,17 @@ has_session() { ctl "$1" bgp neighbors --json | jq -e '.neighbors[0].state == "e
 start_router() {
     local box
     {
-        printf 'router id 192.0.2.254;\nprotocol device {}\nprotocol static viewers { ipv4; route 192.0.2.0/24 blackhole; }\n'
+        printf 'router id 192.0.2.254;\nprotocol device {}\nprotocol static viewers { disabled; ipv4; route 192.0.2.0/24 blackhole; }\n'
         for box in first second; do
             printf 'protocol bgp to_%s { local %s port %s as 64496; neighbor %s as 64512; multihop; passive; ipv4 { import none; export all; }; }\n' \
                 $box $router $router_port "${end[$box]}"
         done
     } > "$work/bird.conf"
     start router "$bird" -f -c "$work/bird.conf" -s "$work/bird.ctl" -P "$work/bird.pid"
+}
+tell() {
+    local box
+    "${bird}c" -s "$work/bird.ctl" enable viewers
     for box in first second; do
         await router 60 has_session $box
         ctl $box bgp neighbors
@@ -117,9 +121,8 @@ steers() {
 steer_around() {
     ctl first drain --reason "demo"
     steers 1
-    jq -e '.choices[0].id == "second.demo.example"' "$work/steered" > "$work/second" || fail "the drained box is still named"
+    jq -e '.choices[0].id == "second.demo.example"' "$work/steered" > "$work/named" || fail "the drained box is still named"
     ctl first undrain
-    steers 2
 }
 
 # What was played must have come from this daemon: its own count says so.
@@ -177,6 +180,7 @@ step "decoding the files" decode_locally trailer 10
 step "authority" make_authority
 step "control endpoint" start_control
 step "ingest" ingest
+step "router" start_router
 step "first box" configure first
 step "its daemon" start_daemon first
 step "its manifest" sign_manifests first
@@ -195,7 +199,7 @@ for box in first second; do
     step "count" count $box
 done
 step "a viewer whom no router tells of" steers 0
-step "a router" start_router
+step "the router tells" tell
 step "its viewer" steers 2
 step "around a drain" steer_around
 step "takedown of the trailer" take_down trailer
