@@ -11,16 +11,18 @@
 players=$project/benches/players
 # The longest that an answer of the control endpoint may be used: 10 s and a fifth.
 ttl=12
-viewer=127.0.0.1
+# No router tells of 127.0.0.1: the players ask through a proxy that says this of them.
+viewer=192.0.2.7
 playlist=/title/segments/master.m3u8
 control_more='
 [steering]
 ttl = "10 s"
+trusted_proxies = ["127.0.0.1/32"]
 
 [[operator]]
 name = "demo.example"
 sites = ["demo.example"]
-prefixes = ["127.0.0.0/8"]
+prefixes = ["192.0.2.0/24"]
 '
 for box in first second; do more[$box]=$'[steering]\nhint_lifetime = "1 s"\n'; done
 
@@ -40,12 +42,18 @@ make_title() {
     cut_segments title
 }
 
+start_proxy() {
+    start proxy node "$players/proxy.js" "$work/control/tls.pem" "$work/control/tls.key" "$work/ca.pem" "$control_address" $viewer "$work/proxy"
+    await proxy 30 test -s "$work/proxy"
+    steering_address=$(cat "$work/proxy")
+}
+
 # The playlists name the control endpoint, whose address the kernel has given.
 name_the_control_endpoint() {
-    local folder=$work/media/title asks="https://$control_address/v1/content-steering?path="
+    local folder=$work/media/title asks="https://$steering_address/v1/content-steering?path="
     sed -i "1a #EXT-X-CONTENT-STEERING:SERVER-URI=\"$asks$playlist\"" "$folder/segments/master.m3u8"
     # Nobody is called so: the first answer says whom to ask.
-    sed -E "s#^( *)<Period#\1<BaseURL serviceLocation=\"first\">https://title.invalid/title/</BaseURL>\n\1<ContentSteering defaultServiceLocation=\"first\" queryBeforeStart=\"true\">$asks/title/steered.mpd\&amp;base=first</ContentSteering>\n&#" \
+    sed -E "s#^([[:space:]]*)<Period#\1<BaseURL serviceLocation=\"first\">https://title.invalid/title/</BaseURL>\n\1<ContentSteering defaultServiceLocation=\"first\" queryBeforeStart=\"true\">$asks/title/steered.mpd\&amp;base=first</ContentSteering>\n&#" \
         "$folder/on-demand.mpd" > "$folder/steered.mpd"
     grep -q ContentSteering "$folder/steered.mpd"
     control ingest "$folder" --prefix /title
@@ -75,7 +83,7 @@ act() {
 
 play() {
     local player line word about
-    coproc viewers { exec node "$players/site.js" "$work/ca.pem" "$control_address" $ttl "$@"; }
+    coproc viewers { exec node "$players/site.js" "$work/ca.pem" "$steering_address" $ttl "$@"; }
     # bash forgets these when the process ends, and shellcheck does not know them.
     # shellcheck disable=SC2154
     player=$viewers_PID
@@ -100,6 +108,7 @@ step "build" build
 step "title: 60 s" make_title
 step "authority" make_authority
 step "control endpoint" start_control
+step "proxy" start_proxy
 step "ingest" name_the_control_endpoint
 for box in first second; do
     step "$box box" configure $box
@@ -110,5 +119,7 @@ for box in first second; do
 done
 step "the site" both_serve
 step "playing" play "$@"
+kill "${running[proxy]}"
+unset "running[proxy]"
 step "stopping" stop_all
 say "ALL PLAYED"

@@ -85,6 +85,8 @@ function judge({ run, left, since, said, pictures, media, asked }) {
   must(pictures >= 0.98 * title.pictures, `only ${pictures} pictures`);
   must(row['before, here'] >= 2, 'nothing came from the box before');
   must(row['after, there'] >= 2, 'nothing came from the other box');
+  const bad = media.filter((request) => hostOf(request) !== left && (request.status >= 400 || !['whole', 'canceled'].includes(request.end)));
+  must(bad.length === 0, `the other box failed: ${bad.map(({ url, status, end }) => `${url} ${status} ${end}`).join(', ')}`);
   if (run.event === 'drain') {
     must(late.length === 0, `${late.length} requests came to the drained box later than an answer may be used`);
     must(here.every(({ status, end }) => status < 400 && ['whole', 'canceled'].includes(end)), 'the box that is drained refused or broke off');
