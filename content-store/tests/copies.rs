@@ -10,7 +10,7 @@ mod support;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use content_store::catalog::ObjectRecord;
+use content_store::catalog::{ObjectRecord, Snapshot};
 use content_store::{BadColumn, Content, IndexDevice, Publication, Store, StoreError, rebuild};
 use support::{Appliance, MIB, bytes, id, path, publish, tree};
 
@@ -26,6 +26,14 @@ fn publish_copy(store: &mut Store, bytes: &[u8], tier: &str) {
     let content = copy(store, bytes, tier);
     let paths = Vec::new();
     store.publish(vec![Publication { content, paths }]).unwrap();
+}
+
+/// The state disk is lost, and the catalog made again from what lies on the devices.
+fn rebuilt(appliance: &Appliance, store: Store) -> Snapshot {
+    drop(store);
+    std::fs::remove_dir_all(appliance.state_dir()).unwrap();
+    rebuild(&appliance.config(), 0, |_| ()).unwrap();
+    appliance.snapshot()
 }
 
 fn tiers(record: &ObjectRecord) -> Vec<&str> {
@@ -86,10 +94,7 @@ fn a_rebuild_finds_all_copies_and_a_removal_takes_all() {
     let paths = vec![path("/c")];
     store.publish(vec![Publication { content, paths }]).unwrap();
     let before = appliance.snapshot();
-    drop(store);
-    std::fs::remove_dir_all(appliance.state_dir()).unwrap();
-    rebuild(&appliance.config(), 0, |_| ()).unwrap();
-    let after = appliance.snapshot();
+    let after = rebuilt(&appliance, store);
     assert_eq!(after.objects, before.objects);
     assert_eq!(
         (tree(&after), &after.doomed),
@@ -152,10 +157,7 @@ fn a_copy_that_is_not_wanted_any_more_goes_and_the_object_stays() {
     // A further one may come again, and a rebuild knows both.
     publish_copy(&mut store, &film, "hdd");
     let before = appliance.snapshot();
-    drop(store);
-    std::fs::remove_dir_all(appliance.state_dir()).unwrap();
-    rebuild(&appliance.config(), 0, |_| ()).unwrap();
-    assert_eq!(appliance.snapshot().objects, before.objects);
+    assert_eq!(rebuilt(&appliance, store).objects, before.objects);
 }
 
 #[test]
@@ -181,10 +183,7 @@ fn good_copies_stay_before_bad_ones_and_a_rebuild_knows_them() {
     // The next one is another copy of it, also for a rebuild.
     publish_copy(&mut store, &film, "nvme");
     let before = appliance.snapshot();
-    drop(store);
-    std::fs::remove_dir_all(appliance.state_dir()).unwrap();
-    rebuild(&appliance.config(), 0, |_| ()).unwrap();
-    let after = appliance.snapshot();
+    let after = rebuilt(&appliance, store);
     assert_eq!(after.objects, before.objects);
     assert!(after.doomed.is_empty());
 }

@@ -92,6 +92,18 @@ fn await_status(daemon: &Daemon, what: &str, is: impl Fn(&Status) -> bool) -> St
 }
 
 /// What is said of interfaces, the worst first.
+/// With one device, and another configuration than a site has.
+fn site(configured: impl FnOnce(String) -> String) -> Site {
+    let site = Site::new(&Plan {
+        devices: 1,
+        stripe_width: 1,
+        ..Plan::default()
+    });
+    let text = fs::read_to_string(site.config()).unwrap();
+    fs::write(site.config(), configured(text)).unwrap();
+    site
+}
+
 fn said(status: &Status) -> Vec<String> {
     let causes = status
         .causes
@@ -117,14 +129,8 @@ fn seen(name: &str) -> Interface {
 #[test]
 fn a_link_that_goes_takes_its_part_of_the_capacity_and_the_last_one_takes_the_box() {
     let network = Network::new();
-    let site = Site::new(&Plan {
-        devices: 1,
-        stripe_width: 1,
-        ..Plan::default()
-    });
-    let text = fs::read_to_string(site.config()).unwrap();
     let steering = "[steering]\nservice_addresses = [\"192.0.2.1\", \"192.0.2.2\"]\n";
-    fs::write(site.config(), format!("{text}{steering}")).unwrap();
+    let site = site(|text| text + steering);
     let daemon = network.start(&site);
 
     let all = 2 * VETH / 100 * 85;
@@ -165,14 +171,7 @@ fn a_link_that_goes_takes_its_part_of_the_capacity_and_the_last_one_takes_the_bo
 #[test]
 fn a_listener_whose_address_is_gone_takes_the_box_out_until_it_is_back() {
     let network = Network::new();
-    let site = Site::new(&Plan {
-        devices: 1,
-        stripe_width: 1,
-        ..Plan::default()
-    });
-    let text = fs::read_to_string(site.config()).unwrap();
-    let text = text.replace("http = [\"127.0.0.1:0\"]", "http = [\"192.0.2.1:80\"]");
-    fs::write(site.config(), text).unwrap();
+    let site = site(|text| text.replace("http = [\"127.0.0.1:0\"]", "http = [\"192.0.2.1:80\"]"));
     let daemon = network.start(&site);
     await_status(&daemon, "it serves", |it| it.self_test == SelfTest::Passed);
     assert_eq!(network.asks(&daemon, "/readyz"), "200");

@@ -394,9 +394,8 @@ fn files_are_room_as_bytes_are() {
     assert!(world.plan().is_empty());
 }
 
-/// A tier of two devices, of which the first one is 10 bytes above its watermark and the other one empty.
-#[test]
-fn a_device_above_its_watermark_gives_up_what_is_not_wanted() {
+/// Of 100 bytes each, marks at 90 and 80: the first has no room left, the other one so much.
+fn plan_of_two(other_room: u64, held: &[Held<'_>], wanted: &[Wanted]) -> Plan {
     let device = |room_bytes| Device {
         total_bytes: 100,
         room_bytes,
@@ -404,53 +403,24 @@ fn a_device_above_its_watermark_gives_up_what_is_not_wanted() {
     };
     let tiers = [Tier {
         role: Capacity,
-        devices: vec![device(0), device(100)],
+        devices: vec![device(0), device(other_room)],
         room_objects: u64::MAX,
     }];
-    let held = |number, size, devices, demand| Held {
-        root: root(number),
-        size,
-        tier: 0,
-        whole: true,
-        copies: 1,
-        devices,
-        takes_room: true,
-        further: 1,
-        demand,
-        paths: Vec::new(),
-    };
-    let all = [
-        held(1, 70, 1, 0),
-        held(2, 6, 1, 9),
-        held(3, 14, 3, 6),
-        held(4, 10, 1, 90),
-    ];
-    let plan = |wanted: &[Wanted]| {
-        planner::plan(&Situation {
-            wanted,
-            tombstones: &[],
-            held: &all,
-            tiers: &tiers,
-            high_watermark: Percent::of(90),
-            low_watermark: Percent::of(80),
-            allowance: Allowance::All(u64::MAX),
-            footprint: |size| size,
-        })
-    };
-    let entry = wanted(1, "/1", 70, 1, Capacity);
-    // Half of 3 lies there, so 2 goes as well; 4 is watched more, and 1 is wanted.
-    assert_eq!(evicted(&plan(&[entry])), [3, 2]);
+    planner::plan(&Situation {
+        wanted,
+        tombstones: &[],
+        held,
+        tiers: &tiers,
+        high_watermark: Percent::of(90),
+        low_watermark: Percent::of(80),
+        allowance: Allowance::All(u64::MAX),
+        footprint: |size| size,
+    })
 }
 
-/// The same, all of it wanted.
-#[test]
-fn what_is_wanted_leaves_a_device_above_its_watermark_when_nothing_else_comes() {
-    let device = |room_bytes| Device {
-        total_bytes: 100,
-        room_bytes,
-        room_columns: u64::MAX,
-    };
-    let held = |number, size| Held {
+/// On the first device alone, and nobody asks for it.
+fn on_the_first(number: u32, size: u64) -> Held<'static> {
+    Held {
         root: root(number),
         size,
         tier: 0,
@@ -461,27 +431,36 @@ fn what_is_wanted_leaves_a_device_above_its_watermark_when_nothing_else_comes() 
         further: 1,
         demand: 0,
         paths: Vec::new(),
+    }
+}
+
+#[test]
+fn a_device_above_its_watermark_gives_up_what_is_not_wanted() {
+    let held = |number, size, devices, demand| Held {
+        devices,
+        demand,
+        ..on_the_first(number, size)
     };
-    let all = [held(1, 70), held(2, 20), held(3, 10)];
+    let all = [
+        held(1, 70, 1, 0),
+        held(2, 6, 1, 9),
+        held(3, 14, 3, 6),
+        held(4, 10, 1, 90),
+    ];
+    let entry = wanted(1, "/1", 70, 1, Capacity);
+    // Half of 3 lies there, so 2 goes as well; 4 is watched more, and 1 is wanted.
+    assert_eq!(evicted(&plan_of_two(100, &all, &[entry])), [3, 2]);
+}
+
+/// The same, all of it wanted.
+#[test]
+fn what_is_wanted_leaves_a_device_above_its_watermark_when_nothing_else_comes() {
+    let all = [(1, 70), (2, 20), (3, 10)].map(|(number, size)| on_the_first(number, size));
     let wants = [(1, 70, 7), (2, 20, 20), (3, 10, 90)].map(|(number, size, demand)| {
         wanted(number, &format!("/{number}"), size, demand, Capacity)
     });
     let plan = |other_room, more: &[Wanted]| {
-        let tiers = [Tier {
-            role: Capacity,
-            devices: vec![device(0), device(other_room)],
-            room_objects: u64::MAX,
-        }];
-        let plan = planner::plan(&Situation {
-            wanted: &[&wants[..], more].concat(),
-            tombstones: &[],
-            held: &all,
-            tiers: &tiers,
-            high_watermark: Percent::of(90),
-            low_watermark: Percent::of(80),
-            allowance: Allowance::All(u64::MAX),
-            footprint: |size| size,
-        });
+        let plan = plan_of_two(other_room, &all, &[&wants[..], more].concat());
         let relief = plan.relief.iter();
         relief.map(|one| (one.root, one.from)).collect::<Vec<_>>()
     };
