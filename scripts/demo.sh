@@ -21,10 +21,6 @@ esac
 # For root alone in the PATH.
 bird=/usr/sbin/bird
 
-build() {
-    (cd "$project" && cargo build -q --locked --release --bin oca-control --bin oca-daemon --bin oca-fill-agent --bin ocactl)
-}
-
 # Small things, so that there is something to lose.
 clips=30
 make_clips() {

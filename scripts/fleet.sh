@@ -3,10 +3,17 @@
 
 . "$(dirname "${BASH_SOURCE[0]}")/trial.sh"
 
-# More of the control endpoint's configuration, and of each box's.
+# More of the control endpoint's configuration, of each box's, and of its addresses; and the keys of an agent that differ.
 control_more=
 declare -A more=()
+listen_more=
+fill_window=02:00-14:00
+fill_metrics=127.0.0.1:0
 
+profile=release
+build() {
+    (cd "$project" && cargo build -q --locked --profile "$profile" --bin oca-control --bin oca-daemon --bin oca-fill-agent --bin ocactl)
+}
 control() { "$programs/oca-control" --config "$work/control/oca-control.toml" "$@"; }
 
 start_control() {
@@ -43,6 +50,7 @@ run_dir = "$folder/run"
 
 [listen]
 https = ["127.0.0.1:0"]
+$listen_more
 admin = "127.0.0.1:0"
 
 [tls]
@@ -70,10 +78,10 @@ keys = ["$work/control/control-1.pub"]
 token_file = "$folder/token"
 
 [fill]
-window = "02:00-14:00"
+window = "$fill_window"
 rate = "30 Mbit/s"
 manifest_interval = "2 s"
-metrics = "127.0.0.1:0"
+metrics = "$fill_metrics"
 require_synchronised_clock = false
 # A trial on a disk that is nearly full.
 high_watermark = "99 %"
@@ -105,9 +113,10 @@ show_progress() {
     sleep 0.8
     return 1
 }
+start_agent() { start "$1.agent" "$programs/oca-fill-agent" --config "$work/$1/oca.toml" run; }
 has_socket() { [ -S "$work/$1/run/fill.sock" ]; }
 fill() {
-    start "$1.agent" "$programs/oca-fill-agent" --config "$work/$1/oca.toml" run
+    start_agent "$1"
     await "$1.agent" 30 has_socket "$1"
     ctl "$1" fill-window override open --for 2h
     await "$1.agent" 120 show_progress "$1"

@@ -5,17 +5,12 @@
 #
 #   observe.sh [PROFILE]     some minutes; programs of cargo's profile (default: release). Keeps a picture of the status page in the build folder
 
-. "$(dirname "$0")/trial.sh"
+. "$(dirname "$0")/fleet.sh"
 
 profile=${1:-release}
 programs=$target/$profile
 [ "$profile" != dev ] || programs=$target/debug
 examples=$project/docs/examples/prometheus
-
-build() {
-    (cd "$project" && cargo build -q --locked --profile "$profile" --bin oca-control --bin oca-daemon --bin oca-fill-agent --bin ocactl)
-}
-control() { "$programs/oca-control" --config "$work/control/oca-control.toml" "$@"; }
 
 make_media() {
     local at
@@ -23,108 +18,38 @@ make_media() {
     for at in 1 2 3 4 5 6 7 8; do head -c 3000000 /dev/urandom > "$work/media/$at.bin"; done
 }
 
-start_control() {
-    mkdir "$work/control"
-    certify "$work/control/tls" control.local.example
-    cat > "$work/control/oca-control.toml" <<END
-listen = ["127.0.0.1:0"]
-state_dir = "$work/control/state"
-signing_keys = ["$work/control/control-1.key"]
-
-[tls]
-cert = "$work/control/tls.pem"
-key = "$work/control/tls.key"
-END
-    control keygen "$work/control"
-    start control "$programs/oca-control" --config "$work/control/oca-control.toml" serve
-    await control 30 test -s "$work/control/state/address"
-    control_address=$(head -n 1 "$work/control/state/address")
-    control ingest "$work/media" --prefix /vod
-}
-
-# Every part that has metrics of its own: TLS, a router (that nobody plays), the access log, a capacity.
-configure() {
-    local folder=$work/box device
-    mkdir "$folder"
-    certify "$folder/tls" box.local.example
-    control appliance add box.local.example --site local.example --cluster local --tier hot=12MB --tier capacity=1GB > "$folder/token"
-    cat > "$folder/oca.toml" <<END
-[appliance]
-id = "box.local.example"
-state_dir = "$folder/state"
-run_dir = "$folder/run"
-
-[listen]
-http = ["127.0.0.1:0"]
-https = ["127.0.0.1:0"]
-admin = "127.0.0.1:0"
-
-[tls]
-certificates = [{ cert = "$folder/tls.pem", key = "$folder/tls.key" }]
-
-[workers]
-memory = "16 MiB"
-
+# Every part that has metrics of its own: both ports, a router (that nobody plays), a service address, the access log, a capacity.
+listen_more='http = ["127.0.0.1:0"]'
+more[box]="
 [log]
-access = { path = "$folder/access.log" }
+access = { path = \"$work/box/access.log\" }
 
 [steering]
-capacity = "1 Gbit/s"
+capacity = \"1 Gbit/s\"
+service_addresses = [\"127.0.0.1\"]
 
 [bgp]
-router_id = "192.0.2.1"
+router_id = \"192.0.2.1\"
 
 [[bgp.neighbor]]
-address = "127.0.0.1"
+address = \"127.0.0.1\"
 port = 1
 local_as = 64512
 remote_as = 64496
-role = "listen"
-
-[[tier]]
-name = "nvme"
-role = "hot"
-shared_fs = true
-devices = ["$folder/nvme0", "$folder/nvme1"]
-
-[[tier]]
-name = "hdd"
-role = "capacity"
-shared_fs = true
-devices = ["$folder/hdd0", "$folder/hdd1"]
-
-[control]
-url = "https://$control_address/"
-ca = "$work/ca.pem"
-keys = ["$work/control/control-1.pub"]
-token_file = "$folder/token"
-
-[fill]
-window = "00:00-24:00"
-rate = "20 Mbit/s"
-manifest_interval = "2 s"
-metrics = "127.0.0.1:$(free_port)"
-require_synchronised_clock = false
-high_watermark = "99 %"
-low_watermark = "98 %"
-END
-    for device in nvme0 nvme1 hdd0 hdd1; do
-        mkdir "$folder/$device"
-        ctl box device add "$folder/$device"
-    done
-}
+role = \"listen\"
+"
 # What Prometheus scrapes must be known before it starts.
 free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
-agent_address() { sed -n 's/^metrics = "\(.*\)"$/\1/p' "$work/box/oca.toml"; }
+fill_window=00:00-24:00
+configure_box() {
+    fill_metrics=127.0.0.1:$(free_port)
+    configure box
+}
 
-start_agent() { start box.agent "$programs/oca-fill-agent" --config "$work/box/oca.toml" run; }
-has_reported() { ctl box status --json | jq -e '.report.answered' > "$work/answered"; }
-is_full() { ctl box fill status --json 2> /dev/null | jq -e '.manifest | . != null and .objects > 0 and .objects == .objects_held' > "$work/full"; }
-fill() {
-    await box.daemon 30 has_reported
-    control build
-    start_agent
-    await box.agent 120 is_full
+fill_box() {
+    sign_manifests box
+    start_agent box
+    await box.agent 120 is_full box
 }
 
 # Viewers of all paths, over both ports, until the script ends; now and then of one that is not there.
@@ -133,7 +58,7 @@ viewers() {
     while sleep 0.2; do
         at=$((at % 8 + 1))
         ask -o /dev/null "http://${http[box]}/vod/$at.bin"
-        ask -o /dev/null -r 0-99999 --resolve "box.local.example:${https[box]##*:}:127.0.0.1" "https://box.local.example:${https[box]##*:}/vod/$at.bin"
+        ask -o /dev/null -r 0-99999 --resolve "box.demo.example:${https[box]##*:}:127.0.0.1" "https://box.demo.example:${https[box]##*:}/vod/$at.bin"
         ask -o /dev/null "http://${http[box]}/not-here"
     done
 }
@@ -147,7 +72,7 @@ named() {
 }
 told() {
     curl -fs "http://${admin[box]}/metrics" > "$work/oca-daemon"
-    curl -fs "http://$(agent_address)/metrics" > "$work/oca-fill-agent"
+    curl -fs "http://$fill_metrics/metrics" > "$work/oca-fill-agent"
     ask -f "https://$control_address/metrics" > "$work/oca-control"
     grep -ohE '^(oca|process)_[a-z0-9_]+' "$work"/oca-{daemon,fill-agent,control} | sort -u
 }
@@ -197,9 +122,9 @@ global: { scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 1s }
 rule_files: [oca.rules.yml]
 scrape_configs:
   - job_name: oca-daemon
-    static_configs: [{ targets: ["${admin[box]}"], labels: { site: local.example } }]
+    static_configs: [{ targets: ["${admin[box]}"], labels: { site: demo.example } }]
   - job_name: oca-fill-agent
-    static_configs: [{ targets: ["$(agent_address)"], labels: { site: local.example } }]
+    static_configs: [{ targets: ["$fill_metrics"], labels: { site: demo.example } }]
   - job_name: oca-control
     scheme: https
     tls_config: { ca_file: "$work/ca.pem" }
@@ -241,6 +166,7 @@ alert() {
 lose_device() { mv "$work/box/nvme1" "$work/box/pulled"; }
 find_device() { mv "$work/box/pulled" "$work/box/nvme1"; }
 stop_agent() { stop box.agent; }
+go_on() { start_agent box; }
 spoil_configuration() {
     cp "$work/box/oca.toml" "$work/box/right.toml"
     echo 'nonsense = 1' >> "$work/box/oca.toml"
@@ -254,7 +180,7 @@ freeze_daemon() { kill -STOP "${running[box.daemon]}"; }
 thaw_daemon() { kill -CONT "${running[box.daemon]}"; }
 alerts() {
     alert OcaDeviceLost lose_device find_device
-    alert OcaFillAgentDown stop_agent start_agent
+    alert OcaFillAgentDown stop_agent go_on
     alert OcaConfigurationNotReloaded spoil_configuration mend_configuration
     alert OcaUnreachable freeze_daemon thaw_daemon
     alert OcaSiteDown freeze_daemon thaw_daemon
@@ -268,7 +194,7 @@ browse() {
 status_page() {
     local word
     browse --dump-dom > "$work/page"
-    for word in box.local.example 'sent to viewers' nvme0 hdd1 'complete:' 'wanted: 8 objects' 'as of' 127.0.0.1; do
+    for word in box.demo.example 'sent to viewers' nvme0 hdd1 'complete:' 'wanted: 8 objects' 'as of' 127.0.0.1; do
         grep -qF "$word" "$work/page" || { tail -n 40 "$work/page"; fail "the status page does not say: $word"; }
     done
     ! grep -qE '(src|href)=' "$work/page" || fail "the status page asks for other files"
@@ -283,10 +209,11 @@ step "build" build
 step "media" make_media
 step "authority" make_authority
 step "control endpoint" start_control
-step "box" configure
+step "ingest" control ingest "$work/media" --prefix /vod
+step "box" configure_box
 step "daemon" start_daemon box
 step "Prometheus" start_prometheus
-step "fill" fill
+step "fill" fill_box
 viewers &
 running[viewers]=$!
 step "names" names_are_told

@@ -10,21 +10,8 @@
 
 . "$(dirname "$0")/trial.sh"
 
-players=$project/benches/players
-
-node_and_npm() {
-    have node || packages nodejs
-    have npm || packages npm
-    npm ci --prefix "$players" --no-audit --no-fund --ignore-scripts --loglevel error
-}
 
 build() { (cd "$project" && cargo build -q --locked --release --bin oca-daemon --bin ocactl); }
-
-make_title() {
-    encode title 60
-    on_demand title
-    cut_segments title
-}
 
 # Two devices, a memory tier that has room for half of it all, so that players get bytes from both, and the rate that they ask for.
 configure() {

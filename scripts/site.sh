@@ -8,7 +8,6 @@
 
 . "$(dirname "$0")/fleet.sh"
 
-players=$project/benches/players
 # The longest that an answer of the control endpoint may be used: 10 s and a fifth.
 ttl=12
 # No router tells of 127.0.0.1: the players ask through a proxy that says this of them.
@@ -25,22 +24,6 @@ sites = ["demo.example"]
 prefixes = ["192.0.2.0/24"]
 '
 for box in first second; do more[$box]=$'[steering]\nhint_lifetime = "1 s"\n'; done
-
-node_and_npm() {
-    have node || packages nodejs
-    have npm || packages npm
-    npm ci --prefix "$players" --no-audit --no-fund --ignore-scripts --loglevel error
-}
-
-build() {
-    (cd "$project" && cargo build -q --locked --release --bin oca-control --bin oca-daemon --bin oca-fill-agent --bin ocactl)
-}
-
-make_title() {
-    encode title 60
-    on_demand title
-    cut_segments title
-}
 
 start_proxy() {
     start proxy node "$players/proxy.js" "$work/control/tls.pem" "$work/control/tls.key" "$work/ca.pem" "$control_address" $viewer "$work/proxy"
@@ -59,7 +42,6 @@ name_the_control_endpoint() {
     control ingest "$folder" --prefix /title
 }
 
-is_whole() { await "$1.daemon" 60 holds_all "$1" && await control 60 knows_what_is_held "$1"; }
 both_serve() { await control 120 is_steered_to 2 $viewer $playlist; }
 
 # act WORD ADDRESS: what is to happen to the box that serves there.
@@ -115,11 +97,10 @@ for box in first second; do
     step "its daemon" start_daemon $box
     step "its manifest" sign_manifests $box
     step "it fills" fill $box
-    step "its inventory" is_whole $box
+    step "its inventory" meet $box
 done
 step "the site" both_serve
 step "playing" play "$@"
-kill "${running[proxy]}"
-unset "running[proxy]"
+stop proxy || true
 step "stopping" stop_all
 say "ALL PLAYED"

@@ -126,6 +126,13 @@ cut_segments() {
     sed 's/media_//' "$work/media/$1/master.m3u8" > "$folder/master.m3u8"
 }
 
+# make_title: 60 s, in all forms that players get.
+make_title() {
+    encode title 60
+    on_demand title
+    cut_segments title
+}
+
 # frames URL...: one line for every picture and every piece of sound decoded from the inputs, whatever the order of their streams.
 # Streams are played one by one: of all at once from DASH, ffmpeg 5.1 drops a sound.
 frames() {
@@ -163,4 +170,12 @@ start_daemon() {
     http[$1]=$(address_of "$1" http || true)
     https[$1]=$(address_of "$1" https || true)
     admin[$1]=$(address_of "$1" admin)
+}
+
+# The players in a browser, and what drives them.
+players=$project/benches/players
+node_and_npm() {
+    have node || packages nodejs
+    have npm || packages npm
+    npm ci --prefix "$players" --no-audit --no-fund --ignore-scripts --loglevel error
 }

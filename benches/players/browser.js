@@ -19,7 +19,7 @@ const own = (path) => readFile(fileURLToPath(new URL(path, import.meta.url)));
 const modules = (path) => own(`node_modules/${path}`);
 
 // A server for the page; the player is chosen by the page's address.
-export async function servePages() {
+async function servePages() {
   const server = createServer(async (request, response) => {
     const player = new URL(request.headers.referer ?? 'http://none').searchParams.get('player');
     if (request.url.startsWith('/page.html')) {
@@ -101,7 +101,28 @@ export function between(said, from, to) {
   return begun < 0 || !over ? -1 : over.at - said[begun].at;
 }
 
-export async function versions(browser) {
+async function versions(browser) {
   const of = async ({ name, package: path }) => `${name} ${JSON.parse(await modules(path)).version}`;
   return [`Chromium ${browser.browser().version()}`, ...await Promise.all(Object.values(libraries).map(of))].join(', ');
+}
+
+// Has all chosen runs played, shows them, and ends the program: with 0 only if all are clean. `playRun` gives a row and its faults.
+export async function playAll(authority, runs, nameOf, chosen, playRun) {
+  const pages = await servePages();
+  let failed = 0;
+  try {
+    console.log(await withBrowser(authority, versions));
+    const rows = [];
+    for (const run of runs.filter((run) => chosen.length === 0 || chosen.some((word) => nameOf(run).includes(word)))) {
+      const { row, faults } = await playRun(run, pages);
+      console.log(`${row.run}: ${faults.length === 0 ? 'clean' : `FAILED: ${faults.join('; ')}`}`);
+      rows.push(row);
+      failed += faults.length > 0;
+    }
+    console.table(rows);
+    if (rows.length === 0) throw new Error(`no run is called ${chosen.join(', ')}`);
+  } finally {
+    pages.close();
+  }
+  process.exit(failed === 0 ? 0 : 1);
 }

@@ -5,7 +5,7 @@
 // The page comes from a port of its own, so that every request to the daemon is cross-origin. Each run has a fresh browser that
 // believes the authority in CA.pem, as one that an operator has put there; nothing else is let pass. A run fails on any event, request or delay that a viewer could notice. Ends with 0 only if every run is clean. The table goes to stdout.
 
-import { between, pauses, servePages, starvedAt, versions, watchRequests, withBrowser } from './browser.js';
+import { between, pauses, playAll, starvedAt, watchRequests, withBrowser } from './browser.js';
 
 const contents = {
   segments: 'segments/master.m3u8',
@@ -116,20 +116,4 @@ async function playUntilFed(run, pages, media) {
 
 const [authority, http, https, ...chosen] = process.argv.slice(2);
 const medias = { http: new URL(http), https: new URL(https) };
-const pages = await servePages();
-let failed = 0;
-try {
-  console.log(await withBrowser(authority, versions));
-  const rows = [];
-  for (const run of runs.filter((run) => chosen.length === 0 || chosen.some((word) => nameOf(run).includes(word)))) {
-    const { row, faults } = await playUntilFed(run, pages, medias[run.scheme]);
-    console.log(`${row.run}: ${faults.length === 0 ? 'clean' : `FAILED: ${faults.join('; ')}`}`);
-    rows.push(row);
-    failed += faults.length > 0;
-  }
-  console.table(rows);
-  if (rows.length === 0) throw new Error(`no run is called ${chosen.join(', ')}`);
-} finally {
-  pages.close();
-}
-process.exit(failed === 0 ? 0 : 1);
+await playAll(authority, runs, nameOf, chosen, (run, pages) => playUntilFed(run, pages, medias[run.scheme]));

@@ -8,7 +8,7 @@
 // notice, and if the player does not leave the box. Ends with 0 only if no run fails.
 
 import { createInterface } from 'node:readline';
-import { pauses, servePages, starvedAt, versions, watchRequests, withBrowser } from './browser.js';
+import { pauses, playAll, starvedAt, watchRequests, withBrowser } from './browser.js';
 
 const contents = { hls: 'segments/master.m3u8', dash: 'steered.mpd', shaka: 'segments/master.m3u8' };
 const title = { seconds: 60, pictures: 1500 };
@@ -95,20 +95,4 @@ function judge({ run, left, since, said, pictures, media, asked }) {
   return { row, faults };
 }
 
-const pages = await servePages();
-let failed = 0;
-try {
-  console.log(await withBrowser(authority, versions));
-  const rows = [];
-  for (const run of runs.filter((run) => chosen.length === 0 || chosen.some((word) => nameOf(run).includes(word)))) {
-    const { row, faults } = judge(await withBrowser(authority, (browser) => play(browser, run, pages)));
-    console.log(`${row.run}: ${faults.length === 0 ? 'clean' : `FAILED: ${faults.join('; ')}`}`);
-    rows.push(row);
-    failed += faults.length > 0;
-  }
-  console.table(rows);
-  if (rows.length === 0) throw new Error(`no run is called ${chosen.join(', ')}`);
-} finally {
-  pages.close();
-}
-process.exit(failed === 0 ? 0 : 1);
+await playAll(authority, runs, nameOf, chosen, async (run, pages) => judge(await withBrowser(authority, (browser) => play(browser, run, pages))));
