@@ -1,67 +1,24 @@
 #!/usr/bin/env bash
 # Type-checks the whole workspace, tests included, for x86_64-unknown-freebsd on Linux; with --link it links the programs as well.
-#
-# The standard library for that target is compiled from Debian's sources (rust-web-src) with Debian's compiler (rustc-web): compiler and
-# sources must be of one version. C code in dependencies (LMDB, BLAKE3) goes through zig, which carries FreeBSD's headers and libc.
-# No FreeBSD kernel runs here: this shows that the code type-checks and links, not that it works there.
+# What `platform` declares by hand of FreeBSD's headers is compared with the headers themselves, which zig carries.
+# No FreeBSD kernel runs here: this shows that the code type-checks and links, not that it works there (scripts/freebsd-smoke.sh).
 
-. "$(dirname "$0")/common.sh"
-
-triple=x86_64-unknown-freebsd
-zig_target=x86_64-freebsd.14.0-none
-wrappers=$tools/freebsd
-zig=$tools/ziglang/ziglang/zig
+. "$(dirname "$0")/freebsd.sh"
 
 case "${1:-}" in
     '') link=no ;;
     --link) link=yes ;;
     *) fail "usage: $0 [--link]" ;;
 esac
-[ -x "$zig" ] || fail "no zig in $tools: run scripts/setup.sh"
-for part in /usr/bin/rustc /usr/bin/cargo /usr/lib/rustlib/src/rust/library; do
-    [ -e "$part" ] || fail "no $part (Debian's rustc-web, cargo-web, rust-web-src): run scripts/setup.sh"
-done
 
-# wrapper NAME COMMAND: a compiler as cc-rs and rustc expect it. Their --target and -m64 mean nothing to zig, which gets its own;
-# Rust's libc crate names four libraries of which nothing here uses a symbol, and which zig does not carry.
-wrapper() {
-    cat > "$wrappers/$1.new" <<END
-#!/usr/bin/env bash
-arguments=()
-for argument in "\$@"; do
-    case \$argument in
-        --target=*|-m64|-lkvm|-lmemstat|-lprocstat|-ldevstat) ;;
-        *) arguments+=("\$argument") ;;
-    esac
-done
-exec '$zig' $2 -target $zig_target "\${arguments[@]}"
-END
-    chmod +x "$wrappers/$1.new"
-    mv "$wrappers/$1.new" "$wrappers/$1"
-}
-
-mkdir -p "$wrappers"
-wrapper cc cc
-wrapper c++ c++
-printf "#!/bin/sh\nexec '%s' ar \"\$@\"\n" "$zig" > "$wrappers/ar"
-chmod +x "$wrappers/ar"
-
-export CC_x86_64_unknown_freebsd=$wrappers/cc
-export CXX_x86_64_unknown_freebsd=$wrappers/c++
-export AR_x86_64_unknown_freebsd=$wrappers/ar
-export CARGO_TARGET_X86_64_UNKNOWN_FREEBSD_LINKER=$wrappers/cc
-export RUSTC=/usr/bin/rustc RUSTC_BOOTSTRAP=1
-# A folder of its own: another compiler and other flags, which would otherwise push the everyday build out.
-export CARGO_TARGET_DIR=$target/freebsd
-
-flags=(--locked --workspace --target "$triple" -Z "build-std=std,panic_abort")
-cd "$project"
-/usr/bin/cargo check "${flags[@]}" --all-targets
+for_freebsd check --all-targets
+"$wrappers/cc" -c -o /dev/null -Wall -Werror "$project/platform/freebsd-headers.c"
+say "what is declared by hand is as in the headers of ${zig_target#*-}"
 if [ "$link" = yes ]; then
-    /usr/bin/cargo build "${flags[@]}" --bins
-    for program in "$CARGO_TARGET_DIR/$triple"/debug/*; do
+    for_freebsd build --bins
+    for program in "$freebsd_target/$triple"/debug/*; do
         if [ ! -f "$program" ] || [ ! -x "$program" ]; then continue; fi
-        file -b "$program" | grep -q 'ELF.*FreeBSD' || fail "$program is not a program for FreeBSD"
+        is_for_freebsd "$program" || fail "$program is not a program for FreeBSD"
         say "linked for FreeBSD: ${program##*/}"
     done
 fi

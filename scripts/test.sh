@@ -7,7 +7,7 @@ begun=$SECONDS
 
 lint_scripts() {
     local scripts=(scripts/*.sh .ci/run debian/*.sh debian/*.{postinst,prerm,postrm}) script
-    shellcheck "${scripts[@]}"
+    shellcheck "${scripts[@]}" freebsd/*.sh libexec/*
     for script in rc.d/*; do
         [ -f "$script" ] || continue
         sh -n "$script"
