@@ -97,6 +97,8 @@ pub fn run(config: Config, config_path: PathBuf) -> anyhow::Result<()> {
     let sandbox = enter_sandbox(&config, &config_path);
     let chosen = choose_backend(wanted_backend(&config))?;
     let workers = worker_count(&config);
+    let connections = connections_per_worker(&config, workers, descriptors);
+    reserve_descriptors(u64::from(connections) * workers as u64, descriptors);
     let budgets = Budgets::of(&config);
     let mut inherited = Inherited::of_process().context("sockets of the service manager")?;
     let tls = Tls::of(&config, SystemTime::now().into())?;
@@ -136,7 +138,6 @@ pub fn run(config: Config, config_path: PathBuf) -> anyhow::Result<()> {
     let speaker = speaking
         .and_then(|(setup, asked)| bgp::Speaker::new(Arc::clone(control.admin()), setup, asked));
     let threads = start_threads(&shared, watch, reporter, speaker)?;
-    let connections = connections_per_worker(&shared.config.load(), workers, descriptors);
     let workers = start_workers(&shared, by_worker, connections)?;
     for listener in &shared.listening {
         let (address, purpose) = (listener.address, listener.purpose);
@@ -245,6 +246,14 @@ fn connections_per_worker(config: &Config, workers: usize, descriptors: u64) -> 
         });
     let possible = descriptors.saturating_mul(3) / 4 / workers as u64;
     wanted.min(possible).clamp(1, u64::from(u32::MAX >> 4)) as u32
+}
+
+/// What a quarter more than all connections needs, so that no worker ever waits for the kernel's table to grow.
+fn reserve_descriptors(connections: u64, most: u64) {
+    let wanted = connections.saturating_mul(4) / 3 + 64;
+    if let Err(error) = socket::reserve_descriptors(wanted.min(most)) {
+        tracing::warn!(%error, "the table of descriptors grows while viewers are served");
+    }
 }
 
 /// One address may have a good part of all connections, for NATs, and never all of them.

@@ -10,6 +10,7 @@ use std::mem::MaybeUninit;
 use std::net::{Shutdown, SocketAddr, TcpListener};
 use std::num::NonZeroU64;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::unix::net::UnixStream;
 use std::ptr;
 use std::time::SystemTime;
 
@@ -178,6 +179,25 @@ pub fn raise_descriptor_limit() -> io::Result<u64> {
         return Err(io::Error::last_os_error());
     }
     Ok(system::limit(limit.rlim_cur))
+}
+
+/// Has the kernel make its table of this process's descriptors so large that `count` are open without growing it. Linux grows it by
+/// doubling, and where the process has several threads, the one that opened a descriptor then sleeps through an RCU grace period
+/// (`expand_fdtable` in fs/file.c): 10 ms and more. To be called before the first thread.
+///
+/// # Errors
+/// When `count` is above the [limit](raise_descriptor_limit), or the kernel has no memory for the table.
+pub fn reserve_descriptors(count: u64) -> io::Result<()> {
+    let (any, _peer) = UnixStream::pair()?;
+    let last = libc::c_int::try_from(count.saturating_sub(1)).unwrap_or(libc::c_int::MAX);
+    // SAFETY: the call takes no pointers, and the descriptor is ours.
+    let copy = unsafe { libc::fcntl(any.as_raw_fd(), libc::F_DUPFD_CLOEXEC, last) };
+    if copy < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the kernel has just handed us this descriptor; nobody else owns it.
+    drop(unsafe { OwnedFd::from_raw_fd(copy) });
+    Ok(())
 }
 
 pub(crate) fn set_nonblocking(socket: BorrowedFd<'_>) -> io::Result<()> {

@@ -6,16 +6,18 @@
 //!  worker ── give(token, Handshake) ──► jobs ──► advance ──► steps ──► take() ── worker, woken
 //! ```
 //!
-//! Neither side takes a lock. What is given out is little: the worker keeps the rest, in its order, and can go on with it by itself.
+//! Neither side ever waits for the other, so the queues are wait-free ones of one writer and one reader: in a queue for many, a side that
+//! loses its core in the midst of a push has the other one spin, and here the one that spins is the one the core was taken for. What is
+//! given out is little: the worker keeps the rest, in its order, and can go on with it by itself.
 
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, Thread};
 
-use crossbeam_queue::ArrayQueue;
 use platform::cpu;
 use platform::reactor::{Token, Waker};
+use rtrb::{Consumer, Producer, RingBuffer};
 
 use super::handshake::{Handshake, Progress};
 use crate::limits::HANDSHAKES_BESIDE;
@@ -45,16 +47,19 @@ impl Step {
 
 /// The worker's end. Dropping it ends the thread.
 pub struct Beside {
-    exchange: Arc<Exchange>,
+    jobs: Producer<(Token, Handshake)>,
+    steps: Consumer<Step>,
+    is_over: Arc<AtomicBool>,
     thread: Thread,
     /// Handshakes that were given and not taken.
     out: usize,
 }
 
-struct Exchange {
-    jobs: ArrayQueue<(Token, Handshake)>,
-    steps: ArrayQueue<Step>,
-    is_over: AtomicBool,
+/// The thread's end.
+struct Shaker {
+    jobs: Consumer<(Token, Handshake)>,
+    steps: Producer<Step>,
+    is_over: Arc<AtomicBool>,
     worker: Waker,
 }
 
@@ -64,20 +69,24 @@ impl Beside {
     /// # Errors
     /// When the system gives no thread.
     pub fn start(worker: usize, cores: Vec<usize>, waker: Waker) -> io::Result<Self> {
-        let exchange = Arc::new(Exchange {
-            jobs: ArrayQueue::new(HANDSHAKES_BESIDE),
-            steps: ArrayQueue::new(HANDSHAKES_BESIDE),
-            is_over: AtomicBool::new(false),
+        let (give_job, jobs) = RingBuffer::new(HANDSHAKES_BESIDE);
+        let (give_step, steps) = RingBuffer::new(HANDSHAKES_BESIDE);
+        let is_over = Arc::new(AtomicBool::new(false));
+        let shaker = Shaker {
+            jobs,
+            steps: give_step,
+            is_over: Arc::clone(&is_over),
             worker: waker,
-        });
-        let runs = Arc::clone(&exchange);
+        };
         let named = thread::Builder::new().name(format!("oca-shake-{worker}"));
         let thread = named.spawn(move || {
             settle(&cores);
-            runs.run();
+            shaker.run();
         })?;
         Ok(Self {
-            exchange,
+            jobs: give_job,
+            steps,
+            is_over,
             thread: thread.thread().clone(),
             out: 0,
         })
@@ -90,7 +99,7 @@ impl Beside {
 
     /// Hands a handshake over, for which it [has room](Self::has_room).
     pub fn give(&mut self, token: Token, handshake: Handshake) {
-        let given = self.exchange.jobs.push((token, handshake));
+        let given = self.jobs.push((token, handshake));
         assert!(given.is_ok(), "there is a place for each that may be out");
         self.out += 1;
         self.thread.unpark();
@@ -98,7 +107,7 @@ impl Beside {
 
     /// The next one that came back.
     pub fn take(&mut self) -> Option<Step> {
-        let step = self.exchange.steps.pop()?;
+        let step = self.steps.pop().ok()?;
         self.out -= 1;
         Some(step)
     }
@@ -106,7 +115,7 @@ impl Beside {
 
 impl Drop for Beside {
     fn drop(&mut self) {
-        self.exchange.is_over.store(true, Ordering::Release);
+        self.is_over.store(true, Ordering::Release);
         self.thread.unpark();
     }
 }
@@ -121,10 +130,10 @@ fn settle(cores: &[usize]) {
     }
 }
 
-impl Exchange {
-    fn run(&self) {
+impl Shaker {
+    fn run(mut self) {
         while !self.is_over.load(Ordering::Acquire) {
-            let Some((token, handshake)) = self.jobs.pop() else {
+            let Ok((token, handshake)) = self.jobs.pop() else {
                 thread::park();
                 continue;
             };

@@ -165,6 +165,22 @@ fn refused(daemon: &Daemon, limit: &str) -> f64 {
     )
 }
 
+/// A worker that lets the kernel's table of descriptors grow sleeps 10 ms and more in the midst of serving.
+#[cfg(target_os = "linux")]
+#[test]
+fn there_is_a_place_for_the_descriptor_of_each_connection_from_the_start() {
+    each_backend("max_connections = 3000", |daemon, _| {
+        let status = format!("/proc/{}/status", daemon.child.id());
+        let status = std::fs::read_to_string(status).unwrap();
+        let places = status
+            .lines()
+            .find_map(|line| line.strip_prefix("FDSize:"))
+            .unwrap();
+        let places: u32 = places.trim().parse().unwrap();
+        assert!(places >= 3000, "the table has {places} places");
+    });
+}
+
 /// RFC 9110 section 15.6.4: who finds no place is told, and may go elsewhere; those who have one keep it.
 #[test]
 fn one_connection_too_many_is_answered_503() {
