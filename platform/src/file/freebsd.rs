@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io;
-use std::mem::MaybeUninit;
+use std::mem::{MaybeUninit, offset_of};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
@@ -10,6 +10,9 @@ use std::path::Path;
 use memmap2::MmapRaw;
 
 use super::Directness;
+
+// As in platform/freebsd-headers.c.
+const _: () = assert!(offset_of!(libc::statfs, f_fstypename) == 280);
 
 /// Which limit to raise when `mlock(2)` refuses.
 pub(super) const LOCK_LIMIT_ADVICE: &str =

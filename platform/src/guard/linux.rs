@@ -1,7 +1,7 @@
 //! Linux words for guards.
 
 use std::io;
-use std::mem::MaybeUninit;
+use std::mem::{MaybeUninit, offset_of};
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::BorrowedFd;
 
@@ -20,7 +20,11 @@ struct Md5Signature {
     key: [u8; KEY_MAX_BYTES],
 }
 
-const _: () = assert!(size_of::<Md5Signature>() == 216);
+const _: () = {
+    assert!(size_of::<Md5Signature>() == 216);
+    assert!(offset_of!(Md5Signature, flags) == 128 && offset_of!(Md5Signature, key_length) == 130);
+    assert!(offset_of!(Md5Signature, interface) == 132 && offset_of!(Md5Signature, key) == 136);
+};
 
 /// tcp(7), ip(7): `IP_MINTTL` since Linux 2.6.34, `IPV6_MINHOPCOUNT` since 2.6.35.
 pub(super) fn least_ttl(socket: BorrowedFd<'_>, family: IpAddr, ttl: u32) -> io::Result<()> {

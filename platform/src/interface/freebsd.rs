@@ -1,12 +1,21 @@
 //! `getifaddrs(3)`: the entry of an interface itself is of the family `AF_LINK`, and carries its `struct if_data`. Type-checked only.
 
 use std::io;
+use std::mem::offset_of;
 
 use super::Interface;
 use super::addresses::{Entries, family, name};
 
 /// `LINK_STATE_DOWN` of net/if.h. Interfaces that do not know of links say 0.
 const LINK_STATE_DOWN: u8 = 1;
+
+// As in platform/freebsd-headers.c.
+const _: () = {
+    assert!(size_of::<libc::if_data>() == 152);
+    assert!(offset_of!(libc::if_data, ifi_link_state) == 4);
+    assert!(offset_of!(libc::if_data, ifi_baudrate) == 16);
+    assert!(offset_of!(libc::if_data, ifi_ipackets) == 24);
+};
 
 pub(super) fn interfaces(entries: &Entries) -> io::Result<Vec<Interface>> {
     let links = entries

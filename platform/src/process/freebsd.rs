@@ -1,11 +1,17 @@
 //! `sysctl kern.proc`.
 
 use std::io;
-use std::mem::{MaybeUninit, size_of};
+use std::mem::{MaybeUninit, offset_of, size_of};
 use std::ptr;
 
 /// `KERN_PROC_NFDS` of sys/sysctl.h: the number of open descriptors, as an `int`.
 const KERN_PROC_NFDS: libc::c_int = 43;
+
+// As in platform/freebsd-headers.c.
+const _: () = {
+    assert!(size_of::<libc::kinfo_proc>() == 1088);
+    assert!(offset_of!(libc::kinfo_proc, ki_rssize) == 264);
+};
 
 pub(super) fn resident_bytes() -> io::Result<u64> {
     // SAFETY: `kinfo_proc` is what `kern.proc.pid` answers with: plain integers, arrays and pointers that are not followed.

@@ -1,7 +1,8 @@
 //! The bell: what a [`super::Waker`] rings so that a sleeping reactor returns from its wait.
 
-#[cfg(target_os = "freebsd")]
-mod freebsd;
+// On Linux its tests alone use it, with the fake kernel of `kqueue.rs`.
+#[cfg(any(target_os = "freebsd", test))]
+pub(super) mod freebsd;
 #[cfg(target_os = "linux")]
 mod linux;
 

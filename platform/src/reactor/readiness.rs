@@ -13,7 +13,7 @@
 
 #[cfg(target_os = "linux")]
 pub(super) mod epoll;
-#[cfg(target_os = "freebsd")]
+#[cfg(any(target_os = "freebsd", test))]
 pub(super) mod kqueue;
 
 use std::collections::VecDeque;

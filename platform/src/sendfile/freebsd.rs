@@ -3,10 +3,15 @@
 //! `SF_NODISKIO`: a page that is not in memory ends the call with `EBUSY` instead of starting a read.
 
 use std::io;
+use std::mem::offset_of;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr;
 
 use super::{FilePiece, More, Progress};
+
+// As in platform/freebsd-headers.c.
+const _: () = assert!(size_of::<libc::sf_hdtr>() == 32 && offset_of!(libc::sf_hdtr, hdr_cnt) == 8);
+const _: () = assert!(libc::SF_NODISKIO == 1);
 
 /// There is no `MSG_MORE`; `TCP_NOPUSH` would cost a call each way.
 pub(super) fn more_flag(_: More) -> i32 {

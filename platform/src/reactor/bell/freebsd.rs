@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 
-use crate::reactor::readiness::kqueue::{apply, change};
+use crate::reactor::readiness::kqueue::{apply, change, kernel};
 
 /// The only user event of a reactor. It is recognised by its filter: a trigger overwrites `udata`.
 const IDENTIFIER: usize = 0;
@@ -17,17 +17,17 @@ pub(crate) struct Bell {
 impl Bell {
     /// Registers the event in `kqueue`.
     pub(crate) fn new(kqueue: OwnedFd) -> io::Result<Self> {
-        let flags = libc::EV_ADD | libc::EV_CLEAR;
+        let flags = kernel::EV_ADD | kernel::EV_CLEAR;
         apply(
             kqueue.as_raw_fd(),
-            &[change(IDENTIFIER, libc::EVFILT_USER, flags, 0)],
+            &[change(IDENTIFIER, kernel::EVFILT_USER, flags, 0)],
         )?;
         Ok(Self { kqueue })
     }
 
     pub(crate) fn ring(&self) {
-        let mut event = change(IDENTIFIER, libc::EVFILT_USER, 0, 0);
-        event.fflags = libc::NOTE_TRIGGER;
+        let mut event = change(IDENTIFIER, kernel::EVFILT_USER, 0, 0);
+        event.fflags = kernel::NOTE_TRIGGER;
         // Fails only if the kqueue is gone, and then nobody sleeps in it.
         let _ = apply(self.kqueue.as_raw_fd(), &[event]);
     }

@@ -1,24 +1,43 @@
 //! The table of words for kqueue(2).
+//!
+//! On Linux, where only its tests use it, a table of our own plays the kernel.
+
+#[cfg(not(target_os = "freebsd"))]
+pub(crate) mod fake;
 
 use std::io;
+use std::mem::offset_of;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
 use std::time::Duration;
 
+#[cfg(not(target_os = "freebsd"))]
+pub(crate) use fake as kernel;
+#[cfg(target_os = "freebsd")]
+pub(crate) use libc as kernel;
+
 use super::Readiness;
-use crate::reactor::bell::Bell;
+use crate::reactor::bell::freebsd::Bell;
 use crate::reactor::limits::READINESS_BATCH;
 use crate::reactor::tag::Tag;
 
+// As in platform/freebsd-headers.c.
+const _: () = {
+    assert!(size_of::<kernel::kevent>() == 64);
+    assert!(offset_of!(kernel::kevent, filter) == 8 && offset_of!(kernel::kevent, flags) == 10);
+    assert!(offset_of!(kernel::kevent, fflags) == 12 && offset_of!(kernel::kevent, data) == 16);
+    assert!(offset_of!(kernel::kevent, udata) == 24 && offset_of!(kernel::kevent, ext) == 32);
+};
+
 pub(crate) struct Poller {
     kqueue: OwnedFd,
-    events: Vec<libc::kevent>,
+    events: Vec<kernel::kevent>,
 }
 
 impl Poller {
     pub(crate) fn new() -> io::Result<Self> {
         // SAFETY: takes no arguments.
-        let kqueue = unsafe { libc::kqueue() };
+        let kqueue = unsafe { kernel::kqueue() };
         if kqueue < 0 {
             return Err(io::Error::last_os_error());
         }
@@ -46,11 +65,11 @@ impl Poller {
     /// Watches `descriptor` in both directions, edge-triggered, until it is closed. (`EVFILT_WRITE` on a
     /// listening socket is accepted and never fires.)
     pub(crate) fn register(&self, descriptor: RawFd, key: u64) -> io::Result<()> {
-        let flags = libc::EV_ADD | libc::EV_CLEAR;
+        let flags = kernel::EV_ADD | kernel::EV_CLEAR;
         let identifier = descriptor as usize;
         let changes = [
-            change(identifier, libc::EVFILT_READ, flags, key),
-            change(identifier, libc::EVFILT_WRITE, flags, key),
+            change(identifier, kernel::EVFILT_READ, flags, key),
+            change(identifier, kernel::EVFILT_WRITE, flags, key),
         ];
         apply(self.kqueue.as_raw_fd(), &changes)
     }
@@ -62,7 +81,7 @@ impl Poller {
         // SAFETY: no changes; `events` is writable for as many entries as are told and `timeout` is null
         // or points at a value of this frame, both during the call.
         let count = unsafe {
-            libc::kevent(
+            kernel::kevent(
                 self.kqueue.as_raw_fd(),
                 ptr::null(),
                 0,
@@ -88,23 +107,23 @@ impl Poller {
     /// The `number`th answer of the last wait.
     pub(crate) fn readiness(&self, number: usize) -> Readiness {
         let event = &self.events[number];
-        let is_bell = event.filter == libc::EVFILT_USER;
+        let is_bell = event.filter == kernel::EVFILT_USER;
         Readiness {
             key: if is_bell {
                 Tag::Bell.to_bits()
             } else {
                 event.udata as u64
             },
-            readable: event.filter == libc::EVFILT_READ,
-            writable: event.filter == libc::EVFILT_WRITE,
-            ending: event.flags & (libc::EV_EOF | libc::EV_ERROR) != 0,
+            readable: event.filter == kernel::EVFILT_READ,
+            writable: event.filter == kernel::EVFILT_WRITE,
+            ending: event.flags & (kernel::EV_EOF | kernel::EV_ERROR) != 0,
         }
     }
 }
 
 /// One entry of a change list; `key` comes back in `udata`.
-pub(crate) fn change(identifier: usize, filter: i16, flags: u16, key: u64) -> libc::kevent {
-    libc::kevent {
+pub(crate) fn change(identifier: usize, filter: i16, flags: u16, key: u64) -> kernel::kevent {
+    kernel::kevent {
         ident: identifier,
         filter,
         flags,
@@ -116,11 +135,11 @@ pub(crate) fn change(identifier: usize, filter: i16, flags: u16, key: u64) -> li
 }
 
 /// Makes `changes` without waiting. Errors: of the first change that fails.
-pub(crate) fn apply(kqueue: RawFd, changes: &[libc::kevent]) -> io::Result<()> {
+pub(crate) fn apply(kqueue: RawFd, changes: &[kernel::kevent]) -> io::Result<()> {
     // SAFETY: `changes` is valid for its length during the call; there is no room for events, so an error
     // of a change is the result of the call.
     let result = unsafe {
-        libc::kevent(
+        kernel::kevent(
             kqueue,
             changes.as_ptr(),
             changes.len() as i32,
@@ -141,3 +160,6 @@ fn timespec(timeout: Duration) -> libc::timespec {
         tv_nsec: timeout.subsec_nanos().into(),
     }
 }
+
+#[cfg(all(test, not(target_os = "freebsd")))]
+mod tests;
