@@ -57,7 +57,8 @@ fn rules(config: &Config, config_path: &Path) -> Rules {
             read.extend(above(file).iter().map(|folder| wider(folder)));
         }
     }
-    read.push(wear::folder(config));
+    // Only if it is there: otherwise the folder above it would count, which is all of /run.
+    read.extend(Some(wear::folder(config)).filter(|folder| folder.is_dir()));
     let log = config.log.access.as_ref();
     let log = log.and_then(|log| log.path.parent()).map(Path::to_owned);
     let appliance = &config.appliance;
@@ -137,9 +138,31 @@ mod tests {
         assert!(rules.read.contains(&"/tmp".into()), "{rules:?}");
         assert!(!rules.read.contains(&"/".into()), "{rules:?}");
         assert!(!rules.read.contains(&"/tmp/nonexistent".into()));
-        assert!(rules.read.contains(&"/nonexistent/run-smart".into()));
+        assert!(!rules.read.contains(&"/nonexistent/run-smart".into()));
         let own = ["/nonexistent/state", "/nonexistent/run"].map(PathBuf::from);
         assert_eq!(rules.write, own);
+    }
+
+    #[test]
+    fn what_disks_say_may_be_read_if_the_folder_is_there_at_the_start() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut config = config::parse(
+            "[appliance]\nid = \"c.s.example\"\n[listen]\nhttp = [\"127.0.0.1:0\"]\n\
+             [[tier]]\nname = \"t\"\nrole = \"hot\"\ndevices = [\"/srv/oca/a\"]\n",
+            Path::new("/etc/oca/oca.toml"),
+            &LINUX,
+        )
+        .unwrap();
+        config.appliance.run_dir = folder.path().join("run");
+        let read = |config: &Config| rules(config, Path::new("/etc/oca/oca.toml")).read;
+        assert!(
+            !read(&config)
+                .iter()
+                .any(|path| path.starts_with(folder.path()))
+        );
+        let told = folder.path().join("run-smart");
+        std::fs::create_dir(&told).unwrap();
+        assert!(read(&config).contains(&told));
     }
 
     #[test]

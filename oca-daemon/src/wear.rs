@@ -5,7 +5,7 @@
 
 use std::ffi::OsString;
 use std::fs::{self, File};
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -31,6 +31,7 @@ pub struct Worn {
 #[derive(Debug, Default)]
 pub struct Watch {
     looked: Option<Instant>,
+    is_refused: bool,
 }
 
 impl Watch {
@@ -40,9 +41,19 @@ impl Watch {
             return;
         }
         self.looked = Some(Instant::now());
-        shared
-            .worn
-            .store(Arc::new(worn(&shared.config.load(), now)));
+        let config = shared.config.load();
+        self.say_if_refused(&folder(&config));
+        shared.worn.store(Arc::new(worn(&config, now)));
+    }
+
+    /// Once: a folder that was made after the daemon was started is not among its own ([`crate::sandbox`]).
+    fn say_if_refused(&mut self, folder: &Path) {
+        let refused =
+            fs::read_dir(folder).is_err_and(|it| it.kind() == ErrorKind::PermissionDenied);
+        if refused && !self.is_refused {
+            tracing::warn!(folder = %folder.display(), "what disks say of their wear may not be read; if the folder is newer than this daemon, restart it");
+        }
+        self.is_refused = refused;
     }
 }
 
