@@ -312,9 +312,6 @@ pub const INTERFACE_ERRORS: u64 = 10;
 /// (Mathis et al. 1997: 1.2 x 1460 bytes / 20 ms / sqrt(1/10 000), 70 Mbit/s for each viewer).
 pub const INTERFACE_ERROR_SHARE: u64 = 10_000;
 
-/// Of the speed of the interfaces that serve, this share in percent is capacity: headers, acknowledgements and bursts take the rest.
-pub const CAPACITY_PERCENT: u64 = 85;
-
 /// Time over which the rate of bytes sent is measured. Cost: 24 bytes for each tick in it.
 pub const EGRESS_WINDOW: Duration = Duration::from_secs(10);
 

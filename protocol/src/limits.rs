@@ -112,3 +112,6 @@ pub const EXPECTED_OBJECTS: usize = 65_536;
 
 /// Bytes that are read of that list.
 pub const EXPECTED_MAX_BYTES: u64 = 256 * EXPECTED_OBJECTS as u64;
+
+/// Of the speed of the interfaces that serve, this share in percent is capacity: headers, acknowledgements and bursts take the rest.
+pub const CAPACITY_PERCENT: u64 = 85;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use protocol::config::Config;
+use protocol::limits::CAPACITY_PERCENT;
 use protocol::status::{Drain, SelfTest};
 use protocol::units::BitRate;
 use steering::State;
@@ -15,7 +16,6 @@ use crate::admin::held::Held;
 use crate::admin::observation::Observation;
 use crate::admin::{health, words};
 use crate::control::notify;
-use crate::limits::CAPACITY_PERCENT;
 
 /// Egress is told in steps of this many bits per second, so that a hint's serial does not rise with every byte.
 const EGRESS_STEP: u64 = 1_000_000;

@@ -1,6 +1,8 @@
 //! Interfaces: whether they carry what the configuration promises, and whether their work is spread over the cores.
 
+use platform::interface::{Interface, interfaces};
 use protocol::config::{Auto, Config};
+use protocol::limits::CAPACITY_PERCENT;
 use protocol::units::BitRate;
 
 use super::machine::Machine;
@@ -8,69 +10,56 @@ use super::{Finding, Level};
 
 /// One finding for each interface with hardware behind it, and one for the capacity.
 pub(super) fn findings(config: &Config, machine: &Machine) -> Vec<Finding> {
-    let interfaces = interfaces(machine);
+    let all = interfaces().unwrap_or_default();
+    let interfaces: Vec<Interface> = all.into_iter().filter(|it| it.is_hardware).collect();
     let cores = platform::cpu::core_count();
     let mut findings: Vec<Finding> = interfaces
         .iter()
-        .map(|it| of_interface(it, cores))
+        .map(|it| of_interface(it, &Settings::of(&it.name, machine), cores))
         .collect();
     let speed = interfaces.iter().filter_map(|it| it.speed).sum();
     findings.push(capacity(config.steering.capacity, speed));
     findings
 }
 
-/// One that has hardware behind it.
-#[derive(Debug)]
-struct Interface {
-    name: String,
-    is_up: bool,
-    /// Bits per second, if it says so; a virtual machine's does not.
-    speed: Option<u64>,
+/// What only an operator changes, from sysfs of Linux (Documentation/ABI/testing/sysfs-class-net); not known elsewhere.
+#[derive(Debug, Default)]
+struct Settings {
     is_half_duplex: bool,
     receive_queues: usize,
 }
 
-/// sysfs of Linux (Documentation/ABI/testing/sysfs-class-net); none elsewhere.
-fn interfaces(machine: &Machine) -> Vec<Interface> {
-    let names = machine.names("sys/class/net").into_iter();
-    let real = names.filter(|name| machine.has(&format!("sys/class/net/{name}/device")));
-    real.map(|name| {
+impl Settings {
+    fn of(name: &str, machine: &Machine) -> Self {
         let at = format!("sys/class/net/{name}");
-        let megabits = machine.number(&format!("{at}/speed"));
         let queues = machine.names(&format!("{at}/queues"));
-        Interface {
-            is_up: machine.read(&format!("{at}/operstate")).as_deref() == Some("up"),
-            speed: megabits
-                .and_then(|it| u64::try_from(it).ok())
-                .map(|it| it * 1_000_000),
+        Self {
             is_half_duplex: machine.read(&format!("{at}/duplex")).as_deref() == Some("half"),
             receive_queues: queues
                 .iter()
                 .filter(|queue| queue.starts_with("rx-"))
                 .count(),
-            name,
         }
-    })
-    .collect()
+    }
 }
 
 /// The share of its queues that an interface should have for each core, up to what its interrupts gain.
 const QUEUES_ENOUGH: usize = 16;
 
-fn of_interface(interface: &Interface, cores: usize) -> Finding {
+fn of_interface(interface: &Interface, settings: &Settings, cores: usize) -> Finding {
     let name = &interface.name;
     let subject = format!("interface {name}");
-    if !interface.is_up {
+    if !interface.has_link {
         let why = "what it would carry is missing; and whoever sends viewers counts on it if it is in steering.capacity";
         return Finding::new(
             subject,
             Level::Warn,
             "has no link",
             why,
-            format!("ip link set {name} up; ethtool {name}"),
+            format!("ip link set {name} up; ethtool {name} (FreeBSD: ifconfig {name} up)"),
         );
     }
-    if interface.is_half_duplex {
+    if settings.is_half_duplex {
         let why = "it sends or receives, and loses packets when both happen: the two ends were set up differently";
         return Finding::new(
             subject,
@@ -81,7 +70,7 @@ fn of_interface(interface: &Interface, cores: usize) -> Finding {
         );
     }
     let wanted = cores.min(QUEUES_ENOUGH);
-    let queues = interface.receive_queues;
+    let queues = settings.receive_queues;
     if queues > 0 && queues < wanted {
         let why = "interrupts of all viewers are worked off by so few cores";
         let what = format!("has {queues} receive queues for {cores} cores");
@@ -104,10 +93,13 @@ fn of_interface(interface: &Interface, cores: usize) -> Finding {
 fn capacity(configured: Auto<BitRate>, speed: u64) -> Finding {
     let subject = "steering.capacity";
     let shown = BitRate::from_bits_per_second(speed);
-    let usable = BitRate::from_bits_per_second(speed / 100 * 85);
+    let usable = BitRate::from_bits_per_second(speed / 100 * CAPACITY_PERCENT);
     let mend = format!("steering.capacity = \"{usable}\" in the configuration");
     match configured {
-        Auto::Auto if speed > 0 => Finding::ok(subject, "auto: 85 % of the interfaces that serve"),
+        Auto::Auto if speed > 0 => Finding::ok(
+            subject,
+            format!("auto: {CAPACITY_PERCENT} % of the interfaces that serve"),
+        ),
         Auto::Auto => {
             let why = "nobody who sends viewers knows how many this box can take";
             Finding::new(
@@ -134,7 +126,7 @@ fn capacity(configured: Auto<BitRate>, speed: u64) -> Finding {
             Finding::new(
                 subject,
                 Level::Warn,
-                format!("is {wanted}, more than 85 % of {shown}"),
+                format!("is {wanted}, more than {CAPACITY_PERCENT} % of {shown}"),
                 why,
                 mend,
             )
@@ -149,29 +141,27 @@ mod tests {
     use crate::doctor::machine::fixture::machine;
 
     #[test]
-    fn interfaces_are_those_with_hardware() {
+    fn an_interface_is_judged_by_its_link_and_its_settings() {
         let (_folder, machine) = machine(&[
-            ("sys/class/net/lo/operstate", "unknown"),
-            ("sys/class/net/eth0/device/vendor", "0x8086"),
-            ("sys/class/net/eth0/operstate", "up"),
-            ("sys/class/net/eth0/speed", "10000"),
             ("sys/class/net/eth0/duplex", "full"),
             ("sys/class/net/eth0/queues/rx-0/rps_cpus", "0"),
             ("sys/class/net/eth0/queues/tx-0/xps_cpus", "0"),
-            ("sys/class/net/eth1/device/vendor", "0x8086"),
-            ("sys/class/net/eth1/operstate", "down"),
-            ("sys/class/net/eth1/speed", "-1"),
+            ("sys/class/net/eth1/duplex", "half"),
         ]);
-        let found = interfaces(&machine);
-        assert_eq!(found.len(), 2);
-        assert_eq!(found[0].speed, Some(10_000_000_000));
-        assert_eq!(of_interface(&found[0], 1).level, Level::Ok);
-        assert_eq!(
-            of_interface(&found[0], 8).mend,
-            "ethtool -L eth0 combined 8"
-        );
-        assert_eq!(found[1].speed, None);
-        assert_eq!(of_interface(&found[1], 1).level, Level::Warn);
+        let judged = |name: &str, has_link, cores| {
+            let interface = Interface {
+                name: name.into(),
+                has_link,
+                ..Interface::default()
+            };
+            of_interface(&interface, &Settings::of(name, &machine), cores)
+        };
+        assert_eq!(judged("eth0", true, 1).level, Level::Ok);
+        let few = judged("eth0", true, 8);
+        assert_eq!(few.mend, "ethtool -L eth0 combined 8");
+        assert_eq!(judged("eth0", false, 1).level, Level::Warn);
+        assert_eq!(judged("eth1", true, 1).level, Level::Fail);
+        assert_eq!(judged("ix0", true, 8).level, Level::Ok, "not known");
     }
 
     #[test]
