@@ -74,9 +74,9 @@ pub struct Appliance {
     pub id: String,
     /// The site, as in `fra001.example`. Default: the id without its first label.
     pub site: String,
-    /// What must survive a restart. Default: [`Paths::state_dir`].
+    /// What must survive a restart: catalog, operator's intent. Default: `/var/lib/oca`, on FreeBSD `/var/db/oca`.
     pub state_dir: PathBuf,
-    /// Sockets. Default: [`Paths::run_dir`].
+    /// Sockets. Default: `/run/oca`, on FreeBSD `/var/run/oca`.
     pub run_dir: PathBuf,
 }
 

@@ -15,7 +15,7 @@ pub struct Tls {
     /// The oldest version that is spoken. Default: 1.2.
     #[serde(default)]
     pub min_version: TlsVersion,
-    /// The suites that are spoken, the first that the viewer knows is taken. Default: [`Suite::ALL`].
+    /// The suites that are spoken, the first that the viewer knows is taken. Default: all, AES-128 first.
     #[serde(default = "all_suites")]
     pub suites: Vec<Suite>,
     /// Who seals what is sent. Default: auto.
