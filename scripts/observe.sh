@@ -19,14 +19,17 @@ make_media() {
 }
 
 # Every part that has metrics of its own: both ports, a router (that nobody plays), a service address, the access log, a capacity.
-listen_more='http = ["127.0.0.1:0"]'
+# One that the box could tell a router of, which loopback's are not.
+service=$(hostname -I | cut -d ' ' -f 1)
+[ -n "$service" ] || fail "this machine has no address but those of loopback"
+listen_more="http = [\"127.0.0.1:0\", \"$service:0\"]"
 more[box]="
 [log]
 access = { path = \"$work/box/access.log\" }
 
 [steering]
 capacity = \"1 Gbit/s\"
-service_addresses = [\"127.0.0.1\"]
+service_addresses = [\"$service\"]
 
 [bgp]
 router_id = \"192.0.2.1\"
@@ -41,15 +44,31 @@ role = \"listen\"
 # What Prometheus scrapes must be known before it starts.
 free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
 fill_window=00:00-24:00
+# What smartctl would have said of the disk below, which is a virtual one here.
+tell_wear() {
+    local below disk
+    below=$(findmnt -no SOURCE --target "$work")
+    disk=$(lsblk -ndo PKNAME "$below")
+    disk=${disk:-${below##*/}}
+    mkdir "$work/box/run-smart"
+    printf '{"device": {"name": "/dev/%s"}, "local_time": {"time_t": %s}, "smart_status": {"passed": true}, "nvme_smart_health_information_log": {"percentage_used": 12}}' \
+        "$disk" "$(date +%s)" > "$work/box/run-smart/$disk.json"
+}
 configure_box() {
     fill_metrics=127.0.0.1:$(free_port)
     configure box
+    tell_wear
 }
 
+# What is counted before Prometheus has looked for the first time has no rate.
+are_looked_at() { query 'count(up == 1)' | jq -e '.data.result[0].value[1] == "2"' > "$work/up"; }
+has_told_daemon() { ctl box status --json | jq -e '.fill.activity == "complete"' > "$work/told"; }
 fill_box() {
     sign_manifests box
+    await prometheus 30 are_looked_at
     start_agent box
     await box.agent 120 is_full box
+    await box.agent 30 has_told_daemon
 }
 
 # Viewers of all paths, over both ports, until the script ends; now and then of one that is not there.
@@ -57,7 +76,8 @@ viewers() {
     local at=0
     while sleep 0.2; do
         at=$((at % 8 + 1))
-        ask -o /dev/null "http://${http[box]}/vod/$at.bin"
+        # Slowly enough to be seen.
+        ask --limit-rate 2M -o /dev/null "http://${http[box]}/vod/$at.bin"
         ask -o /dev/null -r 0-99999 --resolve "box.demo.example:${https[box]##*:}:127.0.0.1" "https://box.demo.example:${https[box]##*:}/vod/$at.bin"
         ask -o /dev/null "http://${http[box]}/not-here"
     done
