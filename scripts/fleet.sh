@@ -3,14 +3,21 @@
 
 . "$(dirname "${BASH_SOURCE[0]}")/trial.sh"
 
-# More of the control endpoint's configuration, of each box's, and of its addresses; and the keys of an agent that differ.
+# Where they listen; more of the control endpoint's configuration, of each box's, and of its addresses; and the keys of an agent that differ.
+control_listen=127.0.0.1:0
+declare -A listen=()
 control_more=
 declare -A more=()
 listen_more=
 fill_window=02:00-14:00
 fill_metrics=127.0.0.1:0
 
-profile=release
+# use_profile NAME: the programs as cargo builds them by that profile.
+use_profile() {
+    profile=$1
+    programs=$target/${1/#dev/debug}
+}
+use_profile "${OCA_PROFILE:-release}"
 build() {
     (cd "$project" && cargo build -q --locked --profile "$profile" --bin oca-control --bin oca-daemon --bin oca-fill-agent --bin ocactl)
 }
@@ -18,9 +25,9 @@ control() { "$programs/oca-control" --config "$work/control/oca-control.toml" "$
 
 start_control() {
     mkdir "$work/control"
-    certify "$work/control/tls" control.demo.example
+    certify "$work/control/tls" control.demo.example 1 "${control_listen%:*}"
     cat > "$work/control/oca-control.toml" <<END
-listen = ["127.0.0.1:0"]
+listen = ["$control_listen"]
 state_dir = "$work/control/state"
 signing_keys = ["$work/control/control-1.key"]
 
@@ -38,9 +45,9 @@ END
 
 # configure BOX: two tiers of two devices. A machine for trials may have no synchronised clock.
 configure() {
-    local folder=$work/$1 device
+    local folder=$work/$1 address=${listen[$1]:-127.0.0.1:0} device
     mkdir "$folder"
-    certify "$folder/tls" "$1.demo.example"
+    certify "$folder/tls" "$1.demo.example" 1 "${address%:*}"
     control appliance add "$1.demo.example" --site demo.example --cluster demo --tier hot=16MB --tier capacity=1GB > "$folder/token"
     cat > "$folder/oca.toml" <<END
 [appliance]
@@ -49,7 +56,7 @@ state_dir = "$folder/state"
 run_dir = "$folder/run"
 
 [listen]
-https = ["127.0.0.1:0"]
+https = ["$address"]
 $listen_more
 admin = "127.0.0.1:0"
 

@@ -7,9 +7,7 @@
 
 . "$(dirname "$0")/fleet.sh"
 
-profile=${1:-release}
-programs=$target/$profile
-[ "$profile" != dev ] || programs=$target/debug
+use_profile "${1:-release}"
 examples=$project/docs/examples/prometheus
 
 make_media() {

@@ -8,15 +8,27 @@
 
 . "$(dirname "$0")/fleet.sh"
 
+if [ "${1:-}" != --apart ]; then
+    step "packages" packages chromium curl ffmpeg iproute2 jq libnss3-tools openssl
+    step "players" node_and_npm
+    step "set-up" "$project/scripts/setup.sh" build
+    step "build" build
+    # Players are told hosts, not ports: each box has an address of its own, and the port of https, in a network where nobody else is.
+    [ "$(id -u)" -eq 0 ] || fail "needs root: it makes a network of its own"
+    rm -r "$work"
+    exec unshare --net "$0" --apart "$@"
+fi
+shift
+
 # The longest that an answer of the control endpoint may be used: 10 s and a fifth.
 ttl=12
-# No router tells of 127.0.0.1: the players ask through a proxy that says this of them.
-viewer=192.0.2.7
-playlist=/title/segments/master.m3u8
+# Whoever asks at an address of this machine asks from there: so this is the viewers' address as well.
+control_host=192.0.2.1
+control_listen=$control_host:443
+listen=([first]=192.0.2.11:443 [second]=192.0.2.12:443)
 control_more='
 [steering]
 ttl = "10 s"
-trusted_proxies = ["127.0.0.1/32"]
 
 [[operator]]
 name = "demo.example"
@@ -25,30 +37,49 @@ prefixes = ["192.0.2.0/24"]
 '
 for box in first second; do more[$box]=$'[steering]\nhint_lifetime = "1 s"\n'; done
 
-start_proxy() {
-    start proxy node "$players/proxy.js" "$work/control/tls.pem" "$work/control/tls.key" "$work/ca.pem" "$control_address" $viewer "$work/proxy"
-    await proxy 30 test -s "$work/proxy"
-    steering_address=$(cat "$work/proxy")
+# A browser that has but the loopback interface believes that it is offline.
+make_network() {
+    local address
+    ip link set lo up
+    ip link add site type veth peer name viewers
+    for address in "$control_listen" "${listen[@]}"; do ip addr add "${address%:*}/24" dev site; done
+    ip link set site up
+    ip link set viewers up
 }
 
-# The playlists name the control endpoint, whose address the kernel has given.
+# pathway ID BASE < PLAYLIST: what the playlist leads to, as a pathway of its own that is asked for below BASE.
+pathway() {
+    sed -nE "
+        /^#EXT-X-MEDIA:/ { s/GROUP-ID=\"/&$1-/; s#URI=\"#&$2#; p }
+        /^#EXT-X-STREAM-INF:/ { s/AUDIO=\"/&$1-/; s/\$/,PATHWAY-ID=\"$1\"/; p; n; s#^#$2#; p }"
+}
+
+# The playlists name the control endpoint. Of HLS there are two, as docs/steering.md has them: master.m3u8 has one pathway, which answers clone
+# for each box; pathways.m3u8 has more, called as the boxes are.
 name_the_control_endpoint() {
-    local folder=$work/media/title asks="https://$steering_address/v1/content-steering?path="
-    sed -i "1a #EXT-X-CONTENT-STEERING:SERVER-URI=\"$asks$playlist\"" "$folder/segments/master.m3u8"
+    local folder=$work/media/title asks="https://$control_host/v1/content-steering?path=/title" box
+    {
+        sed "1a #EXT-X-CONTENT-STEERING:SERVER-URI=\"$asks/segments/pathways.m3u8\",PATHWAY-ID=\"here\"
+            /^#EXT-X-STREAM-INF:/s/\$/,PATHWAY-ID=\"here\"/" "$folder/segments/master.m3u8"
+        for box in first second; do
+            pathway $box.demo.example "https://${listen[$box]%:*}/title/segments/" < "$folder/segments/master.m3u8"
+        done
+    } > "$folder/segments/pathways.m3u8"
+    sed -i "1a #EXT-X-CONTENT-STEERING:SERVER-URI=\"$asks/segments/master.m3u8\"" "$folder/segments/master.m3u8"
     # Nobody is called so: the first answer says whom to ask.
-    sed -E "s#^([[:space:]]*)<Period#\1<BaseURL serviceLocation=\"first\">https://title.invalid/title/</BaseURL>\n\1<ContentSteering defaultServiceLocation=\"first\" queryBeforeStart=\"true\">$asks/title/steered.mpd\&amp;base=first</ContentSteering>\n&#" \
+    sed -E "s#^([[:space:]]*)<Period#\1<BaseURL serviceLocation=\"title\">https://title.invalid/title/</BaseURL>\n\1<ContentSteering defaultServiceLocation=\"title\" queryBeforeStart=\"true\">$asks/steered.mpd\&amp;base=title</ContentSteering>\n&#" \
         "$folder/on-demand.mpd" > "$folder/steered.mpd"
     grep -q ContentSteering "$folder/steered.mpd"
     control ingest "$folder" --prefix /title
 }
 
-both_serve() { await control 120 is_steered_to 2 $viewer $playlist; }
+both_serve() { await control 120 is_steered_to 2 $control_host /title/steered.mpd; }
 
-# act WORD ADDRESS: what is to happen to the box that serves there.
+# act WORD HOST: what is to happen to the box that serves there.
 act() {
     local box=first
-    [ "${https[$box]}" = "$2" ] || box=second
-    [ "${https[$box]}" = "$2" ] || fail "no box serves at $2"
+    [ "${listen[$box]%:*}" = "$2" ] || box=second
+    [ "${listen[$box]%:*}" = "$2" ] || fail "no box serves at $2"
     case $1 in
         drain) ctl $box drain --reason "a trial" ;;
         kill)
@@ -65,7 +96,7 @@ act() {
 
 play() {
     local player line word about
-    coproc viewers { exec node "$players/site.js" "$work/ca.pem" "$steering_address" $ttl "$@"; }
+    coproc viewers { exec node "$players/site.js" "$work/ca.pem" "$control_host" $ttl "$@"; }
     # bash forgets these when the process ends, and shellcheck does not know them.
     # shellcheck disable=SC2154
     player=$viewers_PID
@@ -83,14 +114,10 @@ play() {
     wait "$player"
 }
 
-step "packages" packages chromium curl ffmpeg jq libnss3-tools openssl
-step "players" node_and_npm
-step "set-up" "$project/scripts/setup.sh" build
-step "build" build
+step "network" make_network
 step "title: 60 s" make_title
 step "authority" make_authority
 step "control endpoint" start_control
-step "proxy" start_proxy
 step "ingest" name_the_control_endpoint
 for box in first second; do
     step "$box box" configure $box
@@ -101,6 +128,5 @@ for box in first second; do
 done
 step "the site" both_serve
 step "playing" play "$@"
-stop proxy || true
 step "stopping" stop_all
 say "ALL PLAYED"

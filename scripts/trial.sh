@@ -56,10 +56,10 @@ make_authority() {
 }
 key_pair() { openssl req -config "$work/openssl.cnf" -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes "$@" 2> "$work/openssl.log"; }
 
-# certify FILE NAME [DAYS]: FILE.pem and FILE.key for what is called so, at this machine; for a day.
+# certify FILE NAME [DAYS [ADDRESS]]: FILE.pem and FILE.key for what is called so, at this machine; for a day.
 certify() {
     key_pair -CA "$work/ca.pem" -CAkey "$work/ca.key" -subj "/CN=$2" -days "${3:-1}" -keyout "$1.key" -out "$1.pem" \
-        -addext "subjectAltName=DNS:$2,DNS:localhost,IP:127.0.0.1" -addext basicConstraints=critical,CA:FALSE
+        -addext "subjectAltName=DNS:$2,DNS:localhost,IP:${4:-127.0.0.1}" -addext basicConstraints=critical,CA:FALSE
 }
 
 # ask ARGUMENT...: curl, which believes that authority alone.

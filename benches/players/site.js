@@ -2,15 +2,20 @@
 //
 //   node site.js CA.pem CONTROL TTL [RUN...]
 //
-// CONTROL is host and port of the control endpoint, TTL the longest that one of its answers may be used, in seconds. What is to happen to a
-// box is asked of whoever started this: `act WORD HOST:PORT` on stdout, with the words drain, kill and restore; a line on stdin says that it
+// CONTROL is the host of the control endpoint, TTL the longest that one of its answers may be used, in seconds. What is to happen to a
+// box is asked of whoever started this: `act WORD HOST` on stdout, with the words drain, kill and restore; a line on stdin says that it
 // is done. Each run is one player with a buffer of 10 s that keeps to content steering; a run fails on any pause that a viewer could
 // notice, and if the player does not leave the box. Ends with 0 only if no run fails.
 
 import { createInterface } from 'node:readline';
 import { pauses, playAll, starvedAt, watchRequests, withBrowser } from './browser.js';
 
-const contents = { hls: 'segments/master.m3u8', dash: 'steered.mpd', shaka: 'segments/master.m3u8' };
+// What each plays, and how. shaka-player 5.2 as it is shipped knows no clones, and with CMCD has the address of a segment one segment ahead.
+const ways = {
+  hls: { content: 'segments/master.m3u8', cmcd: 'query' },
+  dash: { content: 'steered.mpd', cmcd: 'query' },
+  shaka: { content: 'segments/pathways.m3u8', cmcd: 'none' },
+};
 const title = { seconds: 60, pictures: 1500 };
 const ahead = 10;
 // When it happens: the buffer is full, and more than half of the title is to come.
@@ -19,7 +24,7 @@ const slackSeconds = 30;
 // A request that was decided on before the answer came.
 const lateMs = 2000;
 
-const runs = ['drain', 'kill'].flatMap((event) => Object.keys(contents).map((player) => ({ player, event })));
+const runs = ['drain', 'kill'].flatMap((event) => Object.keys(ways).map((player) => ({ player, event })));
 const nameOf = ({ player, event }) => `${event}:${player}`;
 
 const [authority, control, ttl, ...chosen] = process.argv.slice(2);
@@ -40,9 +45,10 @@ async function play(browser, run, pages) {
   const requests = () => [...watched.values()].filter(({ isPreflight }) => !isPreflight);
   const media = () => requests().filter((request) => hostOf(request) !== control);
   const address = new URL(`http://127.0.0.1:${pages.address().port}/page.html`);
+  const { content, cmcd } = ways[run.player];
   const session = crypto.randomUUID();
-  const url = `https://${control}/v1/play/title/${contents[run.player]}`;
-  address.search = new URLSearchParams({ player: run.player, cmcd: 'query', rate: 1, ahead, url, session });
+  const url = `https://${control}/v1/play/title/${content}`;
+  address.search = new URLSearchParams({ player: run.player, cmcd, rate: 1, ahead, url, session });
   const until = (condition) => page.waitForFunction(condition, undefined, { timeout: (title.seconds + slackSeconds) * 1000, polling: 50 });
   let left = 'none', since = 0;
   try {

@@ -192,7 +192,7 @@ async fn players_get_pathways_or_are_redirected() {
         (clone.base_id.as_str(), &clone.id),
         (".", &manifest.pathway_priority[0])
     );
-    assert_eq!(clone.uri_replacement.host, format!("{}:8443", clone.id));
+    assert_eq!(clone.uri_replacement.host, clone.id);
 
     let played = stand
         .get(&format!("/v1/play{PATH}?CMCD=sid%3D%22a%22"))

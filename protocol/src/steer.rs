@@ -111,7 +111,7 @@ pub struct PathwayClone {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING-KEBAB-CASE")]
 pub struct UriReplacement {
-    /// Host, and port if it is not that of the scheme.
+    /// Without a port.
     pub host: String,
 }
 

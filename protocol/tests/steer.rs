@@ -82,14 +82,14 @@ fn a_steering_manifest_has_the_names_of_its_standards() {
             base_id: ".".into(),
             id: "c001".into(),
             uri_replacement: UriReplacement {
-                host: "192.0.2.1:8080".into(),
+                host: "192.0.2.1".into(),
             },
         }],
     };
     both_ways(
         &manifest,
         r#"{"VERSION":1,"TTL":300,"PATHWAY-PRIORITY":["c001","origin"],"SERVICE-LOCATION-PRIORITY":["c001","origin"],
-            "PATHWAY-CLONES":[{"BASE-ID":".","ID":"c001","URI-REPLACEMENT":{"HOST":"192.0.2.1:8080"}}]}"#,
+            "PATHWAY-CLONES":[{"BASE-ID":".","ID":"c001","URI-REPLACEMENT":{"HOST":"192.0.2.1"}}]}"#,
     );
 }
 

@@ -137,10 +137,15 @@ fn for_players(answer: impl IntoResponse) -> Response {
     response
 }
 
-/// Host and port of an address.
+/// The host alone: players put it into the playlist's address, whose port stays. hls.js and shaka-player take none that has a port
+/// (the setter of `hostname`, URL Standard section 6.1), and stay where they are.
 fn host(url: &str) -> &str {
     let behind = url.split_once("//").map_or(url, |(_, behind)| behind);
-    behind.split('/').next().unwrap_or(behind)
+    let authority = behind.split('/').next().unwrap_or(behind);
+    match authority.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
+        _ => authority,
+    }
 }
 
 impl App {
@@ -182,5 +187,23 @@ impl App {
             }
         }
         client
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::host;
+
+    #[test]
+    fn players_are_told_hosts_without_ports() {
+        for (url, expected) in [
+            ("https://c1.x/a/b.m3u8", "c1.x"),
+            ("https://c1.x:8443/a/b:1.m3u8", "c1.x"),
+            ("http://192.0.2.1:80/", "192.0.2.1"),
+            ("https://[2001:db8::1]:443/a", "[2001:db8::1]"),
+            ("https://[2001:db8::1]/a", "[2001:db8::1]"),
+        ] {
+            assert_eq!(host(url), expected, "{url}");
+        }
     }
 }
