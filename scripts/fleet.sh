@@ -12,7 +12,7 @@ listen_more=
 fill_window=02:00-14:00
 fill_metrics=127.0.0.1:0
 
-# use_profile NAME: the programs as cargo builds them by that profile.
+# use_profile NAME: the programs as cargo builds them by that profile; OCA_PROFILE may name another than release.
 use_profile() {
     profile=$1
     programs=$target/${1/#dev/debug}

@@ -3,18 +3,18 @@
 # endpoint. While they play, the box that they play from is drained: they must leave it in time, without a pause. Then it is killed: they
 # must play on from the other one, without a pause. docs/players.md says what was seen.
 #
-#   site.sh            all runs, some ten minutes
+#   site.sh            all runs, some ten minutes; needs root
 #   site.sh WORD...    the runs whose names hold one of the words, as in drain or kill:shaka
 
 . "$(dirname "$0")/fleet.sh"
 
 if [ "${1:-}" != --apart ]; then
+    [ "$(id -u)" -eq 0 ] || fail "needs root: it makes a network of its own"
     step "packages" packages chromium curl ffmpeg iproute2 jq libnss3-tools openssl
     step "players" node_and_npm
     step "set-up" "$project/scripts/setup.sh" build
     step "build" build
     # Players are told hosts, not ports: each box has an address of its own, and the port of https, in a network where nobody else is.
-    [ "$(id -u)" -eq 0 ] || fail "needs root: it makes a network of its own"
     rm -r "$work"
     exec unshare --net "$0" --apart "$@"
 fi
