@@ -248,7 +248,10 @@ fn router(app: Arc<App>) -> Router {
         .route("/v1/appliances/{id}/manifest", get(sealed::manifest))
         .route("/v1/appliances/{id}/tombstones", get(sealed::tombstones))
         .route("/v1/appliances/{id}/report", post(report::take))
-        .route("/v1/appliances/{id}/drain", post(leave::drain))
+        .route(
+            "/v1/appliances/{id}/drain",
+            post(leave::drain).delete(leave::undrain),
+        )
         .route("/v1/appliances/{id}/routes", post(leave::routes))
         .route("/v1/steer", get(steer::steer))
         .route("/v1/content-steering", get(steer::manifest))

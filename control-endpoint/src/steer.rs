@@ -360,6 +360,21 @@ impl Steering {
         }
     }
 
+    /// An appliance is back: what it was granted holds no longer.
+    ///
+    /// # Errors
+    /// Of the database.
+    pub(crate) async fn come_back(&self, database: &Database, appliance: &str) -> Result<()> {
+        {
+            let mut fleet = self.fleet();
+            if let Some(member) = fleet.find(appliance) {
+                fleet.come_back(member);
+            }
+        }
+        database.let_leave(appliance, 0).await?;
+        self.refresh(database).await
+    }
+
     /// Site-mates that an appliance is to try: a few of them, others for each.
     pub(crate) fn neighbours(&self, appliance: &str) -> Vec<Neighbour> {
         let scene = self.scene();

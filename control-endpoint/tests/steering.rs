@@ -247,6 +247,27 @@ async fn a_drain_is_granted_once_enough_are_left_and_steers_at_once() {
     );
 }
 
+#[tokio::test]
+async fn a_drain_that_is_over_brings_viewers_at_once_and_for_good() {
+    let mut stand = Stand::new("", "").await;
+    let path = "/v1/appliances/c1.x/drain";
+    let undrain = async |stand: &Stand, which: usize| {
+        let token = &stand.tokens[which];
+        let request = stand.endpoint.request(Method::DELETE, path, token);
+        request.send().await.unwrap().status()
+    };
+    assert_eq!(stand.drain(0, false).await.status(), StatusCode::OK);
+    assert_eq!(ids(&stand.steer("10.1.2.3").await), ["c2.x"]);
+    assert_eq!(undrain(&stand, 1).await, StatusCode::FORBIDDEN);
+    assert_eq!(undrain(&stand, 0).await, StatusCode::NO_CONTENT);
+    let steered = stand.steer("10.1.2.3").await;
+    assert_eq!((steered.choices.len(), steered.passed_over.len()), (2, 0));
+    assert!(steered.ttl_s > 10, "{}", steered.ttl_s);
+    stand.endpoint.kill();
+    stand.endpoint.serve();
+    assert_eq!(stand.steer("10.1.2.3").await.choices.len(), 2);
+}
+
 /// Both hear the same routes: one that counts, and one of each kind that does not.
 async fn hearing_routes() -> Stand {
     let stand = Stand::new("", "").await;
@@ -413,6 +434,38 @@ async fn a_restart_of_the_endpoint_moves_nobody() {
     stand.endpoint.serve();
     // From its first moment, with no report since: who is leaving is still leaving.
     assert_eq!(ids(&stand.steer("10.1.2.3").await), ["c2.x"]);
+}
+
+#[tokio::test]
+async fn after_an_hour_away_the_endpoint_holds_what_was_said_and_tells_its_alarms() {
+    let mut stand = Stand::new("", "").await;
+    let fleet = async |stand: &Stand, what: &str| {
+        let page = stand.endpoint.get("/metrics", "").await.text().await;
+        let line = format!("oca_control_fleet{{standing=\"{what}\"}} 2\n");
+        page.unwrap().contains(&line)
+    };
+    assert!(fleet(&stand, "well").await);
+    stand.endpoint.kill();
+    let database = control_endpoint::database::Database::open(&stand.endpoint.state())
+        .await
+        .unwrap();
+    let older = sqlx::query("UPDATE report SET received = received - 3600");
+    older.execute(&database.pool).await.unwrap();
+    database.close().await;
+    stand.endpoint.serve();
+    // What the alert P0 asks for.
+    assert!(fleet(&stand, "held").await);
+    let steered = stand.steer("10.1.2.3").await;
+    assert_eq!(steered.choices.len(), 2);
+    let rank = steered.choices[0].rank.as_ref().unwrap();
+    assert_eq!(rank.standing, "held");
+    for (which, id) in ["c1.x", "c2.x"].into_iter().enumerate() {
+        stand.report(which, &held(id, 2)).await;
+    }
+    until("all is well", async || {
+        fleet(&stand, "well").await.then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@
 //! Before anything that came in is looked at, what is due is done; and what comes in is bounded ([`BGP_TURN`]), so a
 //! router that sends all its routes delays no KEEPALIVE.
 
+mod canary;
 mod connection;
 mod peer;
 mod service;
@@ -87,6 +88,12 @@ impl Desk {
     /// An operator has put the box into service: addresses that were held back may be announced again.
     pub fn release(&self) {
         self.released.notify_one();
+        // What canaries said before counts no more, from this moment on.
+        let mut status = Bgp::clone(&self.status());
+        for service in &mut status.services {
+            service.lost = None;
+        }
+        self.status.store(Arc::new(status));
     }
 
     /// Ends all sessions, and the thread.
@@ -234,7 +241,7 @@ impl Turns {
                     peer.accepted(now, stream, &self.sender);
                 }
             }
-            Heard::Canary { address, answered } => self.services.heard(address, answered),
+            Heard::Canary { address, answer } => self.services.heard(address, answer),
             Heard::Connected { peer, connected } => {
                 self.peers[peer].connected(now, connected, &self.sender);
             }

@@ -458,6 +458,9 @@ pub const BGP_LOOK: Duration = Duration::from_secs(1);
 /// How often a service address is asked whether it answers, and how soon again once it did not.
 pub const BGP_CANARY: Duration = Duration::from_secs(5);
 
+/// A worker that works for this part of its time is saturated: what it does not answer then is a matter of load.
+pub const SATURATED_SHARE: f64 = 0.9;
+
 /// How long a connection to a router may take to open.
 pub const BGP_CONNECT: Duration = Duration::from_secs(10);
 

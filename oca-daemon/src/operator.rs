@@ -149,7 +149,7 @@ async fn answer(line: &[u8], admin: &Admin, commands: &mpsc::Sender<Command>) ->
         Ok(Request::LogLevel { by, change }) => {
             log::obey(&by, change).map_or_else(refused, Response::LogLevel)
         }
-        Ok(Request::Undrain { by }) => command(commands, Wanted::Undrain { by }).await,
+        Ok(Request::Undrain { by }) => undrain(commands, admin, by).await,
     }
 }
 
@@ -167,6 +167,15 @@ async fn drain(commands: &mpsc::Sender<Command>, admin: &Admin, wish: DrainWish)
             command(commands, wanted).await
         }
     }
+}
+
+/// The box is in service whatever the control endpoint answers.
+async fn undrain(commands: &mpsc::Sender<Command>, admin: &Admin, by: String) -> Response {
+    let response = command(commands, Wanted::Undrain { by }).await;
+    if matches!(response, Response::Undrain { .. }) {
+        lease::give_back(&admin.shared.config.load_full()).await;
+    }
+    response
 }
 
 async fn command(commands: &mpsc::Sender<Command>, wanted: Wanted) -> Response {

@@ -192,10 +192,14 @@ impl Reporter {
     async fn report_for_ever(&mut self) {
         // All boxes of a site may have started together.
         let mut pause = self.configured.mul_f64(rand::random());
+        tallying(&mut self.tally, &self.admin.shared, sleep(pause)).await;
         loop {
-            tallying(&mut self.tally, &self.admin.shared, sleep(pause)).await;
             pause = self.report().await;
             self.publish();
+            let shared = &self.admin.shared;
+            // Whoever is sent viewers or not by the state hears of a change at once.
+            let due = timeout(pause, shared.news.notified());
+            let _ = tallying(&mut self.tally, shared, due).await;
         }
     }
 

@@ -12,6 +12,7 @@ use platform::reactor::{Chosen, Waker};
 use protocol::config::Config;
 use protocol::fill::Facts;
 use protocol::status::Listener;
+use tokio::sync::Notify;
 
 use crate::access_log::AccessLog;
 use crate::bgp::Desk;
@@ -82,6 +83,8 @@ pub struct Shared {
     pub access_log: Option<Arc<AccessLog>>,
     /// How reporting goes, if there is a control endpoint. Stored by [`crate::report`] alone.
     pub report: ArcSwapOption<ReportStatus>,
+    /// The state has changed: a report of it is due at once.
+    pub news: Notify,
     /// What the fill agent told last, and when. Stored by [`crate::operator`] alone.
     pub fill: ArcSwapOption<(Instant, Facts)>,
     /// Pieces that viewers want; taken by [`crate::memory_tier`].
@@ -141,6 +144,7 @@ impl Shared {
                     .as_ref()
                     .map(|control| Arc::new(ReportStatus::new(control))),
             ),
+            news: Notify::new(),
             fill: ArcSwapOption::empty(),
             config: ArcSwap::new(config),
             started: Instant::now(),

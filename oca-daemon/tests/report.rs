@@ -388,3 +388,36 @@ fn a_drain_is_asked_of_the_endpoint() {
     };
     assert_eq!(granted.hints_expire, granted.since + 360);
 }
+
+/// The endpoint wants to hear of the box once a minute: what changes its state is told all the same, and its lease is given back.
+#[test]
+fn an_undrain_is_told_at_once() {
+    let watched = Watched::new();
+    let daemon = watched.site.start();
+    let accepted = |report: &Report| report.steering["accepting"] == true;
+    watched.control.await_report("it serves", 0, accepted);
+    watched.control.reply(|report| {
+        Some(answer(
+            Some((report.started, report.inventory.revision)),
+            60,
+        ))
+    });
+    watched.next("one that was answered so", |_| true);
+    let drain = Request::Drain {
+        by: "ada".into(),
+        reason: None,
+        force: false,
+    };
+    assert!(matches!(daemon.ask(&drain), Response::Drain(_)));
+    watched
+        .control
+        .await_report("it leaves", 0, |report| report.state == State::Draining);
+    assert_eq!(watched.control.wishes(), ["POST"]);
+    let seen = watched.control.posted().len();
+    let undrain = Request::Undrain { by: "ada".into() };
+    assert!(matches!(daemon.ask(&undrain), Response::Undrain { .. }));
+    assert_eq!(watched.control.wishes(), ["POST", "DELETE"]);
+    watched
+        .control
+        .await_report("it is back", seen, |report| report.state == State::Ok);
+}

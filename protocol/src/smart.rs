@@ -10,6 +10,12 @@ use serde_json::Value;
 /// that are rewritten every week, 100 days are left.
 pub const USED_PERCENT: u64 = 90;
 
+/// Characters of a disk's, or an attribute's, name; ATA and SCSI give a model 40 and less.
+const NAME_CHARS: usize = 80;
+
+/// Rows of the table of attributes (ATA/ATAPI-5, table 52: 30 of 12 bytes each).
+const ATTRIBUTES: usize = 30;
+
 /// One disk, at one time.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Disk {
@@ -43,12 +49,13 @@ impl Disk {
     /// [`NotSmart`]; nothing in a document can panic.
     pub fn read(json: &[u8]) -> Result<Self, NotSmart> {
         let document = Document(serde_json::from_slice(json)?);
-        let path = document.text("/device/name");
-        let path = path.ok_or(NotSmart::Missing("device.name"))?;
+        let path = document.text("/device/name").unwrap_or_default();
+        let name = path.rsplit('/').next().map(printable);
+        let name = name.filter(|name| !name.is_empty());
         let as_of = document.number("/local_time/time_t");
         Ok(Self {
-            name: path.rsplit('/').next().unwrap_or_default().to_owned(),
-            model: document.text("/model_name").unwrap_or_default().to_owned(),
+            name: name.ok_or(NotSmart::Missing("device.name"))?,
+            model: printable(document.text("/model_name").unwrap_or_default()),
             as_of: as_of.ok_or(NotSmart::Missing("local_time.time_t"))?,
             used_percent: document.used_percent(),
             warnings: document.warnings(),
@@ -125,8 +132,10 @@ impl Document {
     /// Attributes that count data that is lost, and those that the disk finds worse than its maker allows.
     fn add_ata(&self, said: &mut Vec<String>) {
         let table = self.0.pointer("/ata_smart_attributes/table");
-        for row in table.and_then(Value::as_array).into_iter().flatten() {
+        let rows = table.and_then(Value::as_array).into_iter().flatten();
+        for row in rows.take(ATTRIBUTES) {
             let name = row.get("name").and_then(Value::as_str).unwrap_or("?");
+            let name = printable(name);
             let lost = match row.get("id").and_then(Value::as_u64) {
                 Some(187) => "reads that it could not correct",
                 Some(197) => "sectors that it cannot read",
@@ -142,6 +151,12 @@ impl Document {
             }
         }
     }
+}
+
+/// What a disk calls something, fit for a line: a log or a terminal shows it.
+fn printable(name: &str) -> String {
+    let characters = name.chars().filter(|it| !it.is_control());
+    characters.take(NAME_CHARS).collect()
 }
 
 /// Counters of 128 bits may come as a number that is none of 64 bits.
@@ -247,6 +262,28 @@ mod tests {
     }
 
     #[test]
+    fn what_a_disk_calls_itself_is_one_short_line() {
+        let name = format!("x\\u001b[2J\\n{}", "y".repeat(100));
+        let row = format!("{{\"name\": \"{name}\", \"when_failed\": \"now\"}}");
+        let rows = vec![row; 100].join(", ");
+        let disk = Disk::read(
+            format!(
+                "{{\"device\": {{\"name\": \"/dev/{name}\"}}, \"model_name\": \"{name}\", \"local_time\": {{\"time_t\": 1}}, \
+                 \"ata_smart_attributes\": {{\"table\": [{rows}]}}}}"
+            )
+            .as_bytes(),
+        )
+        .unwrap();
+        assert_eq!(disk.warnings.len(), 30);
+        let words = [&disk.name, &disk.model, &disk.warnings[0]];
+        assert!(
+            words
+                .iter()
+                .all(|it| it.starts_with("x[2Jyy") && it.len() < 140)
+        );
+    }
+
+    #[test]
     fn a_disk_is_found_under_the_name_of_its_controller() {
         let of = |name: &str| Disk {
             name: name.into(),
@@ -277,6 +314,7 @@ mod tests {
             "null",
             "{\"device\": {\"name\": 7}, \"local_time\": {\"time_t\": 1}}",
             "{\"device\": {\"name\": \"/dev/sda\"}}",
+            "{\"device\": {\"name\": \"/dev/\"}, \"local_time\": {\"time_t\": 1}}",
             "{\"smartctl\": {\"exit_status\": 2, \"messages\": [{\"string\": \"Permission denied\"}]}}",
         ] {
             assert!(Disk::read(text.as_bytes()).is_err(), "{text}");

@@ -6,6 +6,7 @@
 //! | `GET /v1/content-steering?path=P` | [`SteeringManifest`], for players of HLS and DASH |
 //! | `GET /v1/play/P` | 307 to the first choice; playlists only |
 //! | `POST /v1/appliances/{id}/drain` | a [`DrainWish`] there, a [`DrainLease`] back; 409 if too few would be left |
+//! | `DELETE /v1/appliances/{id}/drain` | the drain is over; 204 |
 //! | `POST /v1/appliances/{id}/routes` | a [`RouteTable`] there; 204 |
 
 use std::net::IpAddr;

@@ -24,6 +24,7 @@
 //! Choice of the codec: docs/decisions/0006.
 
 pub mod announcement;
+pub mod canary;
 pub mod learned;
 pub mod limits;
 pub mod neighbor;

@@ -8,7 +8,7 @@
 //! ```
 //!
 //! The first sample of a subject counts at once: a box that starts with a dead device does not call itself well three times
-//! first. A subject that is no longer sampled is forgotten at once: it was configured away.
+//! first. So does each sample of what was judged before ([`Canary`](crate::bgp::canary::Canary)). A subject that is no longer sampled is forgotten at once: it was configured away.
 //!
 //! Invariant: shared causes are listed, and never change [`Health::worst_local`]; an outage of the control endpoint would
 //! otherwise take every box out of service together.
@@ -51,6 +51,8 @@ pub enum Component {
     Certificate,
     /// The test at start.
     SelfTest,
+    /// An address at which viewers are served, asked from outside.
+    ServiceAddress,
     /// The control endpoint.
     Control,
     /// The age of the manifest.
@@ -84,9 +86,15 @@ impl Component {
             | Self::Interface
             | Self::Catalog
             | Self::Certificate
-            | Self::SelfTest => Scope::Local,
+            | Self::SelfTest
+            | Self::ServiceAddress => Scope::Local,
             Self::Control | Self::Manifest | Self::RouteFeed | Self::Agent => Scope::Shared,
         }
+    }
+
+    /// Whether a sample of it is a verdict: several looks went into it already.
+    fn is_judged(self) -> bool {
+        self == Self::ServiceAddress
     }
 
     /// The word in JSON and metrics.
@@ -102,6 +110,7 @@ impl Component {
             Self::Catalog => "catalog",
             Self::Certificate => "certificate",
             Self::SelfTest => "self-test",
+            Self::ServiceAddress => "service-address",
             Self::Control => "control",
             Self::Manifest => "manifest",
             Self::RouteFeed => "route-feed",
@@ -271,10 +280,10 @@ impl Subject {
             .take()
             .filter(|streak| (streak.severity > shown) == worse);
         let streak = Streak::joined(streak, sample, worse);
-        let needed = if worse {
-            thresholds.fall
-        } else {
-            thresholds.rise
+        let needed = match (sample.component.is_judged(), worse) {
+            (true, _) => 1,
+            (false, true) => thresholds.fall,
+            (false, false) => thresholds.rise,
         };
         if streak.length < needed {
             self.streak = Some(streak);

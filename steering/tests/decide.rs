@@ -231,6 +231,10 @@ fn a_drain_that_leaves_too_few_is_refused_unless_forced() {
     // Asking again for the same one changes nothing.
     assert!(stand.fleet.let_leave(now, MemberId(0), 2, false).is_ok());
     assert!(stand.fleet.let_leave(now, MemberId(1), 2, true).is_ok());
+    // One that is over ends its lease.
+    assert_eq!(stand.standing(1), Standing::Leaving);
+    stand.fleet.come_back(MemberId(1));
+    assert_eq!(stand.standing(1), Standing::Well);
     // A drain that never began ends with its lease.
     stand.pass(LEASE, &[]);
     assert_eq!(stand.standing(0), Standing::Well);

@@ -5,7 +5,7 @@
 //! ```text
 //! COMPONENT SUBJECT SEVERITY [DETAIL]    a sample, from now on; `-` if there is only one subject
 //! forget COMPONENT SUBJECT               it is configured away
-//! canary answered|missed                 what comes through the service address, from now on
+//! canary answered|missed|busy            what comes through the one service address, from now on
 //! address here|gone                      whether the box is ready to announce it
 //! transfers N                            what runs
 //! drain | undrain | stop | end           the operator's words; the last second
@@ -111,7 +111,7 @@ struct Appliance {
     start: Instant,
     samples: Vec<Sample>,
     transfers: u64,
-    canary: bool,
+    canary: Option<bool>,
     is_ready: bool,
     is_stopping: bool,
     health: Health,
@@ -125,7 +125,7 @@ impl Appliance {
             start: Instant::now(),
             samples: Vec::new(),
             transfers: 0,
-            canary: true,
+            canary: Some(true),
             is_ready: true,
             is_stopping: false,
             health: Health::new(Thresholds::default()),
@@ -148,7 +148,9 @@ impl Appliance {
             }
             ["stop"] => self.is_stopping = true,
             ["end"] => {}
-            ["canary", what] => self.canary = *what == "answered",
+            ["canary", "answered"] => self.canary = Some(true),
+            ["canary", "missed"] => self.canary = Some(false),
+            ["canary", "busy"] => self.canary = None,
             ["address", what] => self.is_ready = *what == "here",
             ["transfers", number] => self.transfers = number.parse().expect("a number"),
             ["forget", component, subject] => self.forget(component, subject),
@@ -169,6 +171,14 @@ impl Appliance {
 
     fn look(&mut self, second: u64) {
         let now = UnixTime::from_seconds(second);
+        self.forget("service-address", "-");
+        let (severity, detail) = if self.presence.is_lost() {
+            ("down", "does not answer")
+        } else {
+            ("ok", "")
+        };
+        let answers = sample("service-address", "-", severity, detail);
+        self.samples.push(answers);
         self.health.observe(now, &self.samples);
         self.drain.step(now, self.transfers);
         self.presence.observe(
@@ -177,7 +187,7 @@ impl Appliance {
                 state: self.state(),
                 is_stopping: self.is_stopping,
                 is_ready: self.is_ready,
-                canary: Some(self.canary),
+                canary: self.canary,
             },
         );
     }

@@ -1,4 +1,4 @@
-//! An appliance wants to leave, or tells which routes it hears.
+//! An appliance wants to leave, is back, or tells which routes it hears.
 
 use anyhow::Context;
 use axum::Json;
@@ -47,6 +47,18 @@ pub(super) async fn drain(
         lease_s: LEASE.as_secs(),
         answers_expire_s: app.steering.ttl_longest().as_secs(),
     }))
+}
+
+/// The drain is over: what the appliance reports counts again.
+pub(super) async fn undrain(
+    State(app): Shared,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Result<StatusCode, Refusal> {
+    app.require_appliance(&headers, &id).await?;
+    app.steering.come_back(&app.database, &id).await?;
+    tracing::info!("{id} is back");
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// Takes the routes that an appliance hears.

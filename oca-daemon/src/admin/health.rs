@@ -16,6 +16,8 @@
 //! | certificate, `reload` | a changed file cannot be used | - |
 //! | certificate, no subject | - | none is valid, and nobody is served in clear |
 //! | self-test | - | it failed |
+//! | service-address | it does not answer, and others do | - |
+//! | service-address, no subject | - | none answers |
 //! | control | no report was answered for some intervals | - |
 //! | route-feed | there is no session with a router that says whom to serve | - |
 //! | agent | it is to fill, and has not told of itself for a while | - |
@@ -31,7 +33,7 @@ use std::iter::repeat;
 use std::time::Duration;
 
 use platform::device::Verdict;
-use protocol::bgp::Neighbor;
+use protocol::bgp::{Neighbor, Service};
 use protocol::config::NeighborRole;
 use protocol::status::SelfTest;
 use steering::health::{Component, Sample, Severity};
@@ -61,9 +63,33 @@ pub fn samples(
     samples.push(catalog_sample(observed));
     samples.extend(certificate::samples(observed));
     samples.push(self_test_sample(self_test));
+    samples.extend(service_samples(observed));
     samples.extend(control_sample(observed));
     samples.extend(agent_sample(observed));
     samples.extend(route_feed_samples(observed));
+    samples
+}
+
+/// Service addresses that are announced to routers, or would be.
+fn service_samples(observed: &Observation) -> Vec<Sample> {
+    let services = observed.bgp.iter().flat_map(|bgp| &bgp.services);
+    let asked: Vec<&Service> = services.collect();
+    let none = !asked.is_empty() && asked.iter().all(|it| it.lost.is_some());
+    let one = |it: &&Service| {
+        let lost = it.lost.clone();
+        let severity = lost.as_ref().map(|_| Severity::Degraded);
+        let subject = it.address.to_string();
+        sample(Component::ServiceAddress, &subject, severity, || {
+            lost.unwrap_or_default()
+        })
+    };
+    let mut samples: Vec<Sample> = asked.iter().map(one).collect();
+    samples.push(sample(
+        Component::ServiceAddress,
+        "",
+        none.then_some(Severity::Down),
+        || "no service address answers".to_owned(),
+    ));
     samples
 }
 

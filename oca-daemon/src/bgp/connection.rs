@@ -14,6 +14,7 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 
+use super::canary::Answer;
 use crate::limits::{
     ADMIN_ACCEPT_PAUSE, BGP_CONNECT, BGP_LINGER, BGP_OUTBOX, BGP_READ_BYTES, BGP_WRITE,
 };
@@ -40,10 +41,7 @@ pub(super) enum Heard {
         why: String,
     },
     /// A service address was asked.
-    Canary {
-        address: IpAddr,
-        answered: Result<(), String>,
-    },
+    Canary { address: IpAddr, answer: Answer },
 }
 
 /// How a router is reached.

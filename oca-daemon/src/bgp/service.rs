@@ -1,23 +1,20 @@
 //! The service addresses: is each of them here, does it answer, and so, is it announced?
-//!
-//! A canary asks the self-test's question through the address, where viewers come in. It asks for no content: a box that has
-//! none is reachable all the same, and what viewers miss is counted elsewhere.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, UdpSocket};
+use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use protocol::bgp;
-use protocol::status::{Listener, SelfTest};
+use protocol::status::SelfTest;
 use steering::bgp::announcement::{Offer, ServicePrefix};
 use steering::bgp::presence::{Look, Phase, Presence};
 use tokio::sync::mpsc;
 
+use super::canary::{Answer, Canary};
 use super::connection::Heard;
 use crate::admin::Admin;
 use crate::control::self_test;
-use crate::limits::{BGP_CANARY, BGP_LOOK};
 
 /// All of them.
 pub(super) struct Services {
@@ -30,15 +27,10 @@ struct Service {
     prefix: ServicePrefix,
     presence: Presence,
     canary: Canary,
+    /// What came last instead of an answer, in a sentence.
+    missed: String,
     /// Why it is not announced.
     why: String,
-}
-
-/// The question, and the answer that was not looked at yet.
-struct Canary {
-    next: Instant,
-    is_out: bool,
-    answered: Option<Result<(), String>>,
 }
 
 impl Services {
@@ -50,32 +42,40 @@ impl Services {
         }
     }
 
-    /// One look at everything; to be called every [`BGP_LOOK`].
+    /// One look at everything; to be called every [`BGP_LOOK`](crate::limits::BGP_LOOK).
     pub(super) fn look(&mut self, now: Instant) {
         self.follow_configuration(now);
         let standing = self.admin.standing.load();
-        let listening = &self.admin.shared.listening;
+        let shared = &self.admin.shared;
+        // Who is refused anyway is not asked whether he would be served.
+        let is_asked = !shared.service().refuses() && !shared.is_stopping();
         for service in &mut self.services {
             let address = service.prefix.address();
-            let listener = listening.iter().find(|it| serves(it, address));
-            let refuses = self.admin.shared.service().refuses();
-            let obstacle = obstacle(address, listener, &standing.self_test);
-            let answered = service.canary.answered.take();
+            let here = match standing.self_test {
+                SelfTest::Passed => self_test::served_here(address, &shared.listening),
+                _ => Err("the self-test has not passed".to_owned()),
+            };
+            let answer = service.canary.take();
             service.presence.observe(
                 now,
                 Look {
                     state: standing.hint.facts.state,
                     is_stopping: standing.stopping,
-                    is_ready: obstacle.is_none(),
-                    canary: answered.as_ref().map(Result::is_ok),
+                    is_ready: here.is_ok(),
+                    canary: match &answer {
+                        Some(Answer::Answered) => Some(true),
+                        Some(Answer::Missed(_)) => Some(false),
+                        Some(Answer::Busy) | None => None,
+                    },
                 },
             );
-            service.explain(obstacle, answered);
-            if let Some(listener) = listener
-                && service.canary.is_due(now, refuses)
+            service.explain(here.as_ref().err(), answer);
+            if let Ok(listener) = here
+                && is_asked
+                && service.canary.is_due(now)
             {
-                service.canary.is_out = true;
-                ask(address, listener, self.heard.clone());
+                let (shared, heard) = (Arc::clone(shared), self.heard.clone());
+                service.canary.ask(listener, shared, heard);
             }
         }
     }
@@ -94,18 +94,12 @@ impl Services {
     }
 
     /// A canary is back.
-    pub(super) fn heard(&mut self, address: IpAddr, answered: Result<(), String>) {
+    pub(super) fn heard(&mut self, address: IpAddr, answer: Answer) {
         let mut services = self.services.iter_mut();
         let of = |service: &&mut Service| service.prefix.address() == address;
         if let Some(service) = services.find(of) {
-            let pause = if answered.is_ok() {
-                BGP_CANARY
-            } else {
-                BGP_LOOK
-            };
-            service.canary.next = Instant::now() + pause;
-            service.canary.is_out = false;
-            service.canary.answered = Some(answered);
+            let all_is_well = !service.presence.is_lost();
+            service.canary.heard(answer, all_is_well);
         }
     }
 
@@ -128,6 +122,7 @@ impl Services {
             address: it.prefix.address(),
             phase: it.presence.phase().as_str().to_owned(),
             why: it.why.clone(),
+            lost: it.presence.is_lost().then(|| it.missed.clone()),
         };
         self.services.iter().map(service).collect()
     }
@@ -138,25 +133,29 @@ impl Service {
         Self {
             prefix,
             presence: Presence::default(),
-            canary: Canary {
-                next: now,
-                is_out: false,
-                answered: None,
-            },
+            canary: Canary::new(now),
+            missed: String::new(),
             why: String::new(),
         }
     }
 
     /// In a sentence; what a canary found stays until the next one says something else.
-    fn explain(&mut self, obstacle: Option<String>, answered: Option<Result<(), String>>) {
-        if let Some(Err(why)) = answered {
-            let address = self.prefix.address();
-            self.why = format!("{address} does not answer: {why}");
-            tracing::warn!("{}", self.why);
+    fn explain(&mut self, obstacle: Option<&String>, answer: Option<Answer>) {
+        let address = self.prefix.address();
+        match answer {
+            Some(Answer::Missed(why)) => {
+                self.missed = format!("{address} does not answer: {why}");
+                tracing::warn!("{}", self.missed);
+                self.why.clone_from(&self.missed);
+            }
+            Some(Answer::Busy) => tracing::warn!("{address} does not answer: the box is full"),
+            Some(Answer::Answered) | None => {}
         }
         match self.presence.phase() {
             Phase::Present => self.why.clear(),
-            Phase::Absent => self.why = obstacle.unwrap_or_else(|| "the box is down".to_owned()),
+            Phase::Absent => self
+                .why
+                .clone_from(obstacle.unwrap_or(&"the box is down".to_owned())),
             Phase::Leaving { .. } | Phase::Left => {
                 "the box is out of service".clone_into(&mut self.why)
             }
@@ -167,44 +166,3 @@ impl Service {
         }
     }
 }
-
-impl Canary {
-    fn is_due(&self, now: Instant, refuses: bool) -> bool {
-        !self.is_out && !refuses && self.next <= now
-    }
-}
-
-/// What keeps an address from being announced.
-fn obstacle(address: IpAddr, listener: Option<&Listener>, self_test: &SelfTest) -> Option<String> {
-    if *self_test != SelfTest::Passed {
-        Some("the self-test has not passed".to_owned())
-    } else if listener.is_none() {
-        Some(format!("nothing listens at {address}: see [listen]"))
-    } else if let Err(error) = UdpSocket::bind((address, 0)) {
-        // Port 0 of an address can be had exactly if the address is this system's.
-        Some(format!(
-            "{address} is not an address of this system: {error}"
-        ))
-    } else {
-        None
-    }
-}
-
-fn serves(listener: &Listener, address: IpAddr) -> bool {
-    let own = listener.address.ip();
-    own == address || own.is_unspecified() && own.is_ipv4() == address.is_ipv4()
-}
-
-fn ask(address: IpAddr, listener: &Listener, heard: mpsc::Sender<Heard>) {
-    let listener = Listener {
-        address: (address, listener.address.port()).into(),
-        purpose: listener.purpose,
-    };
-    tokio::spawn(async move {
-        let answered = self_test::ask(listener.address, listener.purpose).await;
-        // The speaker has ended.
-        let _ = heard.send(Heard::Canary { address, answered }).await;
-    });
-}
-
-const _: () = assert!(BGP_CANARY.as_millis() >= Duration::as_millis(&BGP_LOOK));

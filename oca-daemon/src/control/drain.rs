@@ -78,13 +78,8 @@ impl Control {
 
     /// Connections are let in for the test, and only for it until it has passed.
     async fn end_drain(&mut self, by: &str) -> Response {
-        if let Some(bgp) = &self.shared.bgp {
-            bgp.release();
-        }
         if self.drain.phase() == Phase::InService {
-            return Response::Undrain {
-                state: words::state(self.admin.standing.load().hint.facts.state),
-            };
+            return self.in_service();
         }
         let tested = self.test_everything().await;
         if tested.result == State::Down {
@@ -113,6 +108,14 @@ impl Control {
         }
         tracing::info!(by, "undrain");
         self.drain.end();
+        self.in_service()
+    }
+
+    /// Service addresses that were held back come back as well.
+    fn in_service(&mut self) -> Response {
+        if let Some(bgp) = &self.shared.bgp {
+            bgp.release();
+        }
         self.look_again();
         Response::Undrain {
             state: words::state(self.admin.standing.load().hint.facts.state),

@@ -85,7 +85,7 @@ impl Control {
             service_addresses: observed.config.steering.service_addresses.clone(),
             capacity: capacity(&observed.config, speed, egress, accepting),
         };
-        self.tell_of_change(&facts);
+        let is_news = self.tell_of_change(&facts);
         self.admin.standing.store(Arc::new(Standing {
             hint: self.hints.issue(observed.unix, facts),
             drain: self.drain_told(observed),
@@ -95,6 +95,9 @@ impl Control {
             reload: self.reload.clone(),
             stopping,
         }));
+        if is_news {
+            self.shared.news.notify_one();
+        }
     }
 
     /// What the box can send, as if it took viewers.
@@ -114,11 +117,12 @@ impl Control {
         }
     }
 
-    fn tell_of_change(&self, facts: &Facts) {
+    /// Returns whether there was one.
+    fn tell_of_change(&self, facts: &Facts) -> bool {
         let before = self.admin.standing.load();
         let said = &before.hint.facts;
         if said.state == facts.state && said.accepting == facts.accepting {
-            return;
+            return false;
         }
         let state = words::state(facts.state).as_str();
         let causes: Vec<&str> = facts
@@ -140,6 +144,7 @@ impl Control {
                 "not ready"
             }
         ));
+        true
     }
 }
 

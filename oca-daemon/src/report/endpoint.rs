@@ -14,7 +14,7 @@ use protocol::limits::ANSWER_MAX_BYTES;
 use protocol::steer::{DrainLease, DrainWish, RouteTable};
 use reqwest::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, RETRY_AFTER};
 use reqwest::redirect::Policy;
-use reqwest::{Client, Response, Url};
+use reqwest::{Client, Method, Response, Url};
 use rustls::ClientConfig;
 use serde::Serialize;
 use tokio::net::{UdpSocket, lookup_host};
@@ -96,6 +96,7 @@ impl Failure {
 }
 
 /// A report as it is sent.
+#[derive(Default)]
 pub struct Body {
     bytes: Vec<u8>,
     packed: bool,
@@ -184,7 +185,7 @@ impl Endpoint {
     /// # Errors
     /// Whatever is no answer.
     pub async fn post(&mut self, body: Body) -> Result<Answer, Failure> {
-        understood(&self.send("report", body).await?)
+        understood(&self.send(Method::POST, "report", body).await?)
     }
 
     /// Asks whether this appliance may leave.
@@ -192,10 +193,20 @@ impl Endpoint {
     /// # Errors
     /// It may not, or whatever is no answer.
     pub async fn ask_to_leave(&mut self, wish: &DrainWish) -> Result<DrainLease, Failure> {
-        let text = self.send("drain", Body::of(wish)).await?;
+        let text = self.send(Method::POST, "drain", Body::of(wish)).await?;
         serde_json::from_slice(&text).map_err(|error| {
             Failure::Malformed(format!("the answer cannot be understood: {error}"))
         })
+    }
+
+    /// Tells that this appliance is back: it may be sent viewers again.
+    ///
+    /// # Errors
+    /// Whatever is no answer.
+    pub async fn come_back(&mut self) -> Result<(), Failure> {
+        self.send(Method::DELETE, "drain", Body::default())
+            .await
+            .map(drop)
     }
 
     /// Tells which routes are heard.
@@ -203,11 +214,12 @@ impl Endpoint {
     /// # Errors
     /// Whatever is no answer.
     pub async fn tell_routes(&mut self, table: &RouteTable) -> Result<(), Failure> {
-        self.send("routes", Body::of(table)).await.map(drop)
+        let sent = self.send(Method::POST, "routes", Body::of(table)).await;
+        sent.map(drop)
     }
 
     /// The body of a good answer.
-    async fn send(&mut self, what: &str, body: Body) -> Result<Vec<u8>, Failure> {
+    async fn send(&mut self, method: Method, what: &str, body: Body) -> Result<Vec<u8>, Failure> {
         let mut url = self.url.clone().map_err(Failure::Unreachable)?;
         if let Ok(mut segments) = url.path_segments_mut() {
             segments.push(what);
@@ -215,7 +227,7 @@ impl Endpoint {
         let token = self.token().map_err(Failure::Unreachable)?;
         let mut request = self
             .client()?
-            .post(url)
+            .request(method, url)
             .header(CONTENT_TYPE, "application/json");
         if body.packed {
             request = request.header(CONTENT_ENCODING, "zstd");

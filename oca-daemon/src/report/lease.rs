@@ -1,4 +1,5 @@
-//! May this appliance leave? The control endpoint knows what the site has left, and sends nobody here from its answer on.
+//! May this appliance leave? The control endpoint knows what the site has left, and sends nobody here from its answer on, until it is
+//! told that the appliance is back.
 
 use protocol::config::Config;
 use protocol::operator::{Fault, Refusal};
@@ -36,6 +37,30 @@ pub async fn ask(config: &Config, wish: &DrainWish) -> Result<Option<u64>, Refus
             control.url
         ))),
     }
+}
+
+/// Tells that a drain is over. What cannot be told is logged: the lease ends by itself.
+pub async fn give_back(config: &Config) {
+    let Some(control) = &config.control else {
+        return;
+    };
+    let mut endpoint = Endpoint::new(control, &config.appliance.id);
+    let told = timeout(LEASE_WAIT, endpoint.come_back()).await;
+    let why = match told {
+        // A release that knows no leases, or not that they are given back.
+        Ok(
+            Ok(())
+            | Err(Failure::Refused {
+                status: 404 | 405, ..
+            }),
+        ) => return,
+        Ok(Err(failure)) => failure.to_string(),
+        Err(_) => format!("no answer within {} s", LEASE_WAIT.as_secs()),
+    };
+    tracing::warn!(
+        url = control.url,
+        "viewers come back only when the lease of the drain ends, within a minute: {why}"
+    );
 }
 
 fn refused(message: String) -> Refusal {

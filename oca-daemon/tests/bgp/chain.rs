@@ -6,7 +6,9 @@ use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use protocol::bgp::Feed;
+use protocol::operator::Request;
 use protocol::steer::Steered;
+use steering::decide::limits::LEASE;
 use tempfile::TempDir;
 
 use crate::asked::{LARGE_AS, neighbor, status};
@@ -139,6 +141,19 @@ fn viewers_of_a_prefix_come_while_a_router_tells_it() {
     control.steers("2001:db8:100::7", true);
     // Registered, and no router tells it.
     assert!(control.steer("203.0.113.7").choices.is_empty());
+
+    // A drain of the box, and an undrain right behind it: nobody waits for the lease to end.
+    let by = || "ada".to_owned();
+    daemon.ask(&Request::Drain {
+        by: by(),
+        reason: None,
+        force: true,
+    });
+    assert!(control.steer("198.51.100.7").choices.is_empty());
+    let begun = Instant::now();
+    daemon.ask(&Request::Undrain { by: by() });
+    control.steers("198.51.100.7", true);
+    assert!(begun.elapsed() < LEASE / 2, "{:?}", begun.elapsed());
 
     bird.asks("disable served4");
     control.steers("198.51.100.7", false);

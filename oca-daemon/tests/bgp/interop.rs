@@ -7,7 +7,7 @@ use protocol::bgp::Feed;
 
 use crate::asked::{ended, established, learns, neighbor, of, routes, status};
 use crate::network::{BOX, BOX_6, Network, ROUTER, ROUTER_6};
-use crate::routers::{Program, Router};
+use crate::routers::{Guard, Program, Router};
 use crate::support::{Site, eventually};
 
 const SERVED: [&str; 3] = ["198.51.100.0/25", "198.51.100.128/25", "2001:db8:100::/48"];
@@ -28,7 +28,7 @@ fn signal(name: &str, pid: u32) {
 fn routes_go_both_ways(program: Program) {
     let network = Network::new();
     let site = site(&network, "");
-    let router = Router::start(&network, &site, program, None);
+    let router = Router::start(&network, &site, program, Guard::None);
     let daemon = network.start(&site);
     let agreed = established(&daemon, ROUTER).agreed.unwrap();
     assert_eq!((agreed.hold_time, agreed.four_octet_as), (9, true));
@@ -55,7 +55,7 @@ fn routes_go_both_ways(program: Program) {
 fn a_killed_router_is_waited_for(program: Program) {
     let network = Network::new();
     let site = site(&network, "");
-    let mut router = Router::start(&network, &site, program, None);
+    let mut router = Router::start(&network, &site, program, Guard::None);
     let daemon = network.start(&site);
     learns(&daemon, ROUTER, &SERVED);
     router.hears(true);
@@ -65,7 +65,7 @@ fn a_killed_router_is_waited_for(program: Program) {
     });
     assert!(routes(&daemon, ROUTER).iter().all(|it| it.stale));
     drop(router);
-    let router = Router::start(&network, &site, program, None);
+    let router = Router::start(&network, &site, program, Guard::None);
     eventually("fresh routes", || {
         let routes = routes(&daemon, ROUTER);
         (routes.len() == 3 && routes.iter().all(|it| !it.stale)).then_some(())
@@ -76,7 +76,7 @@ fn a_killed_router_is_waited_for(program: Program) {
 fn a_killed_daemon_takes_its_routes_along(program: Program) {
     let network = Network::new();
     let site = site(&network, "");
-    let router = Router::start(&network, &site, program, None);
+    let router = Router::start(&network, &site, program, Guard::None);
     let mut daemon = network.start(&site);
     router.hears(true);
     let begun = Instant::now();
@@ -90,31 +90,69 @@ fn a_killed_daemon_takes_its_routes_along(program: Program) {
     router.hears(true);
 }
 
-fn passwords_guard_both_sessions(program: Program) {
+/// With each of `wrong`, the kernel drops what comes; with `right`, they speak.
+fn a_guard_lets_only_the_right_one_in(
+    program: Program,
+    more: &str,
+    wrong: &[Guard<'_>],
+    right: Guard<'_>,
+) {
     let network = Network::new();
-    let file = std::env::temp_dir().join(format!("oca-{program:?}-{}", std::process::id()));
-    std::fs::write(&file, "not-guessed\n").unwrap();
-    let site = site(&network, &format!("password_file = {file:?}"));
+    let site = site(&network, more);
     let daemon = network.start(&site);
-    for password in [None, Some("guessed")] {
-        let _router = Router::start(&network, &site, program, password);
-        let before = network.wrong_signatures();
+    for guard in wrong {
+        let _router = Router::start(&network, &site, program, *guard);
+        let before = network.dropped();
         eventually("segments are dropped", || {
-            (network.wrong_signatures() > before + 3).then_some(())
+            (network.dropped() > before + 3).then_some(())
         });
     }
-    let sessions = || [ROUTER, ROUTER_6].map(|address| of(&daemon, address).sessions);
-    assert_eq!(sessions(), [0, 0]);
-    let router = Router::start(&network, &site, program, Some("not-guessed"));
+    let sessions = [ROUTER, ROUTER_6].map(|address| of(&daemon, address).sessions);
+    assert_eq!(sessions, [0, 0]);
+    // Of a router that is not heard, the end is not heard either: the daemon would wait long for its OPEN.
+    drop(daemon);
+    let daemon = network.start(&site);
+    let router = Router::start(&network, &site, program, right);
     learns(&daemon, ROUTER, &SERVED);
     router.hears(true);
+}
+
+fn passwords_guard_both_sessions(program: Program) {
+    let file = std::env::temp_dir().join(format!("oca-{program:?}-{}", std::process::id()));
+    std::fs::write(&file, "not-guessed\n").unwrap();
+    let wrong = [Guard::None, Guard::Password("guessed")];
+    let more = format!("password_file = {file:?}");
+    a_guard_lets_only_the_right_one_in(program, &more, &wrong, Guard::Password("not-guessed"));
     std::fs::remove_file(file).unwrap();
+}
+
+fn ttl_security_guards_both_sessions(program: Program) {
+    let more = "ttl_security = true";
+    a_guard_lets_only_the_right_one_in(program, more, &[Guard::None], Guard::Ttl);
+}
+
+fn one_prefix_more_than_the_maximum_ends_the_session(program: Program) {
+    let network = Network::new();
+    let site = site(&network, "maximum_prefix = 2");
+    let _router = Router::start(&network, &site, program, Guard::None);
+    let daemon = network.start(&site);
+    ended(
+        &daemon,
+        ROUTER,
+        "sent maximum number of prefixes reached (6/1)",
+    );
+    // It is left alone for long, and nothing that it told is kept.
+    assert_eq!(of(&daemon, ROUTER).state, "idle");
+    assert_eq!(status(&daemon).feed, Feed::Empty);
+    // The other session goes on.
+    established(&daemon, ROUTER_6);
+    assert_eq!(of(&daemon, ROUTER).sessions, 1);
 }
 
 fn who_falls_silent_is_given_up_at_hold_time(program: Program) {
     let network = Network::new();
     let site = site(&network, "hold_time = \"3 s\"");
-    let router = Router::start(&network, &site, program, None);
+    let router = Router::start(&network, &site, program, Guard::None);
     let daemon = network.start(&site);
     established(&daemon, ROUTER);
     router.hears(true);
@@ -153,6 +191,14 @@ macro_rules! with {
             #[test]
             fn passwords_guard_both_sessions() {
                 super::passwords_guard_both_sessions($program);
+            }
+            #[test]
+            fn ttl_security_guards_both_sessions() {
+                super::ttl_security_guards_both_sessions($program);
+            }
+            #[test]
+            fn one_prefix_more_than_the_maximum_ends_the_session() {
+                super::one_prefix_more_than_the_maximum_ends_the_session($program);
             }
             #[test]
             fn who_falls_silent_is_given_up_at_hold_time() {

@@ -7,11 +7,14 @@
 
 mod adapters;
 mod asked;
+mod canary;
 mod chain;
 mod interop;
+mod mistakes;
 mod network;
 #[path = "../../../fill-agent/tests/support/program.rs"]
 mod program;
+mod restart;
 mod routers;
 mod sessions;
 #[path = "../support/mod.rs"]

@@ -62,9 +62,26 @@ impl Network {
             router: name("router"),
             appliance: name("box"),
         };
-        let Self { router, appliance } = &network;
+        ip(&format!("netns add {}", network.appliance));
+        for (address, flag) in [
+            (format!("{SERVICE}/32"), ""),
+            (format!("{SERVICE_6}/128"), " nodad"),
+        ] {
+            ip(&format!(
+                "-n {} addr add {address} dev lo{flag}",
+                network.appliance
+            ));
+        }
+        ip(&format!("-n {} link set lo up", network.appliance));
+        network.power_on_router();
+        network
+    }
+
+    /// Gives the router a system of its own, and lays the cable.
+    pub(crate) fn power_on_router(&self) {
+        let Self { router, appliance } = self;
         ip(&format!("netns add {router}"));
-        ip(&format!("netns add {appliance}"));
+        ip(&format!("-n {router} link set lo up"));
         ip(&format!(
             "-n {router} link add cable type veth peer name cable netns {appliance}"
         ));
@@ -72,16 +89,16 @@ impl Network {
             (router, [format!("{ROUTER}/29"), format!("{ROUTER_6}/64")]),
             (appliance, [format!("{BOX}/29"), format!("{BOX_6}/64")]),
         ] {
-            ip(&format!("-n {space} link set lo up"));
             ip(&format!("-n {space} link set cable up"));
             ip(&format!("-n {space} addr add {} dev cable", ends[0]));
             ip(&format!("-n {space} addr add {} dev cable nodad", ends[1]));
         }
-        ip(&format!("-n {appliance} addr add {SERVICE}/32 dev lo"));
-        ip(&format!(
-            "-n {appliance} addr add {SERVICE_6}/128 dev lo nodad"
-        ));
-        network
+    }
+
+    /// Takes the cable away, so that no last word comes through, and the router's system with all of its connections.
+    pub(crate) fn power_off_router(&self) {
+        ip(&format!("-n {} link del cable", self.appliance));
+        ip(&format!("netns del {}", self.router));
     }
 
     /// A box with these neighbours.
@@ -131,6 +148,46 @@ impl Network {
         String::from_utf8(output.stdout).unwrap()
     }
 
+    /// The sum of the daemon's samples of this name whose labels hold `label`.
+    pub(crate) fn sample(&self, daemon: &Daemon, name: &str, label: &str) -> f64 {
+        let page = self.scrape(daemon);
+        let of = |line: &&str| {
+            let rest = line.strip_prefix(name);
+            rest.is_some_and(|rest| rest.starts_with(['{', ' ']) && rest.contains(label))
+        };
+        let lines = page.lines().filter(of);
+        let values = lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok());
+        values.sum()
+    }
+
+    /// From now on, nobody in the box reaches `address` of it.
+    pub(crate) fn cut_off(&self, address: &str) {
+        // What is this system's own comes first, unless there is something before it.
+        let rules = [
+            "add pref 1 lookup local".to_owned(),
+            "del pref 0".to_owned(),
+            format!("add pref 0 to {address} unreachable"),
+        ];
+        self.rules(address, &rules);
+    }
+
+    /// Takes [`Self::cut_off`] back.
+    pub(crate) fn let_in(&self, address: &str) {
+        self.rules(address, &["del pref 0".to_owned()]);
+    }
+
+    fn rules(&self, address: &str, rules: &[String]) {
+        let family = if address.contains(':') { "-6" } else { "-4" };
+        for rule in rules {
+            ip(&format!("-n {} {family} rule {rule}", self.appliance));
+        }
+    }
+
+    /// The router sends to the service address as if it had installed the route that it was told.
+    pub(crate) fn route_to_service(&self) {
+        ip(&format!("-n {} route add {SERVICE} via {BOX}", self.router));
+    }
+
     /// A command that runs in the box's namespace.
     pub(crate) fn at_box(&self, command: &str) -> Command {
         at(&self.appliance, command)
@@ -147,10 +204,11 @@ impl Network {
         String::from_utf8(output.expect("ip runs").stdout).unwrap()
     }
 
-    /// The segments that were dropped because their signature was missing or wrong (RFC 2385), on both sides.
-    pub(crate) fn wrong_signatures(&self) -> u64 {
+    /// The segments that were dropped because their signature was missing or wrong (RFC 2385), or because they came from too far (RFC
+    /// 5082), on both sides.
+    pub(crate) fn dropped(&self) -> u64 {
         let of = |space: &str| {
-            let output = at(space, "nstat -asz TcpExtTCPMD5*").output();
+            let output = at(space, "nstat -asz TcpExtTCPMD5* TcpExtTCPMinTTLDrop").output();
             let text = String::from_utf8(output.expect("ip runs").stdout).unwrap();
             let counts = text
                 .lines()
@@ -166,12 +224,19 @@ impl Network {
     pub(crate) fn bird(&self, site: &Site, sessions: &str) -> Bird {
         let configuration = site.path("bird.conf");
         fs::write(&configuration, format!("{ROUTES}{sessions}")).unwrap();
+        self.start_bird(site, "")
+    }
+
+    /// BIRD as it was configured before, with further arguments.
+    pub(crate) fn start_bird(&self, site: &Site, arguments: &str) -> Bird {
+        let configuration = site.path("bird.conf");
         let mut command = Command::new("ip");
         command
             .args(["netns", "exec", &self.router, "bird", "-f", "-c"])
             .arg(&configuration)
             .arg("-s")
             .arg(site.path("bird.ctl"))
+            .args(arguments.split_whitespace())
             .env("TZ", "UTC")
             .stdin(Stdio::null());
         let bird = Bird {

@@ -16,7 +16,7 @@ pub(crate) enum Program {
 }
 
 impl Program {
-    fn configuration(self) -> &'static str {
+    pub(crate) fn configuration(self) -> &'static str {
         match self {
             Self::GoBgp => include_str!("routers/gobgpd.toml"),
             Self::Frr => include_str!("routers/bgpd.conf"),
@@ -24,22 +24,38 @@ impl Program {
         }
     }
 
-    fn password_mark(self) -> &'static str {
+    fn guard_mark(self) -> &'static str {
         if self == Self::Frr {
-            "! PASSWORD"
+            "! GUARD"
         } else {
-            "# PASSWORD"
+            "# GUARD"
         }
     }
 
-    /// The line of its configuration.
-    fn password(self, password: &str) -> String {
-        match self {
-            Self::GoBgp => format!("auth-password = \"{password}\""),
-            Self::Frr => format!(" neighbor box password {password}"),
-            Self::ExaBgp => format!("md5-password '{password}';"),
+    /// The lines of its configuration.
+    fn guard(self, guard: Guard<'_>) -> String {
+        match (guard, self) {
+            (Guard::None, _) => String::new(),
+            (Guard::Password(it), Self::GoBgp) => format!("auth-password = \"{it}\""),
+            (Guard::Password(it), Self::Frr) => format!(" neighbor box password {it}"),
+            (Guard::Password(it), Self::ExaBgp) => format!("md5-password '{it}';"),
+            (Guard::Ttl, Self::GoBgp) => {
+                "[neighbors.ttl-security.config]\nenabled = true\nttl-min = 255".to_owned()
+            }
+            (Guard::Ttl, Self::Frr) => " neighbor box ttl-security hops 1".to_owned(),
+            (Guard::Ttl, Self::ExaBgp) => "outgoing-ttl 255; incoming-ttl 255;".to_owned(),
         }
     }
+}
+
+/// What guards both sessions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Guard<'g> {
+    None,
+    /// TCP-MD5 (RFC 2385).
+    Password(&'g str),
+    /// GTSM (RFC 5082).
+    Ttl,
 }
 
 /// A running router; killed when dropped.
@@ -51,22 +67,35 @@ pub(crate) struct Router {
 }
 
 impl Router {
-    /// In the router's namespace; its files lie beside those of `site`. `password` guards both sessions.
+    /// In the router's namespace; its files lie beside those of `site`.
     pub(crate) fn start(
         network: &Network,
         site: &Site,
         program: Program,
-        password: Option<&str>,
+        guard: Guard<'_>,
+    ) -> Self {
+        let configuration = program.configuration();
+        let configuration = configuration.replace(program.guard_mark(), &program.guard(guard));
+        let router = Self::run(network, site, program, &configuration);
+        if program == Program::GoBgp {
+            router.add_routes();
+        }
+        router
+    }
+
+    /// With another configuration than it has here.
+    pub(crate) fn run(
+        network: &Network,
+        site: &Site,
+        program: Program,
+        configuration: &str,
     ) -> Self {
         let folder = site.path("router");
         // What a killed one left: its sockets, and what it had heard.
         let _ = fs::remove_dir_all(&folder);
         fs::create_dir(&folder).unwrap();
         let at = |name: &str| folder.join(name).display().to_string();
-        let guard = password.map_or(String::new(), |it| program.password(it));
-        let configuration = program.configuration();
         let configuration = configuration.replace("HEARD", &at("heard"));
-        let configuration = configuration.replace(program.password_mark(), &guard);
         fs::write(folder.join("configuration"), configuration).unwrap();
         let command = match program {
             Program::GoBgp => format!(
@@ -92,15 +121,11 @@ impl Router {
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap());
         let child = starting.stderr(log).spawn().expect("ip runs");
-        let router = Self {
+        Self {
             program,
             child,
             folder,
-        };
-        if program == Program::GoBgp {
-            router.add_routes();
         }
-        router
     }
 
     /// `gobgpd` reads none from its configuration.

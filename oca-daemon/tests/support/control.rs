@@ -27,6 +27,8 @@ pub(crate) struct ControlEndpoint {
     reply: Arc<Mutex<Reply>>,
     /// The whole response to each wish to drain.
     lease: Arc<Mutex<Vec<u8>>>,
+    /// The methods of those wishes: POST to leave, DELETE to be back.
+    wishes: Arc<Mutex<Vec<String>>>,
 }
 
 impl ControlEndpoint {
@@ -37,6 +39,7 @@ impl ControlEndpoint {
             posted: Arc::default(),
             reply: Arc::new(Mutex::new(Box::new(known))),
             lease: Arc::new(Mutex::new(ok(b"{\"lease_s\":60,\"answers_expire_s\":5}"))),
+            wishes: Arc::default(),
         };
         let serving = endpoint.clone();
         std::thread::spawn(move || {
@@ -66,6 +69,11 @@ impl ControlEndpoint {
         *self.lease.lock().expect("no panic") = response.as_bytes().to_vec();
     }
 
+    /// The methods of all wishes to drain so far.
+    pub(crate) fn wishes(&self) -> Vec<String> {
+        self.wishes.lock().expect("no panic").clone()
+    }
+
     /// All reports so far.
     pub(crate) fn posted(&self) -> Vec<Posted> {
         self.posted.lock().expect("no panic").clone()
@@ -90,6 +98,8 @@ impl ControlEndpoint {
         let (head, body) = read_post(&mut reading)?;
         if head[0].contains("/drain ") {
             let lease = self.lease.lock().expect("no panic").clone();
+            let method = head[0].split(' ').next().unwrap_or_default().to_owned();
+            self.wishes.lock().expect("no panic").push(method);
             let mut writing = stream;
             return writing.write_all(&lease).ok();
         }
@@ -116,7 +126,15 @@ fn read_post(reading: &mut BufReader<&TcpStream>) -> Option<(Vec<String>, Vec<u8
         }
         head.push(line.trim_end().to_owned());
     }
-    let mut body = vec![0; field(&head, "content-length").parse().ok()?];
+    let length = field(&head, "content-length");
+    let mut body = vec![
+        0;
+        if length.is_empty() {
+            0
+        } else {
+            length.parse().ok()?
+        }
+    ];
     reading.read_exact(&mut body).ok()?;
     Some((head, body))
 }

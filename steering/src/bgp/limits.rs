@@ -47,8 +47,11 @@ pub const WITHDRAWAL_WINDOW: Duration = Duration::from_secs(3600);
 /// So many withdrawals in that time, and only an operator brings the prefix back.
 pub const WITHDRAWALS: usize = 4;
 
-/// Answers in a row that the canary must miss.
+/// Answers in a row that the canary must miss before its address counts as lost ..
 pub const CANARY_FALL: u32 = 3;
+
+/// .. and get, before it counts as back.
+pub const CANARY_RISE: u32 = 3;
 
 const _: () = assert!(INPUT_BYTES >= MESSAGE_BYTES);
 const _: () = assert!(19 + 4 + 80 + SERVICE_PREFIXES * 17 <= MESSAGE_BYTES);

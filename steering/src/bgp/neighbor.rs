@@ -328,10 +328,10 @@ impl Neighbor {
         for other in others {
             self.refuse(now, other, Reason::COLLISION.into());
         }
-        match &mut self.role {
-            Role::Listen(learned) => learned.session_up(now),
-            Role::Announce(_) => self.tell_all(connection),
+        if let Role::Listen(learned) = &mut self.role {
+            learned.session_up(now);
         }
+        self.tell_all(connection);
     }
 
     fn update(&mut self, now: Instant, connection: ConnectionId, mut update: Update) {

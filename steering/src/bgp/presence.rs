@@ -19,7 +19,8 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use super::announcement::Offer;
-use super::limits::{AWAY_LEAST, AWAY_MOST, CANARY_FALL, LEAVING, WITHDRAWAL_WINDOW, WITHDRAWALS};
+use super::canary::Canary;
+use super::limits::{AWAY_LEAST, AWAY_MOST, LEAVING, WITHDRAWAL_WINDOW, WITHDRAWALS};
 use crate::State;
 
 /// What is known of the box and of one service address, just now.
@@ -31,7 +32,7 @@ pub struct Look {
     pub is_stopping: bool,
     /// The address is local, the workers listen, the self-test has passed.
     pub is_ready: bool,
-    /// Whether the canary was answered; `None`: it was not asked.
+    /// Whether the canary was answered; `None`: it was not asked, or the box was too busy to tell anything by it.
     pub canary: Option<bool>,
 }
 
@@ -77,7 +78,7 @@ impl Phase {
 #[derive(Debug, Clone)]
 pub struct Presence {
     phase: Phase,
-    canary_misses: u32,
+    canary: Canary,
     /// The next time away.
     away: Duration,
     withdrawals: VecDeque<Instant>,
@@ -87,7 +88,7 @@ impl Default for Presence {
     fn default() -> Self {
         Self {
             phase: Phase::Absent,
-            canary_misses: 0,
+            canary: Canary::default(),
             away: AWAY_LEAST,
             withdrawals: VecDeque::new(),
         }
@@ -98,11 +99,12 @@ impl Presence {
     /// Takes one look; to be called every second or so.
     pub fn observe(&mut self, now: Instant, look: Look) {
         match look.canary {
-            Some(true) => self.canary_misses = 0,
-            Some(false) => self.canary_misses = self.canary_misses.saturating_add(1),
+            // An address that is not to be announced is asked nothing.
+            _ if !look.is_ready => self.canary = Canary::default(),
+            Some(is_answered) => self.canary.note(is_answered),
             None => {}
         }
-        let is_down = look.state == State::Down || self.canary_misses >= CANARY_FALL;
+        let is_down = look.state == State::Down || self.is_lost();
         let is_out =
             look.is_stopping || matches!(look.state, State::Drained | State::DrainedForced);
         self.phase = match self.phase {
@@ -141,9 +143,16 @@ impl Presence {
 
     /// An operator has put the box back into service: what was held comes back when it is ready.
     pub fn release(&mut self) {
+        self.canary = Canary::default();
         if matches!(self.phase, Phase::Held | Phase::Away { .. }) {
             *self = Self::default();
         }
+    }
+
+    /// Whether the canary says that the address does not answer: with that, the box is down, or degraded if others answer.
+    #[must_use]
+    pub fn is_lost(&self) -> bool {
+        self.canary.is_lost()
     }
 
     /// Where it is.

@@ -238,6 +238,11 @@ impl Fleet {
         Ok(until)
     }
 
+    /// Takes a drain back that was granted: what the appliance says itself counts again.
+    pub fn come_back(&mut self, member: MemberId) {
+        self.restore_lease(member, UnixTime::default());
+    }
+
     /// A drain that was granted until then, before the start.
     pub fn restore_lease(&mut self, member: MemberId, until: UnixTime) {
         self.members[usize::from(member.0)].leaving_until = until;

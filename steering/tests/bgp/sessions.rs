@@ -53,6 +53,18 @@ proptest! {
     }
 }
 
+/// RFC 4724 section 4.1: a router that has restarted waits for it, also from who has nothing to tell.
+#[test]
+fn both_say_that_they_have_told_all() {
+    let mut pair = Pair::announcing(&[]);
+    pair.pass(SECOND);
+    for side in &pair.sides {
+        let counters = side.neighbor.counters();
+        let updates = Kind::Update.index();
+        assert_eq!((counters.sent[updates], counters.received[updates]), (1, 1));
+    }
+}
+
 /// RFC 7606: the route of a bad UPDATE goes, the session stays; and what cannot be read ends it with the reason.
 #[test]
 fn a_bad_update_costs_its_routes_and_an_unreadable_one_the_session() {

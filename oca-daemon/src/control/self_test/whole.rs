@@ -1,7 +1,7 @@
 //! The test of everything, for `ocactl selftest` and before a drain ends: what health knows, as of now and without waiting for a third
 //! look, and what only a test can tell: whether each listener answers, and each disk gives what is on it rather than in memory.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -34,8 +34,10 @@ impl Control {
         }
         let config = self.shared.config.load_full();
         let roots: Vec<PathBuf> = config.devices().map(|it| it.1.to_path_buf()).collect();
-        let (asked, read) = tokio::join!(
+        let addresses = &config.steering.service_addresses;
+        let (asked, served, read) = tokio::join!(
             ask_each(&self.shared.listening),
+            ask_services(addresses, &self.shared.listening),
             self.trials.read_each(roots)
         );
         self.testing.note(judged(&asked));
@@ -47,8 +49,7 @@ impl Control {
             self.capacity_of(&observed).as_ref(),
         );
         let mut checks: Vec<Check> = asked.iter().map(of_listener).collect();
-        let addresses = config.steering.service_addresses.iter();
-        checks.extend(addresses.map(|ip| of_service_address(*ip, &self.shared.listening)));
+        checks.extend(served);
         let known = samples.iter().filter(|it| is_worth_a_line(it));
         checks.extend(known.map(of_sample));
         add_reads(&mut checks, &observed, &read);
@@ -110,22 +111,46 @@ fn of_listener((listener, answered): &(Listener, Result<(), String>)) -> Check {
 }
 
 /// Viewers who are sent to an address that nobody serves here may be served elsewhere, as behind address translation: that is
-/// said, and does not keep the box out of service.
-fn of_service_address(ip: std::net::IpAddr, listening: &[Listener]) -> Check {
-    let serves = |it: &Listener| {
+/// said, and does not keep the box out of service. Of those that are served here, one must answer.
+async fn ask_services(addresses: &[IpAddr], listening: &[Listener]) -> Vec<Check> {
+    let here = addresses.iter().map(|ip| served_here(*ip, listening));
+    let here: Vec<Result<Listener, String>> = here.collect();
+    let served: Vec<Listener> = here.iter().flatten().cloned().collect();
+    let mut asked = ask_each(&served).await.into_iter();
+    let none_answers = !served.is_empty() && asked.as_slice().iter().all(|it| it.1.is_err());
+    let found = here.into_iter().map(|here| match here {
+        Ok(_) => asked.next().map_or(Ok(()), |(_, answered)| answered),
+        Err(why) => Err(why),
+    });
+    let line = |(ip, found): (&IpAddr, Result<(), String>)| {
+        let found = found.map_err(|why| (State::Degraded, why));
+        check("service-address", ip.to_string(), found)
+    };
+    let mut checks: Vec<Check> = addresses.iter().zip(found).map(line).collect();
+    if none_answers {
+        let found = Err((State::Down, "no service address answers".to_owned()));
+        checks.push(check("service-address", String::new(), found));
+    }
+    checks
+}
+
+/// Where viewers of `ip` come in.
+///
+/// # Errors
+/// It is not served here: why.
+pub(crate) fn served_here(ip: IpAddr, listening: &[Listener]) -> Result<Listener, String> {
+    let serves = |it: &&Listener| {
         let own = it.address.ip();
         own == ip || own.is_unspecified() && own.is_ipv4() == ip.is_ipv4()
     };
-    let found = if listening.iter().any(serves) {
-        is_local(SocketAddr::new(ip, 0))
-    } else {
-        Err(format!("nothing listens at {ip}: see [listen]"))
-    };
-    check(
-        "service-address",
-        ip.to_string(),
-        found.map_err(|why| (State::Degraded, why)),
-    )
+    let listener = listening.iter().find(serves);
+    let listener = listener.ok_or_else(|| format!("nothing listens at {ip}: see [listen]"))?;
+    let address = SocketAddr::new(ip, listener.address.port());
+    is_local(address)?;
+    Ok(Listener {
+        address,
+        ..listener.clone()
+    })
 }
 
 /// That not all workers hang, say, is no news beside a line for each of them.
@@ -136,8 +161,12 @@ fn is_worth_a_line(sample: &Sample) -> bool {
             Component::Device | Component::Worker | Component::Interface | Component::Certificate
         );
     let is_fine = sample.severity == steering::health::Severity::Ok;
-    // The listeners were just asked.
-    sample.component != Component::SelfTest && !(is_summary && is_fine)
+    // Listeners and service addresses were just asked.
+    let was_asked = matches!(
+        sample.component,
+        Component::SelfTest | Component::ServiceAddress
+    );
+    !was_asked && !(is_summary && is_fine)
 }
 
 fn of_sample(sample: &Sample) -> Check {

@@ -19,7 +19,7 @@ impl Neighbor {
         }
     }
 
-    /// All offers, and that these were all.
+    /// All offers, none to whom we listen, and that these were all: a router that restarts gracefully waits for it (RFC 4724 section 4.1).
     pub(super) fn tell_all(&mut self, connection: ConnectionId) {
         self.told.clear();
         self.tell(connection);
