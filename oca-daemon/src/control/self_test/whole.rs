@@ -166,7 +166,7 @@ fn is_worth_a_line(sample: &Sample) -> bool {
         sample.component,
         Component::SelfTest | Component::ServiceAddress
     );
-    !was_asked && !(is_summary && is_fine)
+    !(was_asked || is_summary && is_fine)
 }
 
 fn of_sample(sample: &Sample) -> Check {
