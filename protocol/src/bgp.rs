@@ -155,6 +155,9 @@ pub struct Service {
     pub phase: String,
     /// Why it is not `present`; empty if it is.
     pub why: String,
+    /// It is an address of this system, and somebody listens there.
+    #[serde(default)]
+    pub is_here: bool,
     /// What came instead of answers, if it does not answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lost: Option<String>,

@@ -70,10 +70,10 @@ pub fn samples(
     samples
 }
 
-/// Service addresses that are announced to routers, or would be.
+/// Service addresses that are announced to routers, or would be. Those of other systems are nobody's trouble here.
 fn service_samples(observed: &Observation) -> Vec<Sample> {
     let services = observed.bgp.iter().flat_map(|bgp| &bgp.services);
-    let asked: Vec<&Service> = services.collect();
+    let asked: Vec<&Service> = services.filter(|it| it.is_here).collect();
     let none = !asked.is_empty() && asked.iter().all(|it| it.lost.is_some());
     let one = |it: &&Service| {
         let lost = it.lost.clone();

@@ -27,6 +27,7 @@ struct Service {
     prefix: ServicePrefix,
     presence: Presence,
     canary: Canary,
+    is_here: bool,
     /// What came last instead of an answer, in a sentence.
     missed: String,
     /// Why it is not announced.
@@ -56,12 +57,13 @@ impl Services {
                 _ => Err("the self-test has not passed".to_owned()),
             };
             let answer = service.canary.take();
+            service.is_here = here.is_ok();
             service.presence.observe(
                 now,
                 Look {
                     state: standing.hint.facts.state,
                     is_stopping: standing.stopping,
-                    is_ready: here.is_ok(),
+                    is_ready: service.is_here,
                     canary: match &answer {
                         Some(Answer::Answered) => Some(true),
                         Some(Answer::Missed(_)) => Some(false),
@@ -122,6 +124,7 @@ impl Services {
             address: it.prefix.address(),
             phase: it.presence.phase().as_str().to_owned(),
             why: it.why.clone(),
+            is_here: it.is_here,
             lost: it.presence.is_lost().then(|| it.missed.clone()),
         };
         self.services.iter().map(service).collect()
@@ -134,6 +137,7 @@ impl Service {
             prefix,
             presence: Presence::default(),
             canary: Canary::new(now),
+            is_here: false,
             missed: String::new(),
             why: String::new(),
         }
@@ -148,14 +152,14 @@ impl Service {
                 tracing::warn!("{}", self.missed);
                 self.why.clone_from(&self.missed);
             }
-            Some(Answer::Busy) => tracing::warn!("{address} does not answer: the box is full"),
+            Some(Answer::Busy) => tracing::debug!("{address} does not answer: the box is full"),
             Some(Answer::Answered) | None => {}
         }
         match self.presence.phase() {
             Phase::Present => self.why.clear(),
-            Phase::Absent => self
-                .why
-                .clone_from(obstacle.unwrap_or(&"the box is down".to_owned())),
+            Phase::Absent => {
+                self.why = obstacle.cloned().unwrap_or("the box is down".to_owned());
+            }
             Phase::Leaving { .. } | Phase::Left => {
                 "the box is out of service".clone_into(&mut self.why)
             }

@@ -36,6 +36,21 @@ fn without_a_mistake_the_route_is_there() {
     assert_eq!((update.mistake, update.attributes.path_length()), (None, 1));
 }
 
+/// RFC 1997 and RFC 8092.
+#[test]
+fn communities_are_read() {
+    let large = [0, 0, 0xfb, 0xf0, 0, 0, 0, 1, 0, 0, 0, 2];
+    let attributes = [
+        &[0xc0, 8, 8, 0xff, 0xff, 0xff, 1, 0xfb, 0xf0, 0, 1][..],
+        &[&[0xc0, 32, 12][..], &large].concat(),
+    ]
+    .concat();
+    let update = with(&attributes).unwrap();
+    assert_eq!(update.attributes.communities, [0xffff_ff01, 0xfbf0_0001]);
+    assert_eq!(update.attributes.large_communities, [[64496, 1, 2]]);
+    assert_eq!(update.mistake, None);
+}
+
 #[test]
 fn mistakes_that_cost_only_the_attribute() {
     let table: [(&str, &[u8]); 8] = [

@@ -53,6 +53,26 @@ proptest! {
     }
 }
 
+/// RFC 8212: without a policy that says what to take, what a neighbour tells is heard and not taken.
+#[test]
+fn who_is_announced_to_is_not_learned_from() {
+    let side = |local, remote, identifier, address| {
+        let offers = offers(&[(address, Offer::Present)]);
+        (settings(local, remote, identifier), Role::Announce(offers))
+    };
+    let mut pair = Pair::new(
+        side(64512, 64496, OURS, "198.51.100.1"),
+        side(64496, 64512, THEIRS, "198.51.100.2"),
+    );
+    pair.pass(SECOND);
+    assert_eq!(pair.states(), ESTABLISHED);
+    for side in &pair.sides {
+        // The address, and End-of-RIB.
+        let received = side.neighbor.counters().received[Kind::Update.index()];
+        assert_eq!((received, side.neighbor.learned().is_none()), (2, true));
+    }
+}
+
 /// RFC 4724 section 4.1: a router that has restarted waits for it, also from who has nothing to tell.
 #[test]
 fn both_say_that_they_have_told_all() {
