@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use protocol::bgp::Feed;
 
-use crate::asked::{LARGE_AS, ended, learns, neighbor, of, routes, status};
+use crate::asked::{LARGE_AS, ended, established, learns, neighbor, of, routes, status};
 use crate::network::{BOX, Bird, Network, ROUTER};
 use crate::support::{Daemon, Site, eventually};
 
@@ -87,6 +87,7 @@ fn a_router_that_lost_its_power_takes_its_old_sessions_place() {
     let site = site(&network);
     let mut bird = network.bird(&site, &session());
     let daemon = network.start(&site);
+    established(&daemon, ROUTER);
     learns(&daemon, ROUTER, &SERVED);
     network.power_off_router();
     bird.kill();
