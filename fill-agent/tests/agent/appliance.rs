@@ -126,6 +126,7 @@ impl Appliance {
     fn command(&self) -> Command {
         let mut command = Command::new(assert_cmd::cargo::cargo_bin!("oca-fill-agent"));
         command.arg("--config").arg(self.path("oca.toml"));
+        command.env("OCA_LOG", "info").env_remove("OCA_LOG_FORMAT");
         command
     }
 

@@ -12,6 +12,7 @@ mod hanging;
 mod hostile;
 mod inodes;
 mod limits;
+mod log;
 mod mounts;
 #[path = "../support/program.rs"]
 mod program;
