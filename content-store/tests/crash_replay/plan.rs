@@ -162,7 +162,7 @@ fn random_deed(random: &mut Random, paths: &BTreeMap<String, Bytes>) -> Deed {
     let known: Vec<_> = paths.iter().collect();
     let tier = random.one_of(&["nvme", "hdd"]);
     let pick = |random: &mut Random| known[random.below(known.len() as u64) as usize];
-    match random.below(if known.is_empty() { 5 } else { 11 }) {
+    match random.below(if known.is_empty() { 5 } else { 12 }) {
         0..3 => {
             let names = random.one_of(&[&["/a"][..], &["/b", "/old"], &["/c", "/d", "/kept"]]);
             let items = names
@@ -178,7 +178,8 @@ fn random_deed(random: &mut Random, paths: &BTreeMap<String, Bytes>) -> Deed {
         7 => Deed::Move(*pick(random).1, tier),
         8 => Deed::Quarantine(*pick(random).1),
         9 => Deed::Repair(*pick(random).1),
-        _ => Deed::Copy(*pick(random).1, tier),
+        10 => Deed::Copy(*pick(random).1, tier),
+        _ => Deed::Relieve(*pick(random).1),
     }
 }
 
