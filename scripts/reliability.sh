@@ -49,13 +49,16 @@ full_ext4() {
     mkdir -p "$work/ext4.d"
     mount -o loop "$image" "$work/ext4.d"
     rmdir "$work/ext4.d/lost+found"
-    OCA_CRASH_FULL=$work/ext4.d "$program" --nocapture --exact full_driver | grep refused
+    for driver in full_driver reserve_driver; do
+        OCA_CRASH_FULL=$work/ext4.d "$program" --nocapture --exact "$driver" | grep refused
+        rm -rf "$work"/ext4.d/*
+    done
     umount "$work/ext4.d"
 }
 
 step "build" build
 step "failing calls" run calls_fail
-step "full file system in memory" run a_full_file_system
+step "full file system in memory" run 'a_full_file_system|what_is_kept_back'
 if [ "$(id -u)" -eq 0 ] && [ -e /dev/loop-control ]; then
     step "full ext4" full_ext4 -N 160
     step "full ext4 without a reserve for root" full_ext4 -N 160 -m 0

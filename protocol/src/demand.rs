@@ -8,12 +8,16 @@ use serde::{Deserialize, Serialize};
 use crate::limits::EXPECTED_OBJECTS;
 use crate::manifest::Manifest;
 use crate::root::Root;
+use crate::summed::{self, BadSum};
 
 /// The file, in `state_dir`.
 pub const FILE: &str = "fill/demand.json";
 
-/// A new field leaves it; a changed meaning raises it.
-const FORMAT: u32 = 1;
+/// A new field leaves it; a changed meaning raises it. From 2 on the file carries a checksum ([`summed`]).
+const FORMAT: u32 = 2;
+
+/// The last format without a checksum.
+const UNSUMMED: u32 = 1;
 
 /// The objects of the highest rank.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -37,8 +41,11 @@ pub enum BadDemand {
     /// Not what the agent writes.
     #[error("{FILE} is damaged: {0}; the next manifest replaces it")]
     Damaged(#[from] serde_json::Error),
+    /// A bit has flipped, or its end is lost.
+    #[error("{FILE} is damaged: {0}; the next manifest replaces it")]
+    Sum(#[from] BadSum),
     /// Written by a newer agent.
-    #[error("{FILE} has format {0}, this program reads {FORMAT}: install the newer release")]
+    #[error("{FILE} has format {0}, this program reads up to {FORMAT}: install the newer release")]
     Newer(u32),
 }
 
@@ -84,16 +91,20 @@ impl Expected {
         struct OnlyFormat {
             format: u32,
         }
-        match serde_json::from_slice(text)? {
-            OnlyFormat { format: FORMAT } => Ok(serde_json::from_slice(text)?),
-            OnlyFormat { format } => Err(BadDemand::Newer(format)),
+        let OnlyFormat { format } = serde_json::from_slice(text)?;
+        if format > FORMAT {
+            return Err(BadDemand::Newer(format));
         }
+        if format != UNSUMMED {
+            summed::check(text)?;
+        }
+        Ok(serde_json::from_slice(text)?)
     }
 
     /// For the file.
     #[must_use]
     pub fn text(&self) -> Vec<u8> {
-        serde_json::to_vec(self).expect("numbers and digits are JSON")
+        summed::sum(serde_json::to_vec(self).expect("numbers and digits are JSON"))
     }
 
     /// Each object with the share of all demand that falls on each of its bytes.
@@ -175,7 +186,25 @@ mod tests {
         assert_eq!(expected.shares().count(), EXPECTED_OBJECTS);
         assert!(expected.text().len() as u64 <= crate::limits::EXPECTED_MAX_BYTES);
         assert!(Expected::parse(b"{}").is_err());
-        let newer = Expected::parse(b"{\"format\":2}").unwrap_err();
+        let newer = Expected::parse(b"{\"format\":3}").unwrap_err();
         assert!(newer.to_string().contains("newer release"), "{newer}");
+    }
+
+    #[test]
+    fn every_flipped_bit_and_every_cut_is_found_and_the_format_before_is_read() {
+        let mut expected = expected(vec![wanted(1, 100, 50)]);
+        let text = expected.text();
+        assert_eq!(Expected::parse(&text).unwrap(), expected);
+        for bit in 0..text.len() * 8 {
+            let mut flipped = text.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            assert!(Expected::parse(&flipped).is_err(), "bit {bit}");
+        }
+        for length in 0..text.len() {
+            assert!(Expected::parse(&text[..length]).is_err(), "{length} bytes");
+        }
+        expected.format = UNSUMMED;
+        let before = serde_json::to_vec(&expected).unwrap();
+        assert_eq!(Expected::parse(&before).unwrap(), expected);
     }
 }

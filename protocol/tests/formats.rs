@@ -55,8 +55,8 @@ fn reports_answers_routes_and_drains() {
 fn expected_demand() {
     let shown = blocks(include_str!("../../docs/formats/demand.md"), "json")[0];
     let read = Expected::parse(shown.as_bytes()).unwrap();
-    assert_eq!(both_ways::<Expected>(shown), read);
-    let newer = shown.replace("\"format\":1", "\"format\":2");
+    assert_eq!(read.text(), line(shown).as_bytes());
+    let newer = shown.replace("\"format\":2", "\"format\":3");
     let problem = Expected::parse(newer.as_bytes()).unwrap_err().to_string();
     assert!(problem.contains("install the newer release"), "{problem}");
 }

@@ -18,10 +18,8 @@ const FOLDER: &str = "OCA_CRASH_FULL";
 
 /// The body of the test `full_driver`: in the child it fills the file system of the folder, anywhere else it does nothing.
 pub fn run() {
-    let Ok(folder) = std::env::var(FOLDER) else {
-        return;
-    };
-    let folder = Path::new(&folder);
+    let Some(folder) = given() else { return };
+    let folder = &*folder;
     let bytes = [0, 1, 4, 8, 16, 24, 32, 64, 128, 512];
     let (mut refused, mut done) = (0, 0);
     for left in bytes
@@ -39,6 +37,11 @@ pub fn run() {
         folder.display()
     );
     assert!(refused > 2 && done > 2);
+}
+
+/// The folder that a driver is to fill.
+pub fn given() -> Option<PathBuf> {
+    std::env::var_os(FOLDER).map(PathBuf::from)
 }
 
 /// What of the file system is left.
@@ -172,31 +175,38 @@ impl Ballast {
     }
 }
 
-/// A namespace of mounts of its own, with a file system in memory of 96 MiB and 160 files.
-#[test]
-fn a_full_file_system_loses_nothing() {
+/// What a driver says in a namespace of mounts of its own, on a file system in memory.
+pub fn in_memory(driver: &str, options: &str) -> String {
     let folder = tempfile::tempdir().unwrap();
-    let mount = "mount -t tmpfs -o size=96m,nr_inodes=160 tmpfs \"$0\" && exec \"$@\"";
+    let mount = format!("mount -t tmpfs -o {options} tmpfs \"$0\" && exec \"$@\"");
     let mut command = Command::new("unshare");
     if !is_root() {
         command.args(["--user", "--map-root-user"]);
     }
     command
-        .args(["--mount", "sh", "-c", mount])
+        .args(["--mount", "sh", "-c", &mount])
         .arg(folder.path());
     command
         .arg(std::env::current_exe().unwrap())
-        .args(["--exact", "full_driver", "--nocapture"]);
+        .args(["--exact", driver, "--nocapture"]);
     let output = command
         .env(FOLDER, folder.path())
         .output()
         .expect("unshare is installed");
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(
-        output.status.success() && said.contains("refused"),
+        output.status.success(),
         "{said}{}",
         String::from_utf8_lossy(&output.stderr)
     );
+    said.into_owned()
+}
+
+/// Of 96 MiB and 160 files.
+#[test]
+fn a_full_file_system_loses_nothing() {
+    let said = in_memory("full_driver", "size=96m,nr_inodes=160");
+    assert!(said.contains("refused"), "{said}");
     println!("{said}");
 }
 

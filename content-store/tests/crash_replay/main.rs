@@ -21,6 +21,7 @@ mod full;
 mod plan;
 mod power;
 mod random;
+mod reserve;
 #[path = "../support/mod.rs"]
 mod support;
 mod trace;
@@ -37,6 +38,12 @@ fn driver() {
 #[test]
 fn full_driver() {
     full::run();
+}
+
+/// The same, down to what is kept back.
+#[test]
+fn reserve_driver() {
+    reserve::run();
 }
 
 /// The time that a long run takes, in seconds. Without it, a run is bounded.

@@ -7,7 +7,7 @@ use content_store::chunk_tree::ChunkTree;
 use content_store::limits::MAX_BATCH_OBJECTS;
 use content_store::{BadColumn, Generation, ObjectId, Repaired, Repairing, StoreError};
 
-use super::{NotDone, Owner, Reply};
+use super::{NotDone, Order, Owner, Publisher, Reply};
 use crate::limits::BATCH_WAIT;
 
 /// Repaired columns that wait for the others of their commit: at most [`MAX_BATCH_OBJECTS`], none longer than [`BATCH_WAIT`].
@@ -52,6 +52,47 @@ pub(super) enum Mend {
         columns: Vec<BadColumn>,
         reply: Reply<Option<Generation>>,
     },
+}
+
+impl Publisher {
+    /// Begins to repair a copy of an object: see [`Store::repair`](content_store::Store::repair). Blocks.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub fn repair(
+        &self,
+        object: ObjectId,
+        placed: u64,
+        tree: Option<ChunkTree>,
+    ) -> Result<Option<Repairing>, StoreError> {
+        let (reply, answer) = mpsc::sync_channel(1);
+        self.tell(Order::Mend(Mend::Repair {
+            object,
+            placed,
+            tree: tree.map(Box::new),
+            reply,
+        }));
+        answer
+            .recv()
+            .unwrap_or(Err(StoreError::UnknownObject(object)))
+    }
+
+    /// Puts repaired columns into their places, with others. It is ordered when this returns, done when the future is.
+    pub fn repaired(
+        &self,
+        repaired: Repaired,
+    ) -> impl Future<Output = Result<(), NotDone>> + use<> {
+        self.order(|reply| Order::Mend(Mend::Repaired { repaired, reply }))
+    }
+
+    /// Marks columns as bad, as [`Store::quarantine`](content_store::Store::quarantine).
+    ///
+    /// # Errors
+    /// [`NotDone`].
+    pub async fn quarantine(&self, columns: Vec<BadColumn>) -> Result<Option<Generation>, NotDone> {
+        self.order(|reply| Order::Mend(Mend::Quarantine { columns, reply }))
+            .await
+    }
 }
 
 impl Owner {
