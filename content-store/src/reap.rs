@@ -22,13 +22,13 @@ pub struct Reaped {
     pub bytes: u64,
     /// Objects that wait for a newer generation to be in use everywhere.
     pub waiting: u64,
-    /// Objects that wait for a device to come back.
+    /// Objects that wait for a device to come back, or to take writes.
     pub away: u64,
 }
 
 impl Store {
     /// Unlinks the files of doomed objects that no reader can reach any more: `oldest_in_use` is the oldest generation
-    /// that any reader of this appliance uses. On a device that is not here, files wait until it is back.
+    /// that any reader of this appliance uses. On a device that is not here, or takes no writes, files wait until it does.
     pub fn reap(&mut self, oldest_in_use: Generation) -> Result<Reaped, StoreError> {
         self.unlink_doomed(oldest_in_use)
     }
@@ -67,7 +67,7 @@ impl Store {
         failed.map_or(Ok(reaped), Err)
     }
 
-    /// Bytes of the files that are gone for good; `None` if one of their devices is not here.
+    /// Bytes of the files that are gone for good; `None` if one of their devices is not here, or takes no writes.
     fn unlink_all(
         &self,
         doomed: &DoomedRecord,
@@ -82,7 +82,14 @@ impl Store {
         };
         let mut bytes = 0;
         for device in devices {
-            let found = self.unlink(device, doomed)?;
+            let found = match self.unlink(device, doomed) {
+                Err(StoreError::Io { source, .. })
+                    if source.kind() == io::ErrorKind::ReadOnlyFilesystem =>
+                {
+                    return Ok(None);
+                }
+                unlinked => unlinked?,
+            };
             // What is not found may be on a device that has just gone.
             if found.is_none() && device.probe().is_err() {
                 return Ok(None);

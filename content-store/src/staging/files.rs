@@ -127,18 +127,17 @@ pub(crate) fn journals(device: &Device, kind: Kind) -> BTreeSet<ObjectId> {
         .collect()
 }
 
-/// Removes column and journal of an object from a device.
+/// Removes column and journal of an object from a device. On one that takes no writes they stay, as on one that is away.
 pub(crate) fn remove(device: &Device, object: &ObjectId, kind: Kind) -> Result<(), StoreError> {
     // The journal first: a column alone is garbage to everybody.
     for path in [
         kind.journal_path(device, object),
         kind.column_path(device, object),
     ] {
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(StoreError::io("remove", path)(error));
-            }
-            _ => {}
+        match fs::remove_file(&path).map_err(|error| (error.kind(), error)) {
+            // The second one is said even of a file that is not there.
+            Ok(()) | Err((io::ErrorKind::NotFound | io::ErrorKind::ReadOnlyFilesystem, _)) => {}
+            Err((_, error)) => return Err(StoreError::io("remove", path)(error)),
         }
     }
     Ok(())

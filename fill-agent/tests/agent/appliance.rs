@@ -255,6 +255,14 @@ impl Running<'_> {
             .unwrap()
     }
 
+    /// Bytes that it had from `read(2)` and its kin, as proc_pid_io(5) counts them.
+    pub(crate) fn bytes_read(&self) -> u64 {
+        let counted = fs::read_to_string(format!("/proc/{}/io", self.child.id())).unwrap();
+        let mut lines = counted.lines();
+        let bytes = lines.find_map(|line| line.strip_prefix("rchar: "));
+        bytes.unwrap().parse().unwrap()
+    }
+
     /// Has it read its configuration again.
     pub(crate) fn hang_up(&self) {
         let process = self.child.id().to_string();

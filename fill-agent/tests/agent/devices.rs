@@ -11,10 +11,10 @@ use protocol::manifest::Wanted as WantedObject;
 use protocol::status::DeviceState;
 
 use super::appliance::{Appliance, Running, eventually};
-use super::damage::{copies, file};
+use super::damage::{MIB, all_good, copies, file};
 use super::endpoint::{Endpoint, manifest};
 use super::hanging::{Hanging, SOON, is_taken_down};
-use super::{objects, paths};
+use super::{mounts, objects, paths};
 
 /// With a third device in the tier, and the configuration changed.
 pub(crate) fn three_devices(
@@ -274,6 +274,66 @@ fn a_device_that_hangs_while_it_is_evacuated_delays_nothing_on_another() {
         (columns(&appliance.path("d0/objects")) == 0).then_some(())
     });
     assert_eq!(appliance.published(), paths(&wanted));
+}
+
+#[test]
+fn a_read_only_and_a_full_device_keep_what_they_hold_and_are_given_nothing() {
+    let test = "a_read_only_and_a_full_device_keep_what_they_hold_and_are_given_nothing";
+    if !mounts::are_own(&format!("devices::{test}")) {
+        return;
+    }
+    let endpoint = Endpoint::start();
+    let appliance = appliance(&endpoint);
+    for name in ["d0", "d1", "d2"] {
+        mounts::mount(&appliance, name, "size=96m");
+    }
+    let mut wanted = small(&endpoint, 0..12);
+    endpoint.offer(&manifest(1, wanted.clone()));
+    let agent = appliance.run();
+    agent.open();
+    until_complete(&agent, 1);
+    let sent = endpoint.sent_bytes();
+    let on = |name: &str| column_files(&appliance.path(name).join("objects"));
+    let (read_only, full) = (on("d0"), on("d1"));
+    assert!(!read_only.is_empty() && !full.is_empty());
+
+    mounts::remount(&appliance, "d0", "ro");
+    let foreign = appliance.path("d1/foreign");
+    let space = device::open(&appliance.path("d1")).unwrap().space();
+    let most = space.unwrap().available_bytes as usize - MIB;
+    fs::write(&foreign, vec![1; most]).unwrap();
+    tell(&agent);
+    until_state(&agent, "d0", DeviceState::ReadOnly);
+    until_state(&agent, "d1", DeviceState::Full);
+    let is_on_it = |one: &&WantedObject| file(&appliance, "d0", one, "col").exists();
+    let gone = wanted.iter().find(is_on_it).unwrap().clone();
+    endpoint.take_down(1, &[&gone]);
+    assert!(is_taken_down(&appliance, &gone) < SOON);
+    let new = small(&endpoint, 12..20);
+    let more: u64 = new.iter().map(|one| one.size).sum();
+    wanted.retain(|one| one.path != gone.path);
+    wanted.extend(new);
+    endpoint.offer(&manifest(2, wanted.clone()));
+    until_complete(&agent, 2);
+    assert_eq!(
+        (appliance.published(), endpoint.sent_bytes()),
+        (paths(&wanted), sent + more)
+    );
+    assert_eq!(on("d0"), read_only);
+    // What is wanted may leave the full one, and nothing comes to it.
+    assert!(on("d1").iter().all(|file| full.contains(file)));
+
+    mounts::remount(&appliance, "d0", "rw");
+    fs::remove_file(foreign).unwrap();
+    tell(&agent);
+    until_state(&agent, "d0", DeviceState::Ok);
+    until_state(&agent, "d1", DeviceState::Ok);
+    until_complete(&agent, 2);
+    eventually("what was taken down is unlinked", || {
+        (!is_on_it(&&gone)).then_some(())
+    });
+    assert_eq!(endpoint.sent_bytes(), sent + more);
+    assert!(all_good(&appliance));
 }
 
 /// Objects that lie on one device each.

@@ -17,6 +17,7 @@ mod mounts;
 #[path = "../support/program.rs"]
 mod program;
 mod relief;
+mod scrub;
 mod tls;
 
 use appliance::Appliance;

@@ -49,3 +49,16 @@ pub(crate) fn mount(appliance: &Appliance, name: &str, options: &str) {
     };
     device::initialise(&root, &options).unwrap();
 }
+
+/// Mounts the device again, in its place, with other options.
+pub(crate) fn remount(appliance: &Appliance, name: &str, options: &str) {
+    let mut command = Command::new("mount");
+    command.args(["-o", &format!("remount,{options}")]);
+    assert!(
+        command
+            .arg(appliance.path(name))
+            .status()
+            .unwrap()
+            .success()
+    );
+}
