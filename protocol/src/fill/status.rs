@@ -34,7 +34,7 @@ pub struct Status {
     pub clock_synchronised: bool,
     /// The manifest in force.
     pub manifest: Option<ManifestFacts>,
-    /// A manifest that waits for [`Request::Accept`].
+    /// A manifest that waits for [`Request::Accept`](super::Request::Accept).
     pub held: Option<Held>,
     /// The last look at the control endpoint.
     pub control: Contact,
