@@ -100,6 +100,11 @@ impl Desk {
     pub fn end(&self) {
         self.ended.notify_one();
     }
+
+    /// Returns when the thread has ended, or will.
+    pub async fn ended(&self) {
+        self.questions.closed().await;
+    }
 }
 
 /// The thread.

@@ -60,6 +60,8 @@ pub struct Context<'a> {
     pub pacing: Pacing,
     /// Set when connections should end after their present answer (drain, stop).
     pub closing: bool,
+    /// As `closing` for requests from now on; nothing that is open is closed before it was told so.
+    pub parting: bool,
     /// How long connections may take.
     pub patience: Patience,
     /// Where heads are rendered.

@@ -13,9 +13,11 @@ mod drain;
 mod notify;
 mod reload;
 pub(crate) mod self_test;
-mod signals;
+pub mod signals;
 mod standing;
+mod upgrade;
 
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -24,13 +26,14 @@ use std::time::{Duration, Instant, SystemTime};
 use arc_swap::ArcSwap;
 use platform::door::Door;
 use platform::inherited::Inherited;
+use platform::process::Signal;
 use protocol::config::Config;
 use protocol::status::{Listener, ListenerPurpose, Sandbox};
 use steering::UnixTime;
 use steering::drain::{Bounds, Drain};
 use steering::health::{Health, Thresholds};
 use steering::hint::HintBook;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::sleep_until;
 
 use crate::admin::held::{Devices, HeldBook};
@@ -42,17 +45,23 @@ use crate::intent::IntentFile;
 use crate::limits::{CONTROL_TICK, CUT_GRACE, OPERATOR_QUEUE, STOP_TICK};
 use crate::operator::{self, Command};
 use crate::shared::{Service, Shared};
+use crate::succession::successor::Legacy;
+use crate::succession::{Later, hear_later};
 use certificates::Following;
 use self_test::{Testing, Trials};
-use signals::{Signal, Signals};
+use signals::Signals;
+use upgrade::Upgrading;
 
 pub use standing::Standing;
+pub use upgrade::Order;
 
 /// What people and programs connect to, bound before anything else so that it can be refused before anything runs.
 pub struct Doors {
     admin: std::net::TcpListener,
     metrics: Vec<std::net::TcpListener>,
     operator: Door,
+    /// Turns true when another process answers here.
+    closed: watch::Sender<bool>,
 }
 
 impl Doors {
@@ -62,6 +71,23 @@ impl Doors {
     /// An address that cannot be had, or another daemon in the same `run_dir`; with the way out.
     pub fn open(config: &Config, inherited: &mut Inherited) -> anyhow::Result<Self> {
         let operator = Door::open(&config.daemon_socket(), "oca-daemon")?;
+        Self::around(operator, config, inherited)
+    }
+
+    /// As [`Doors::open`], with the operator socket of the process that served before.
+    ///
+    /// # Errors
+    /// An address that cannot be had; a socket that is elsewhere.
+    pub fn take_over(
+        config: &Config,
+        inherited: &mut Inherited,
+        operator: [OwnedFd; 2],
+    ) -> anyhow::Result<Self> {
+        let operator = Door::adopt(&config.daemon_socket(), operator)?;
+        Self::around(operator, config, inherited)
+    }
+
+    fn around(operator: Door, config: &Config, inherited: &mut Inherited) -> anyhow::Result<Self> {
         let admin = server::bind("admin", config.listen.admin, inherited)?;
         let metrics = config
             .listen
@@ -72,7 +98,13 @@ impl Doors {
             admin,
             metrics: metrics.collect::<std::io::Result<_>>()?,
             operator,
+            closed: watch::Sender::new(false),
         })
+    }
+
+    /// The sockets of the admin port and of those who may ask for metrics alone.
+    pub fn sockets(&self) -> impl Iterator<Item = &std::net::TcpListener> {
+        [&self.admin].into_iter().chain(&self.metrics)
     }
 
     fn listeners(&self, shared: &Shared) -> Vec<Listener> {
@@ -109,6 +141,11 @@ pub struct Control {
     reload: Result<(), String>,
     /// The files of certificates, if there are any.
     certificates: Option<Following>,
+    /// What a successor is given; `None` if nobody could start one.
+    legacy: Option<Legacy>,
+    upgrading: Option<Upgrading>,
+    /// Another process serves.
+    has_parted: bool,
 }
 
 impl Control {
@@ -150,9 +187,26 @@ impl Control {
             trials: Trials::default(),
             reload: Ok(()),
             certificates: shared.tls.as_deref().map(Following::of),
+            legacy: None,
+            upgrading: None,
+            has_parted: false,
         };
         control.look();
         control
+    }
+
+    /// With what a successor is given.
+    #[must_use]
+    pub fn with_legacy(self, legacy: Option<Legacy>) -> Self {
+        Self { legacy, ..self }
+    }
+
+    /// This process answers the operator now, in the place of another.
+    ///
+    /// # Errors
+    /// When the lock file cannot be written.
+    pub fn take_door(&mut self) -> std::io::Result<()> {
+        self.doors.operator.take()
     }
 
     /// What the admin port, the operator socket and the report read.
@@ -197,6 +251,7 @@ impl Control {
         let mut signals = Signals::listen()?;
         let (sender, mut commands) = mpsc::channel(OPERATOR_QUEUE);
         self.open_doors(sender)?;
+        let mut parent = self.parent()?;
         self.test_if_due().await;
         self.look();
         notify::ready();
@@ -208,11 +263,12 @@ impl Control {
                 CONTROL_TICK
             };
             next = next.max(tokio::time::Instant::now());
-            self.serve_until(next, &mut signals, &mut commands).await;
+            self.serve_until(next, &mut signals, &mut commands, &mut parent)
+                .await;
             self.test_if_due().await;
             self.follow_certificates().await;
             self.look();
-            if self.shared.is_stopping() {
+            if self.shared.is_stopping() && !self.has_parted {
                 notify::stopping();
             }
         }
@@ -223,11 +279,13 @@ impl Control {
         tokio::spawn(server::serve(
             self.doors.admin.try_clone()?,
             admin::router(Arc::clone(&self.admin)),
+            self.doors.closed.subscribe(),
         ));
         for listener in &self.doors.metrics {
             tokio::spawn(server::serve(
                 listener.try_clone()?,
                 admin::metrics_router(Arc::clone(&self.admin)),
+                self.doors.closed.subscribe(),
             ));
         }
         tokio::spawn(damage::tell(Arc::clone(&self.shared)));
@@ -235,6 +293,7 @@ impl Control {
             self.doors.operator.listener()?,
             Arc::clone(&self.admin),
             commands,
+            self.doors.closed.subscribe(),
         ));
         Ok(())
     }
@@ -245,6 +304,7 @@ impl Control {
         next: tokio::time::Instant,
         signals: &mut Signals,
         commands: &mut mpsc::Receiver<Command>,
+        parent: &mut Option<Later>,
     ) {
         loop {
             tokio::select! {
@@ -258,6 +318,12 @@ impl Control {
                     Signal::ReopenLog => self.reopen_log(),
                 },
                 Some(command) = commands.recv() => self.obey(command).await,
+                outcome = Self::upgraded(&mut self.upgrading) => self.end_upgrade(outcome),
+                () = is_gone(parent) => {
+                    tracing::warn!("the parent of this daemon is gone");
+                    *parent = None;
+                    return self.stop();
+                }
             }
         }
     }
@@ -265,10 +331,9 @@ impl Control {
     /// SIGTERM: what runs may finish within `serve.stop_bound`. The second one: now.
     fn stop(&mut self) {
         let bound = self.shared.config.load().serve.stop_bound.duration();
-        let bound = if self.shared.is_stopping() {
-            Duration::ZERO
-        } else {
-            bound
+        let bound = match self.shared.service() {
+            Service::Stopping { .. } => Duration::ZERO,
+            _ => bound,
         };
         tracing::info!(
             seconds = bound.as_secs(),
@@ -279,6 +344,12 @@ impl Control {
         });
     }
 
+    /// The end at which it is heard that nobody would look after this process any more.
+    fn parent(&self) -> std::io::Result<Option<Later>> {
+        let ends = self.legacy.as_ref().map(|it| it.parent.try_clone());
+        ends.transpose()?.map(Later::of).transpose()
+    }
+
     fn reopen_log(&self) {
         if let Some(log) = &self.shared.access_log {
             log.reopen();
@@ -287,7 +358,8 @@ impl Control {
 
     /// Whether nothing is left to look after.
     fn is_over(&self) -> bool {
-        let Service::Stopping { until } = self.shared.service() else {
+        let (Service::Parting { until } | Service::Stopping { until }) = self.shared.service()
+        else {
             return false;
         };
         let open: u64 = self
@@ -329,6 +401,14 @@ impl Control {
             found_bad: self.shared.damage.bad.load(Relaxed),
         };
         self.held.look(&self.shared.index.load(), devices);
+    }
+}
+
+/// It says nothing: whatever comes is its end.
+async fn is_gone(parent: &Option<Later>) {
+    match parent {
+        Some(parent) => _ = hear_later::<()>(parent).await,
+        None => std::future::pending().await,
     }
 }
 

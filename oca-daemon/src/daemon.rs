@@ -3,17 +3,18 @@
 //! Order of the start: what can be refused comes first (catalog, addresses), then the devices, then the first index, and the
 //! workers last, so that the first connection finds everything in place.
 
+mod entry;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context as _;
 use content_store::Index;
 use content_store::catalog::{CatalogProblem, CatalogReader};
 use content_store::device::{self, Intents};
 use platform::file::memory_bytes;
-use platform::inherited::Inherited;
 use platform::reactor::{Backend, choose_backend};
 use platform::{cpu, lost_pages, socket};
 use protocol::config::{self, Config};
@@ -25,17 +26,24 @@ use crate::admin::words;
 use crate::bgp;
 use crate::budgets::{Budgets, Needs};
 use crate::catalog_watch::CatalogWatch;
+use crate::control::self_test::trial;
 use crate::control::{Control, Doors};
 use crate::devices::{self, Identities};
 use crate::interfaces;
-use crate::limits::{ADDRESS_LEAST, ADDRESS_SHARE, CONNECTIONS_PER_WORKER, FIRST_LOOK};
+use crate::limits::{
+    ADDRESS_LEAST, ADDRESS_SHARE, CONNECTIONS_PER_WORKER, FIRST_LOOK, LET_IN_WAIT,
+};
 use crate::listener::{self, Listeners, ViewerSocket};
 use crate::memory_tier::MemoryTier;
 use crate::report::Reporter;
 use crate::sandbox;
 use crate::shared::Shared;
+use crate::succession::successor::Legacy;
 use crate::tls::Tls;
 use crate::worker::{Setup, Worker};
+
+pub use entry::Origin;
+use entry::{Entry, Place};
 
 /// What `check` found.
 #[derive(Debug, Default)]
@@ -90,7 +98,7 @@ pub fn check(config: &Config) -> Findings {
 ///
 /// # Errors
 /// What keeps the daemon from starting, with the way out; and what broke a worker.
-pub fn run(config: Config, config_path: PathBuf) -> anyhow::Result<()> {
+pub fn run(config: Config, config_path: PathBuf, origin: Origin) -> anyhow::Result<()> {
     socket::ignore_sigpipe();
     lost_pages::survive().context("the handler of SIGBUS")?;
     let descriptors = socket::raise_descriptor_limit().context("the limit of open descriptors")?;
@@ -100,22 +108,23 @@ pub fn run(config: Config, config_path: PathBuf) -> anyhow::Result<()> {
     let connections = connections_per_worker(&config, workers, descriptors);
     reserve_descriptors(u64::from(connections) * workers as u64, descriptors);
     let budgets = Budgets::of(&config);
-    let mut inherited = Inherited::of_process().context("sockets of the service manager")?;
     let tls = Tls::of(&config, SystemTime::now().into())?;
     let bgp = bgp::Setup::of(&config)?.map(|setup| (setup.desk(&config), setup));
     let (desk, speaking) = bgp
         .map(|((desk, asked), setup)| (desk, (setup, asked)))
         .unzip();
-    let doors = Doors::open(&config, &mut inherited)?;
+    let Entry {
+        doors,
+        listeners,
+        legacy,
+        place,
+    } = Entry::of(origin, &config, workers)?;
     let Listeners {
         by_worker,
         addresses,
-    } = listener::bind(&config.listen, workers, &mut inherited)?;
-    let identities = Identities::new(config.devices().count());
-    match Intents::read(&config.appliance.state_dir) {
-        Ok(intents) => identities.obey(intents),
-        Err(problem) => tracing::error!(%problem, "all devices are used"),
-    }
+        ..
+    } = listeners;
+    let identities = identities(&config);
     let damage = Arc::default();
     let devices = devices::start(&config, &identities, &damage, budgets.in_flight)?;
     let index = Arc::new(Index::default());
@@ -133,19 +142,95 @@ pub fn run(config: Config, config_path: PathBuf) -> anyhow::Result<()> {
     let mut watch = CatalogWatch::open(Arc::clone(&shared))?;
     shared.identities.await_first_look(FIRST_LOOK);
     watch.look();
-    let control = Control::new(doors, &shared, config_path, sandbox);
+    let mut threads = start_threads(&shared, watch)?;
+    let entering = Entering {
+        doors,
+        config_path,
+        sandbox,
+        legacy,
+        place,
+    };
+    let (control, workers) = entering.bring_in(&shared, by_worker, connections)?;
     let reporter = Reporter::new(Arc::clone(control.admin()));
     let speaker = speaking
         .and_then(|(setup, asked)| bgp::Speaker::new(Arc::clone(control.admin()), setup, asked));
-    let threads = start_threads(&shared, watch, reporter, speaker)?;
-    let workers = start_workers(&shared, by_worker, connections)?;
+    threads.extend(start_speaking(reporter, speaker)?);
+    tell_where(&shared);
+    let result = control.run();
+    stop(&shared, workers, threads)?;
+    result
+}
+
+/// Those of the devices, with what operators want of them.
+fn identities(config: &Config) -> Arc<Identities> {
+    let identities = Identities::new(config.devices().count());
+    match Intents::read(&config.appliance.state_dir) {
+        Ok(intents) => identities.obey(intents),
+        Err(problem) => tracing::error!(%problem, "all devices are used"),
+    }
+    identities
+}
+
+fn tell_where(shared: &Shared) {
     for listener in &shared.listening {
         let (address, purpose) = (listener.address, listener.purpose);
         tracing::info!(%address, ?purpose, backend = %shared.chosen.backend, reason = shared.chosen.reason, "listening");
     }
-    let result = control.run();
-    stop(&shared, workers, threads)?;
-    result
+}
+
+/// What the control loop is made of.
+struct Entering {
+    doors: Doors,
+    config_path: PathBuf,
+    sandbox: Sandbox,
+    legacy: Option<Legacy>,
+    place: Option<Place>,
+}
+
+impl Entering {
+    /// Starts the workers, and with the end of it viewers are let in.
+    fn bring_in(
+        mut self,
+        shared: &Arc<Shared>,
+        listeners: Vec<Vec<ViewerSocket>>,
+        connections: u32,
+    ) -> anyhow::Result<(Control, Vec<WorkerThread>)> {
+        let Some(place) = self.place.take() else {
+            // Before the workers: a drained box refuses viewers from its first moment.
+            let control = self.control(shared);
+            let none = listeners.iter().map(|_| Vec::new()).collect();
+            let workers = start_workers(shared, listeners, none, connections)?;
+            return Ok((control, workers));
+        };
+        let (sockets, tried) = listener::trial(&shared.config.load().listen, shared.workers.len())?;
+        let workers = start_workers(shared, listeners, sockets, connections)?;
+        trial(&tried)?;
+        place.successor.ready()?;
+        // Only now, as an operator may have wanted something else meanwhile.
+        let mut control = self.control(shared);
+        let_in(shared)?;
+        control.take_door()?;
+        place.successor.serving(&place.parent)?;
+        Ok((control, workers))
+    }
+
+    fn control(self, shared: &Arc<Shared>) -> Control {
+        Control::new(self.doors, shared, self.config_path, self.sandbox).with_legacy(self.legacy)
+    }
+}
+
+/// Lets viewers in, beside the daemon that has served them so far.
+fn let_in(shared: &Shared) -> anyhow::Result<()> {
+    shared.let_in();
+    let asked = Instant::now();
+    while shared.opened() < shared.workers.len() {
+        anyhow::ensure!(
+            asked.elapsed() < LET_IN_WAIT,
+            "a worker does not let viewers in"
+        );
+        std::thread::park_timeout(Duration::from_millis(1));
+    }
+    Ok(())
 }
 
 /// Before the first thread, so that all are kept to it.
@@ -262,14 +347,8 @@ fn connections_per_address(config: &Config, all: u64) -> u32 {
     wanted.unwrap_or_else(|| (all / ADDRESS_SHARE).max(ADDRESS_LEAST) as u32)
 }
 
-fn start_threads(
-    shared: &Arc<Shared>,
-    watch: CatalogWatch,
-    reporter: Option<Reporter>,
-    speaker: Option<bgp::Speaker>,
-) -> anyhow::Result<Vec<JoinHandle<()>>> {
+fn start_threads(shared: &Arc<Shared>, watch: CatalogWatch) -> anyhow::Result<Vec<JoinHandle<()>>> {
     let tier = MemoryTier::new(Arc::clone(shared));
-    let named = |name: &str| std::thread::Builder::new().name(name.to_owned());
     let mut threads = vec![
         named("oca-memory").spawn(move || tier.run())?,
         named("oca-catalog").spawn(move || watch.run())?,
@@ -281,6 +360,15 @@ fn start_threads(
         let writer = access_log::Writer::new(Arc::clone(log));
         threads.push(named("oca-access-log").spawn(move || writer.run())?);
     }
+    Ok(threads)
+}
+
+/// Those who tell others of this box: one process at a time.
+fn start_speaking(
+    reporter: Option<Reporter>,
+    speaker: Option<bgp::Speaker>,
+) -> anyhow::Result<Vec<JoinHandle<()>>> {
+    let mut threads = Vec::new();
     if let Some(speaker) = speaker {
         threads.push(named("oca-bgp").spawn(move || speaker.run())?);
     }
@@ -290,11 +378,16 @@ fn start_threads(
     Ok(threads)
 }
 
+fn named(name: &str) -> std::thread::Builder {
+    std::thread::Builder::new().name(name.to_owned())
+}
+
 type WorkerThread = JoinHandle<std::io::Result<u64>>;
 
 fn start_workers(
     shared: &Arc<Shared>,
     listeners: Vec<Vec<ViewerSocket>>,
+    trial: Vec<Vec<ViewerSocket>>,
     connections: u32,
 ) -> anyhow::Result<Vec<WorkerThread>> {
     let cores = cpu::usable_cores().unwrap_or_default();
@@ -302,7 +395,7 @@ fn start_workers(
     let most = connections_per_address(&shared.config.load(), all);
     let addresses = Arc::new(Addresses::new(most));
     let mut threads = Vec::new();
-    for (number, listeners) in listeners.into_iter().enumerate() {
+    for (number, (listeners, trial)) in listeners.into_iter().zip(trial).enumerate() {
         let setup = Setup {
             number,
             cores: cores.clone(),
@@ -310,6 +403,7 @@ fn start_workers(
             connections,
             addresses: Arc::clone(&addresses),
             listeners,
+            trial,
             counters: Arc::clone(&shared.workers[number]),
             shared: Arc::clone(shared),
         };

@@ -42,6 +42,7 @@ pub mod response;
 pub mod sandbox;
 pub mod send_plan;
 pub mod shared;
+pub mod succession;
 pub mod text;
 pub mod tls;
 pub mod transfer;

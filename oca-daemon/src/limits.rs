@@ -347,6 +347,15 @@ pub const SELF_TEST_WAIT: Duration = Duration::from_secs(2);
 /// How long a reload of the catalog may take before the operator is told that the state disk does not answer.
 pub const RELOAD_WAIT: Duration = Duration::from_secs(10);
 
+/// The longest from the start of a successor until it serves, whatever the operator allows.
+pub const UPGRADE_WAIT: Duration = Duration::from_secs(600);
+
+/// How long a successor that serves waits until the one before has told its routers that it ends.
+pub const PREDECESSOR_WAIT: Duration = Duration::from_secs(10);
+
+/// How long all workers of a successor may take to let viewers in, once they are told.
+pub const LET_IN_WAIT: Duration = Duration::from_secs(5);
+
 /// How often the control loop looks whether a stop is complete.
 pub const STOP_TICK: Duration = Duration::from_millis(50);
 

@@ -2,7 +2,7 @@
 //! not. Of those that are made each worker has its own for each address, and the kernel spreads connections over them.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 
 use platform::inherited::Inherited;
 use platform::reactor::Listening;
@@ -18,6 +18,8 @@ pub struct Listeners {
     pub by_worker: Vec<Vec<ViewerSocket>>,
     /// The addresses as the kernel gave them (a configured port 0 is filled in).
     pub addresses: Vec<Listener>,
+    /// One name of each socket, for who takes them over.
+    pub kept: Vec<TcpListener>,
 }
 
 /// A socket on which a worker accepts viewers.
@@ -28,14 +30,15 @@ pub struct ViewerSocket {
     pub is_tls: bool,
 }
 
-/// Takes over or binds every address for every worker. What `inherited` still holds then is refused.
+/// Takes over or binds every address for every worker.
 ///
 /// # Errors
-/// The address that could not be bound, and why; or one that the service manager holds and nobody asked for.
+/// The address that could not be bound, and why.
 pub fn bind(listen: &Listen, workers: usize, inherited: &mut Inherited) -> io::Result<Listeners> {
     let mut listeners = Listeners {
         by_worker: (0..workers).map(|_| Vec::new()).collect(),
         addresses: Vec::new(),
+        kept: Vec::new(),
     };
     for (key, purpose, addresses) in [
         ("http", ListenerPurpose::Http, &listen.http),
@@ -49,8 +52,16 @@ pub fn bind(listen: &Listen, workers: usize, inherited: &mut Inherited) -> io::R
             })?;
         }
     }
+    Ok(listeners)
+}
+
+/// Refuses what the service manager holds and nobody took: viewers who come there would wait for ever.
+///
+/// # Errors
+/// The first such address, and what to do.
+pub fn refuse_left(inherited: &Inherited) -> io::Result<()> {
     match inherited.left().next() {
-        None => Ok(listeners),
+        None => Ok(()),
         Some(address) => Err(io::Error::other(format!(
             "the service manager holds a socket for {address}, which is not among the addresses of [listen]: let ListenStream= of \
              oca-daemon.socket name the same addresses, or do without it (`systemctl disable --now oca-daemon.socket`)"
@@ -66,7 +77,7 @@ impl Listeners {
         purpose: ListenerPurpose,
         inherited: &mut Inherited,
     ) -> io::Result<()> {
-        let (sockets, bound) = listen(address, inherited, self.by_worker.len())?;
+        let (sockets, bound) = self.listen(address, inherited)?;
         let is_tls = purpose == ListenerPurpose::Https;
         for (of_worker, sockets) in self.by_worker.iter_mut().zip(sockets) {
             let speaking = |listening| ViewerSocket { listening, is_tls };
@@ -78,27 +89,65 @@ impl Listeners {
         });
         Ok(())
     }
+
+    /// The sockets of each worker for `address`, and the address as the kernel gave it.
+    fn listen(
+        &mut self,
+        address: SocketAddr,
+        inherited: &mut Inherited,
+    ) -> io::Result<(Vec<Vec<Listening>>, SocketAddr)> {
+        let workers = self.by_worker.len();
+        let options = ListenOptions {
+            send_buffer_bytes: SEND_BUFFER_BYTES,
+            ..ListenOptions::default()
+        };
+        let taken = inherited.take(address, &options)?;
+        if !taken.is_empty() {
+            tracing::info!(%address, sockets = taken.len(), "taken over");
+            let shared = share(&taken, workers)?;
+            self.kept.extend(taken);
+            return Ok((shared, address));
+        }
+        let own = bind_listeners(address, workers, &options)?;
+        let bound = own.first().map_or(Ok(address), TcpListener::local_addr)?;
+        for socket in &own {
+            self.kept.push(socket.try_clone()?);
+        }
+        let own = own.into_iter().map(|socket| vec![Listening::Own(socket)]);
+        Ok((own.collect(), bound))
+    }
 }
 
-/// The sockets of each worker for `address`, and the address as the kernel gave it.
-fn listen(
-    address: SocketAddr,
-    inherited: &mut Inherited,
+/// Sockets on which the workers of a successor have their trial, one for each worker and each way to speak, and their addresses: on
+/// loopback, where no viewer comes.
+///
+/// # Errors
+/// What the kernel says.
+pub fn trial(
+    listen: &Listen,
     workers: usize,
-) -> io::Result<(Vec<Vec<Listening>>, SocketAddr)> {
-    let options = ListenOptions {
-        send_buffer_bytes: SEND_BUFFER_BYTES,
-        ..ListenOptions::default()
-    };
-    let taken = inherited.take(address, &options)?;
-    if !taken.is_empty() {
-        tracing::info!(%address, sockets = taken.len(), "taken over from the service manager");
-        return Ok((share(&taken, workers)?, address));
+) -> io::Result<(Vec<Vec<ViewerSocket>>, Vec<Listener>)> {
+    let spoken = [
+        (ListenerPurpose::Http, !listen.http.is_empty()),
+        (ListenerPurpose::Https, !listen.https.is_empty()),
+    ];
+    let (mut by_worker, mut addresses) = (Vec::new(), Vec::new());
+    for _ in 0..workers {
+        let mut of_worker = Vec::new();
+        for (purpose, _) in spoken.iter().filter(|(_, is_spoken)| *is_spoken) {
+            let socket = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+            addresses.push(Listener {
+                address: socket.local_addr()?,
+                purpose: *purpose,
+            });
+            of_worker.push(ViewerSocket {
+                listening: Listening::Own(socket),
+                is_tls: *purpose == ListenerPurpose::Https,
+            });
+        }
+        by_worker.push(of_worker);
     }
-    let own = bind_listeners(address, workers, &options)?;
-    let bound = own.first().map_or(Ok(address), TcpListener::local_addr)?;
-    let own = own.into_iter().map(|socket| vec![Listening::Own(socket)]);
-    Ok((own.collect(), bound))
+    Ok((by_worker, addresses))
 }
 
 /// Every worker gets a socket and every socket a worker: where there are fewer of the one, some are in several hands.

@@ -3,10 +3,13 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 use clap::{CommandFactory, Parser, Subcommand};
 use command_line::Generate;
-use oca_daemon::daemon;
+use oca_daemon::daemon::{self, Origin};
+use oca_daemon::succession::{parent, successor::Successor};
 use platform::allocation::CountingAllocator;
+use platform::messages::Messages;
 use protocol::config::{self, Config};
 use protocol::paths::Paths;
 
@@ -33,6 +36,18 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Start the daemon, and the next one at `ocactl upgrade`: what the unit of the package runs.
+    Parent,
+    /// Serve as the child of a parent.
+    #[command(hide = true)]
+    Child,
+    /// Serve in the place of the daemon at the other end of the standard input.
+    #[command(hide = true)]
+    TakeOver {
+        /// Whatever the check finds.
+        #[arg(long)]
+        force: bool,
+    },
     /// Check configuration, devices, catalog and limits, and exit.
     Check,
     /// Man pages and shell completions, for packagers.
@@ -56,6 +71,9 @@ fn main() -> ExitCode {
     if let Some(Command::Generate(generate)) = &arguments.command {
         return report(generate.run(Arguments::command()).map_err(Into::into));
     }
+    if let Some(Command::TakeOver { force }) = arguments.command {
+        return report(take_over(arguments.config, force));
+    }
     let config = match config::load(&arguments.config) {
         Ok(config) => config,
         Err(error) => {
@@ -65,10 +83,49 @@ fn main() -> ExitCode {
     };
     report(match arguments.command {
         Some(Command::Check) => check(&config),
-        // The other command needs no configuration: it has been done.
-        Some(Command::Generate(_)) => Ok(()),
-        None => serve(config, arguments.config),
+        Some(Command::Parent) => return bring_up(arguments.config),
+        Some(Command::Child) => be_child(config, arguments.config),
+        // These need no configuration: they have been done.
+        Some(Command::Generate(_) | Command::TakeOver { .. }) => Ok(()),
+        None => serve(config, arguments.config, Origin::Alone),
     })
+}
+
+fn bring_up(config: PathBuf) -> ExitCode {
+    command_line::log::start("oca-daemon");
+    match parent::run(config) {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => report(Err(error)),
+    }
+}
+
+fn be_child(config: Config, path: PathBuf) -> anyhow::Result<()> {
+    let parent =
+        Messages::of_standard_input().context("child is for `oca-daemon parent` to start")?;
+    serve(config, path, Origin::Child(parent))
+}
+
+/// What keeps it from serving is told to the daemon that serves, which tells the operator.
+fn take_over(path: PathBuf, force: bool) -> anyhow::Result<()> {
+    let successor = Successor::of_standard_input()?;
+    let taken = try_to_take_over(path, force, successor.try_clone()?);
+    if let Err(error) = &taken {
+        successor.failed(&format!("{error:#}"));
+    }
+    taken
+}
+
+fn try_to_take_over(path: PathBuf, force: bool, successor: Successor) -> anyhow::Result<()> {
+    let config = config::load(&path)?;
+    if !force {
+        let faults = daemon::check(&config).faults;
+        anyhow::ensure!(
+            faults.is_empty(),
+            "its check found: {}. `ocactl upgrade --force` goes on all the same",
+            faults.join("; ")
+        );
+    }
+    serve(config, path, Origin::Successor(successor))
 }
 
 fn print_paths() {
@@ -79,9 +136,9 @@ fn print_paths() {
     );
 }
 
-fn serve(config: Config, path: PathBuf) -> anyhow::Result<()> {
+fn serve(config: Config, path: PathBuf, origin: Origin) -> anyhow::Result<()> {
     command_line::log::start("oca-daemon");
-    daemon::run(config, path)
+    daemon::run(config, path, origin)
 }
 
 fn check(config: &Config) -> anyhow::Result<()> {

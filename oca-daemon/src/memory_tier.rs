@@ -100,6 +100,15 @@ impl MemoryTier {
             self.take_uses();
             std::thread::park_timeout(MEMORY_TIER_TURN);
         }
+        if self.shared.service().is_parting() {
+            self.let_go();
+        }
+    }
+
+    /// Another process locks what viewers want now: both together must not hold twice the budget.
+    fn let_go(&mut self) {
+        let held: Vec<PieceKey> = self.held.keys().copied().collect();
+        held.iter().for_each(|key| self.evict(key));
     }
 
     fn note_loaded(&mut self) {

@@ -6,7 +6,7 @@
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use command_line::log;
 use protocol::config::Certificate;
@@ -16,13 +16,14 @@ use protocol::steer::DrainWish;
 use steering::bgp::prefix::NotAPrefix;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout};
 
 use crate::admin::Admin;
 use crate::bgp;
 use crate::catalog_watch::CatalogStatus;
+use crate::control::Order;
 use crate::limits::{
     ADMIN_ACCEPT_PAUSE, CATALOG_POLL, OPERATOR_CONNECTIONS, OPERATOR_IDLE, OPERATOR_LINE_BYTES,
     RELOAD_WAIT, STATE_DISK_WAIT,
@@ -54,6 +55,8 @@ pub enum Wanted {
     },
     /// A test of everything.
     SelfTest,
+    /// Another process in its place.
+    Upgrade(Order),
     /// Into service again.
     Undrain {
         /// Who asks.
@@ -69,6 +72,7 @@ pub async fn serve(
     listener: std::os::unix::net::UnixListener,
     admin: Arc<Admin>,
     commands: mpsc::Sender<Command>,
+    mut closed: watch::Receiver<bool>,
 ) -> io::Result<()> {
     let listener = UnixListener::from_std(listener)?;
     let places = Arc::new(Semaphore::new(OPERATOR_CONNECTIONS));
@@ -77,11 +81,15 @@ pub async fn serve(
             .acquire_owned()
             .await
             .expect("the semaphore is never closed");
-        let Ok((stream, _)) = listener.accept().await else {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = closed.wait_for(|closed| *closed) => return Ok(()),
+        };
+        let Ok((stream, _)) = accepted else {
             sleep(ADMIN_ACCEPT_PAUSE).await;
             continue;
         };
-        let answering = answer_lines(stream, Arc::clone(&admin), commands.clone());
+        let answering = answer_lines(stream, Arc::clone(&admin), commands.clone(), closed.clone());
         tokio::spawn(async move {
             // A connection that breaks was its peer's to keep.
             let _ = answering.await;
@@ -94,6 +102,7 @@ async fn answer_lines(
     stream: UnixStream,
     admin: Arc<Admin>,
     commands: mpsc::Sender<Command>,
+    mut closed: watch::Receiver<bool>,
 ) -> io::Result<()> {
     let (reading, mut writing) = stream.into_split();
     let mut reading = BufReader::new(reading);
@@ -102,7 +111,12 @@ async fn answer_lines(
         line.clear();
         let mut bounded = (&mut reading).take(OPERATOR_LINE_BYTES);
         let bounded = bounded.read_until(b'\n', &mut line);
-        if timeout(OPERATOR_IDLE, bounded).await?? == 0 {
+        let read = tokio::select! {
+            read = timeout(OPERATOR_IDLE, bounded) => read??,
+            // Who asks again asks the process that answers now.
+            _ = closed.wait_for(|closed| *closed) => 0,
+        };
+        if read == 0 {
             return Ok(());
         }
         let is_whole = line.ends_with(b"\n");
@@ -144,6 +158,20 @@ async fn answer(line: &[u8], admin: &Admin, commands: &mpsc::Sender<Command>) ->
                 .fill
                 .store(Some(Arc::new((Instant::now(), *facts))));
             Response::Noted
+        }
+        Ok(Request::Upgrade {
+            by,
+            previous,
+            force,
+            within_s,
+        }) => {
+            let order = Order {
+                by,
+                previous,
+                force,
+                within: Duration::from_secs(u64::from(within_s)),
+            };
+            command(commands, Wanted::Upgrade(order)).await
         }
         Ok(Request::SelfTest) => command(commands, Wanted::SelfTest).await,
         Ok(Request::LogLevel { by, change }) => {

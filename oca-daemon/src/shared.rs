@@ -1,7 +1,8 @@
 //! What the threads of the daemon share. Workers only load from it; who stores is said at each field.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize};
 use std::time::Instant;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -40,6 +41,11 @@ pub enum Service {
     Drained,
     /// As drained, and the bound of the drain has passed: what still runs is cut.
     Cut,
+    /// Another process accepts now: the next answer of each connection is its last, and nobody is cut before then.
+    Parting {
+        /// When what still runs is cut.
+        until: Instant,
+    },
     /// SIGTERM: what runs may finish until then.
     Stopping {
         /// When what still runs is cut.
@@ -50,7 +56,12 @@ pub enum Service {
 impl Service {
     /// Whether connections end after their present answer.
     pub fn is_closing(self) -> bool {
-        !matches!(self, Self::Serving)
+        !matches!(self, Self::Serving | Self::Parting { .. })
+    }
+
+    /// Whether connections end after the next answer that they are promised.
+    pub fn is_parting(self) -> bool {
+        matches!(self, Self::Parting { .. })
     }
 
     /// Whether new connections are closed at once.
@@ -106,6 +117,8 @@ pub struct Shared {
     /// Sessions with routers; `None` if there is no neighbour.
     pub bgp: Option<Arc<Desk>>,
     mode: AtomicU8,
+    is_let_in: AtomicBool,
+    opened: AtomicUsize,
     stop_at: ArcSwapOption<Instant>,
     wakers: std::sync::Mutex<Vec<Waker>>,
 }
@@ -115,6 +128,7 @@ const DRAINING: u8 = 1;
 const DRAINED: u8 = 2;
 const STOPPING: u8 = 3;
 const CUT: u8 = 4;
+const PARTING: u8 = 5;
 
 impl Shared {
     /// What the daemon starts with.
@@ -162,6 +176,8 @@ impl Shared {
             tls: None,
             bgp: None,
             mode: AtomicU8::new(SERVING),
+            is_let_in: AtomicBool::new(false),
+            opened: AtomicUsize::new(0),
             stop_at: ArcSwapOption::empty(),
             wakers: std::sync::Mutex::default(),
         }
@@ -197,16 +213,19 @@ impl Shared {
             DRAINING => Service::Draining,
             DRAINED => Service::Drained,
             CUT => Service::Cut,
+            PARTING => Service::Parting {
+                until: self.stop_at(),
+            },
             STOPPING => Service::Stopping {
-                until: self
-                    .stop_at
-                    .load()
-                    .as_deref()
-                    .copied()
-                    .unwrap_or(self.started),
+                until: self.stop_at(),
             },
             _ => Service::Serving,
         }
+    }
+
+    fn stop_at(&self) -> Instant {
+        let stop_at = self.stop_at.load();
+        stop_at.as_deref().copied().unwrap_or(self.started)
     }
 
     /// What the fill agent told, unless it has been silent since.
@@ -217,12 +236,12 @@ impl Shared {
 
     /// Whether the daemon is on its way out.
     pub fn is_stopping(&self) -> bool {
-        self.mode.load(Relaxed) == STOPPING
+        matches!(self.mode.load(Relaxed), PARTING | STOPPING)
     }
 
     /// Changes how connections are served, and wakes the workers to see it. Nothing follows on stopping.
     pub fn change_service(&self, service: Service) {
-        if let Service::Stopping { until } = service {
+        if let Service::Parting { until } | Service::Stopping { until } = service {
             self.stop_at.store(Some(Arc::new(until)));
         }
         let mode = match service {
@@ -230,13 +249,40 @@ impl Shared {
             Service::Draining => DRAINING,
             Service::Drained => DRAINED,
             Service::Cut => CUT,
+            Service::Parting { .. } => PARTING,
             Service::Stopping { .. } => STOPPING,
         };
-        // A stop that is under way is not taken back by an `undrain` that arrives late.
+        // A stop that is under way is not taken back by an `undrain` that arrives late; from parting there is only a stop.
+        let may_follow = |now| match now {
+            STOPPING => false,
+            PARTING => mode == STOPPING,
+            _ => true,
+        };
         let _ = self
             .mode
-            .fetch_update(Relaxed, Relaxed, |now| (now != STOPPING).then_some(mode));
+            .fetch_update(Relaxed, Relaxed, |now| may_follow(now).then_some(mode));
         self.wake_workers();
+    }
+
+    /// The trial of the workers is over: viewers may come in.
+    pub fn let_in(&self) {
+        self.is_let_in.store(true, Release);
+        self.wake_workers();
+    }
+
+    /// Whether viewers may come in at workers that had a trial.
+    pub fn is_let_in(&self) -> bool {
+        self.is_let_in.load(Acquire)
+    }
+
+    /// A worker accepts viewers after its trial.
+    pub fn has_opened(&self) {
+        self.opened.fetch_add(1, Relaxed);
+    }
+
+    /// How many workers accept viewers after their trial.
+    pub fn opened(&self) -> usize {
+        self.opened.load(Relaxed)
     }
 
     /// Lets [`Shared::wake_workers`] reach a worker.

@@ -40,6 +40,7 @@ mod sealing;
 mod secure;
 mod transmit;
 
+use accept::Closed;
 use handshakes::Handshakes;
 use reads::ReadTable;
 use sealing::Sealing;
@@ -59,6 +60,8 @@ pub struct Setup {
     pub addresses: Arc<Addresses>,
     /// Its own listening sockets.
     pub listeners: Vec<ViewerSocket>,
+    /// Sockets for its trial. If there are some, nobody is let in by the others before [`Shared::let_in`].
+    pub trial: Vec<ViewerSocket>,
     /// Its own counters.
     pub counters: Arc<WorkerCounters>,
     /// What it shares.
@@ -85,6 +88,7 @@ pub struct Worker {
     /// Of each listener, by its id, whether its connections speak TLS.
     listeners: Box<[bool]>,
     has_stopped_accepting: bool,
+    closed: Closed,
     handshakes: Handshakes,
     /// How long a handshake may take.
     handshake_patience: Duration,
@@ -113,6 +117,7 @@ struct Thought {
     now: Instant,
     date: DateText,
     closing: bool,
+    parting: bool,
     head: Box<Head>,
     path: Box<[u8; HEAD_BYTES]>,
     shelf: Shelf,
@@ -135,6 +140,7 @@ impl Thought {
             log: records(self.shared.access_log.as_deref(), self.worker),
             pacing: self.pacing,
             closing: self.closing,
+            parting: self.parting,
             patience: self.patience,
             head: &mut self.head,
             path: &mut self.path,
@@ -174,15 +180,13 @@ impl Worker {
             number,
             addresses,
             listeners,
+            trial,
             counters,
             shared,
             ..
         } = setup;
         shared.register_waker(waker.clone());
-        let is_tls: Box<[bool]> = listeners.iter().map(|listener| listener.is_tls).collect();
-        for (id, listener) in listeners.into_iter().enumerate() {
-            reactor.listen(ListenerId(id as u16), listener.listening)?;
-        }
+        let (is_tls, closed) = accept::listen(&mut reactor, trial, listeners)?;
         let now = Instant::now();
         Ok(Self {
             reactor,
@@ -198,6 +202,7 @@ impl Worker {
             reads: ReadTable::new(),
             spares: Vec::with_capacity(SPARE_BUFFERS),
             has_stopped_accepting: false,
+            closed,
             handshakes,
             handshake_patience: handshake_patience(&shared.config.load()),
             sealing: Sealing::new(&is_tls),
@@ -210,6 +215,7 @@ impl Worker {
                 now,
                 date: DateText::new(0),
                 closing: false,
+                parting: false,
                 head: Box::default(),
                 path: Box::new([0; HEAD_BYTES]),
                 shelf: Shelf::new(RandomState::new()),
@@ -226,12 +232,13 @@ impl Worker {
     pub fn run(&mut self) -> io::Result<u64> {
         loop {
             self.turn()?;
+            self.open_when_let_in()?;
             match self.thought.shared.service() {
                 Service::Serving | Service::Draining | Service::Drained => {}
                 Service::Cut => _ = self.cut_all(),
-                Service::Stopping { until } => {
+                Service::Parting { until } | Service::Stopping { until } => {
                     self.stop_accepting();
-                    if self.thought.counters.connections.value() == 0 || self.thought.now >= until {
+                    if self.is_deserted() || self.thought.now >= until {
                         return Ok(self.cut_all());
                     }
                 }
@@ -253,7 +260,9 @@ impl Worker {
         self.thought.counters.waiting.set(0);
         let shared = Arc::clone(&self.thought.shared);
         let index = shared.index.load();
-        self.thought.closing = shared.service().is_closing();
+        let service = shared.service();
+        self.thought.closing = service.is_closing();
+        self.thought.parting = service.is_parting();
         self.handle_events(&index);
         self.handle_reads(&index);
         self.handle_timers(&index);

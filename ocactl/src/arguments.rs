@@ -128,6 +128,20 @@ Example:
     #[command(after_help = "The daemon tests itself first, and refuses if it would not pass.")]
     Undrain,
 
+    /// Let the program that is installed now serve, in a new process, without losing a viewer
+    #[command(after_help = "\
+After a new package, or a change of the configuration that a reload does not follow. The new process checks,
+takes over the listening sockets, tests itself, and lets viewers in; the old one finishes what it sends. If
+the new one finds something wrong, ends, or takes too long, the old one serves on, and it is said why.
+
+--rollback starts the program that was installed before (/usr/lib/oca/previous). To keep it after the next
+start of the machine, install its package.
+
+Examples:
+  apt install ./oca-appliance_0.2.0_amd64.deb && ocactl upgrade
+  ocactl upgrade --rollback")]
+    Upgrade(UpgradeArguments),
+
     /// Storage devices: make one, list them, take them out of use, evacuate or replace them
     #[command(subcommand)]
     Device(DeviceCommand),
@@ -192,6 +206,22 @@ pub(crate) struct DrainArguments {
     /// Come back when it is safe to unplug
     #[arg(long)]
     pub(crate) wait: bool,
+}
+
+/// `upgrade`
+#[derive(Debug, Args)]
+pub(crate) struct UpgradeArguments {
+    /// The program that was installed before
+    #[arg(long)]
+    pub(crate) rollback: bool,
+
+    /// Whatever the check of the new process finds, as when a disk is dead
+    #[arg(long)]
+    pub(crate) force: bool,
+
+    /// How long the new process may take until it serves, at most 10 min
+    #[arg(long, value_name = "TIME", default_value = "60s")]
+    pub(crate) within: Interval,
 }
 
 /// `tls ..`

@@ -30,6 +30,7 @@ mod status;
 mod store;
 mod support_bundle;
 mod tls;
+mod upgrade;
 mod watch;
 
 use std::process::ExitCode;
@@ -92,6 +93,7 @@ fn obey(command: Command, config: &Config, format: Format) -> Result<Outcome, Fa
         Command::Status { watch } => status::run(config, format, watch),
         Command::Drain(arguments) => drain::begin(config, format, arguments),
         Command::Undrain => drain::end(config, format),
+        Command::Upgrade(arguments) => upgrade::run(config, format, &arguments),
         Command::Selftest => selftest::run(config, format),
         Command::Check => check::run(config, format),
         Command::Device(command) => device::run(config, format, command),

@@ -2,6 +2,7 @@
 
 use std::fs::{self, Permissions};
 use std::io::{self, ErrorKind};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -20,7 +21,10 @@ const MODE: u32 = 0o660;
 pub struct Door {
     listener: UnixListener,
     path: PathBuf,
-    _lock: FileLock,
+    /// `None` once another process serves it.
+    lock: Option<FileLock>,
+    /// The socket goes with this process.
+    is_ours: bool,
 }
 
 /// Why a program cannot listen, with the way out.
@@ -79,8 +83,53 @@ impl Door {
         Ok(Self {
             listener,
             path: path.to_owned(),
-            _lock: lock,
+            lock: Some(lock),
+            is_ours: true,
         })
+    }
+
+    /// The door of another process, which hands over its [`Door::descriptors`], and serves it until [`Door::take`].
+    ///
+    /// # Errors
+    /// If that door is not at `path`.
+    pub fn adopt(path: &Path, descriptors: [OwnedFd; 2]) -> io::Result<Self> {
+        let [listener, lock] = descriptors;
+        let listener = UnixListener::from(listener);
+        let other = listener.local_addr()?;
+        if other.as_pathname() != Some(path) {
+            return Err(io::Error::other(format!(
+                "the socket handed over is {other:?}, and not {}: a change of appliance.run_dir takes a restart",
+                path.display()
+            )));
+        }
+        Ok(Self {
+            listener,
+            path: path.to_owned(),
+            lock: Some(lock.into()),
+            is_ours: false,
+        })
+    }
+
+    /// What another process needs to serve this door; nothing once one does.
+    #[must_use]
+    pub fn descriptors(&self) -> Option<[BorrowedFd<'_>; 2]> {
+        let lock = self.lock.as_ref()?;
+        Some([self.listener.as_fd(), lock.as_fd()])
+    }
+
+    /// Another process serves it now: the socket stays when this one ends, and only the other holds the lock.
+    pub fn hand_over(&mut self) {
+        self.lock = None;
+        self.is_ours = false;
+    }
+
+    /// This process serves it now.
+    ///
+    /// # Errors
+    /// When the lock file cannot be written.
+    pub fn take(&mut self) -> io::Result<()> {
+        self.is_ours = true;
+        self.lock.as_ref().map_or(Ok(()), FileLock::name_holder)
     }
 
     /// The listening socket, not blocking.
@@ -95,7 +144,9 @@ impl Door {
 /// The lock is held until after this, so the file is still this process's own.
 impl Drop for Door {
     fn drop(&mut self) {
-        let _ = fs::remove_file(&self.path);
+        if self.is_ours {
+            let _ = fs::remove_file(&self.path);
+        }
     }
 }
 
@@ -185,6 +236,30 @@ mod tests {
         drop(door);
         assert!(!path.exists());
         Door::open(&path, "oca-daemon").unwrap();
+    }
+
+    #[test]
+    fn a_door_that_is_handed_over_stays_and_is_held() {
+        let (_folder, path) = folder();
+        let mut first = Door::open(&path, "oca-daemon").unwrap();
+        let hand = |it: BorrowedFd<'_>| it.try_clone_to_owned().unwrap();
+        let elsewhere = Door::adopt(
+            Path::new("/elsewhere"),
+            first.descriptors().unwrap().map(hand),
+        );
+        assert!(elsewhere.err().unwrap().to_string().contains("run_dir"));
+        let adopt =
+            |from: &Door| Door::adopt(&path, from.descriptors().unwrap().map(hand)).unwrap();
+        // One that comes to nothing takes nothing away.
+        drop(adopt(&first));
+        let mut second = adopt(&first);
+        second.take().unwrap();
+        first.hand_over();
+        drop(first);
+        UnixStream::connect(&path).unwrap();
+        assert!(refusal(&path).contains("another oca-daemon"));
+        drop(second);
+        assert!(!path.exists());
     }
 
     #[test]

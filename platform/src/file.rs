@@ -8,7 +8,7 @@
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
@@ -260,6 +260,20 @@ fn lock_limit() -> u64 {
 #[derive(Debug)]
 pub struct FileLock {
     file: File,
+}
+
+/// The lock that another process has handed over with its descriptor: it is held until both have closed it.
+impl From<OwnedFd> for FileLock {
+    fn from(descriptor: OwnedFd) -> Self {
+        let file = File::from(descriptor);
+        Self { file }
+    }
+}
+
+impl AsFd for FileLock {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
 }
 
 impl FileLock {

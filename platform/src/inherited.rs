@@ -1,7 +1,8 @@
 //! Listening sockets that the service manager holds and hands to the process that it starts (`sd_listen_fds(3)`): they outlive the
 //! process, so that a new one goes on where a killed one stopped, and no connection is lost between them.
 //!
-//! FreeBSD has no such manager; there, as anywhere without `LISTEN_FDS`, nothing is handed over.
+//! FreeBSD has no such manager; there, as anywhere without `LISTEN_FDS`, nothing is handed over. A process that takes the place of another
+//! has its sockets from that one ([`Inherited::of`]).
 
 use std::env;
 use std::io;
@@ -31,9 +32,33 @@ impl Inherited {
     /// # Errors
     /// A descriptor that is no listening TCP socket, by its number and name.
     pub fn of_process() -> io::Result<Self> {
+        Self::meant_for(std::process::id())
+    }
+
+    /// What the process that started this one was handed, and left open for it. As [`Inherited::of_process`].
+    ///
+    /// # Errors
+    /// As of [`Inherited::of_process`].
+    pub fn of_parent() -> io::Result<Self> {
+        Self::meant_for(std::os::unix::process::parent_id())
+    }
+
+    /// Sockets that another process has handed over.
+    ///
+    /// # Errors
+    /// One that is no listening TCP socket.
+    pub fn of(sockets: Vec<OwnedFd>) -> io::Result<Self> {
+        let sockets = sockets
+            .into_iter()
+            .map(listener)
+            .collect::<io::Result<_>>()?;
+        Ok(Self { sockets })
+    }
+
+    fn meant_for(process: u32) -> io::Result<Self> {
         static TAKEN: AtomicBool = AtomicBool::new(false);
         let handed = match TAKEN.swap(true, Ordering::SeqCst) {
-            false => handed_over(),
+            false => handed_over(process),
             true => 0,
         };
         let names = env::var("LISTEN_FDNAMES").unwrap_or_default();
@@ -75,10 +100,10 @@ impl Inherited {
     }
 }
 
-/// How many descriptors are meant for this very process.
-fn handed_over() -> RawFd {
+/// How many descriptors are meant for `process`.
+fn handed_over(process: u32) -> RawFd {
     let number = |name| env::var(name).ok()?.parse::<i64>().ok();
-    let is_ours = number("LISTEN_PID") == Some(i64::from(std::process::id()));
+    let is_ours = number("LISTEN_PID") == Some(i64::from(process));
     let count = number("LISTEN_FDS").filter(|_| is_ours).unwrap_or(0);
     RawFd::try_from(count).unwrap_or(0).clamp(0, MOST)
 }

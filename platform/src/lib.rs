@@ -23,6 +23,7 @@ pub mod kernel_tls;
 pub mod lmdb;
 pub mod lost_pages;
 pub mod memory;
+pub mod messages;
 mod park;
 pub mod process;
 pub mod reactor;

@@ -7,6 +7,7 @@ mod linux;
 
 use std::io;
 use std::mem::MaybeUninit;
+use std::process::Child;
 use std::time::Duration;
 
 #[cfg(target_os = "freebsd")]
@@ -51,6 +52,35 @@ pub fn boot_id() -> Option<[u8; 16]> {
 #[must_use]
 pub fn is_ending(process: u32) -> bool {
     system::is_ending(process)
+}
+
+/// What a process is told.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum Signal {
+    /// SIGTERM
+    Stop,
+    /// SIGHUP
+    Reload,
+    /// SIGUSR1
+    ReopenLog,
+}
+
+/// Sends `signal` to a child of this process that was not waited for yet: its number is nobody else's.
+///
+/// # Errors
+/// What the kernel says.
+pub fn tell(child: &Child, signal: Signal) -> io::Result<()> {
+    let number = match signal {
+        Signal::Stop => libc::SIGTERM,
+        Signal::Reload => libc::SIGHUP,
+        Signal::ReopenLog => libc::SIGUSR1,
+    };
+    let process = libc::pid_t::try_from(child.id()).map_err(io::Error::other)?;
+    // SAFETY: this call takes no pointer.
+    if unsafe { libc::kill(process, number) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
 }
 
 fn cpu_time() -> io::Result<Duration> {
@@ -108,6 +138,18 @@ mod tests {
         }
         assert_eq!(is_ending(child.id()), cfg!(target_os = "linux"));
         child.wait().unwrap();
+    }
+
+    #[test]
+    fn a_child_is_told_to_stop() {
+        let mut child = std::process::Command::new("sleep")
+            .arg("60")
+            .spawn()
+            .unwrap();
+        tell(&child, Signal::Stop).unwrap();
+        let status = child.wait().unwrap();
+        let signal = std::os::unix::process::ExitStatusExt::signal(&status);
+        assert_eq!(signal, Some(libc::SIGTERM));
     }
 
     #[test]

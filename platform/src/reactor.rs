@@ -105,6 +105,11 @@ impl Reactor {
         }
     }
 
+    /// Whether connections may still come out of a listener: after [`Reactor::pause_accept`] until the kernel has let go.
+    pub fn is_accepting(&self, id: ListenerId) -> bool {
+        self.table.listener(id).is_some() && self.driver.is_accepting(id)
+    }
+
     /// Accepts again, after [`Reactor::pause_accept`] or [`Event::AcceptFailed`].
     pub fn resume_accept(&mut self, id: ListenerId) {
         if self.table.listener(id).is_some() {

@@ -50,6 +50,17 @@ pub enum Request {
     },
     /// [`Response::SelfTest`]: test everything, now. What is found of the listeners counts for health.
     SelfTest,
+    /// [`Response::Upgraded`]: start the program anew, and let it serve from then on.
+    Upgrade {
+        /// Who asks.
+        by: String,
+        /// The program that was there before the last package.
+        previous: bool,
+        /// Whatever its check finds.
+        force: bool,
+        /// How long it may take until it serves, in seconds; then this one goes on.
+        within_s: u32,
+    },
     /// [`Response::Generation`]: which states of the catalog are in use.
     Generation,
     /// [`Response::Reload`]: look at the catalog now; answers when the newest state is served.
@@ -94,6 +105,8 @@ pub enum Response {
     },
     /// To [`Request::SelfTest`].
     SelfTest(SelfTestReport),
+    /// To [`Request::Upgrade`].
+    Upgraded(Upgraded),
     /// To [`Request::Generation`].
     Generation(Generation),
     /// To [`Request::Reload`].
@@ -111,6 +124,19 @@ pub enum Response {
     Noted,
     /// It was not done.
     Refused(Refusal),
+}
+
+/// Another process serves now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Upgraded {
+    /// Of the program that serves now.
+    pub version: String,
+    /// Its process.
+    pub process: u32,
+    /// From the start of it until it served, in milliseconds.
+    pub took_ms: u64,
+    /// Transfers that the process before finishes.
+    pub transfers: u64,
 }
 
 /// States of the catalog that are in use.

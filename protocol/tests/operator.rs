@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use protocol::config::Certificate;
 use protocol::operator::{
-    self, BadLine, CheckedCertificate, Fault, Generation, Refusal, Request, Response,
+    self, BadLine, CheckedCertificate, Fault, Generation, Refusal, Request, Response, Upgraded,
 };
 use protocol::status::{Backend, Catalog, Drain, Memory, STATUS_FORMAT, SelfTest, State, Status};
 
@@ -34,6 +34,15 @@ fn requests_have_these_lines() {
             r#"{"protocol":1,"request":"tls-check","certificates":[{"cert":"/c","key":"/k"}]}"#,
         ),
         (
+            Request::Upgrade {
+                by: "ada".into(),
+                previous: false,
+                force: false,
+                within_s: 60,
+            },
+            r#"{"protocol":1,"request":"upgrade","by":"ada","previous":false,"force":false,"within_s":60}"#,
+        ),
+        (
             Request::Undrain { by: "ada".into() },
             r#"{"protocol":1,"request":"undrain","by":"ada"}"#,
         ),
@@ -47,9 +56,8 @@ fn requests_have_these_lines() {
     }
 }
 
-#[test]
-fn responses_have_these_lines() {
-    let drain = Drain {
+fn drain() -> Drain {
+    Drain {
         since: 1_790_000_000,
         by: "ada".into(),
         reason: None,
@@ -58,15 +66,28 @@ fn responses_have_these_lines() {
         hints_expire: 1_790_000_060,
         forced_at: 1_790_007_200,
         cut: 0,
-    };
+    }
+}
+
+#[test]
+fn responses_have_these_lines() {
     let table = [
         (
-            Response::Drain(drain),
+            Response::Drain(drain()),
             r#"{"protocol":1,"response":"drain","since":1790000000,"by":"ada","reason":null,"transfers":12,"connections":40,"hints_expire":1790000060,"forced_at":1790007200,"cut":0}"#,
         ),
         (
             Response::Undrain { state: State::Ok },
             r#"{"protocol":1,"response":"undrain","state":"ok"}"#,
+        ),
+        (
+            Response::Upgraded(Upgraded {
+                version: "0.2.0".into(),
+                process: 4711,
+                took_ms: 840,
+                transfers: 12,
+            }),
+            r#"{"protocol":1,"response":"upgraded","version":"0.2.0","process":4711,"took_ms":840,"transfers":12}"#,
         ),
         (
             Response::Reload(Generation {

@@ -15,16 +15,20 @@ use platform::inherited::Inherited;
 use platform::socket::ListenOptions;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{Instant, Sleep, sleep};
 
 use crate::limits::{ADMIN_ACCEPT_PAUSE, ADMIN_CONNECTIONS, ADMIN_IDLE};
 
-/// Answers with `router` on `listener` until the future is dropped.
+/// Answers with `router` on `listener` until `closed` says so, which ends what rests and lets what is being answered end.
 ///
 /// # Errors
 /// None in practice: what goes wrong with one connection ends that connection.
-pub async fn serve(listener: std::net::TcpListener, router: Router) -> io::Result<()> {
+pub async fn serve(
+    listener: std::net::TcpListener,
+    router: Router,
+    mut closed: watch::Receiver<bool>,
+) -> io::Result<()> {
     listener.set_nonblocking(true)?;
     let bounded = BoundedListener {
         listener: TcpListener::from_std(listener)?,
@@ -34,6 +38,7 @@ pub async fn serve(listener: std::net::TcpListener, router: Router) -> io::Resul
         bounded,
         router.into_make_service_with_connect_info::<Peer>(),
     )
+    .with_graceful_shutdown(async move { _ = closed.wait_for(|closed| *closed).await })
     .await
 }
 

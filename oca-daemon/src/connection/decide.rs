@@ -21,7 +21,7 @@ pub(super) fn error_body(input: &[u8]) -> PlainBody {
 
 /// Decides what a request is answered with. `turned_away`: its connection is one too many.
 pub(super) fn answer(request: &Request<'_>, turned_away: bool, cx: &mut Context<'_>) -> Answer {
-    let after = after(request, cx.closing || turned_away);
+    let after = after(request, cx.closing || cx.parting || turned_away);
     let body = if request.method == Method::Head {
         PlainBody::LeftOut
     } else {

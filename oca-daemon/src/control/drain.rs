@@ -16,13 +16,16 @@ use crate::shared::Service;
 
 impl Control {
     pub(super) async fn obey(&mut self, command: Command) {
+        let Command { wanted, reply } = command;
         let response = if self.shared.is_stopping() {
             refused(Refusal {
                 fault: Fault::State,
                 message: "the daemon is stopping".to_owned(),
             })
         } else {
-            match command.wanted {
+            match wanted {
+                // Answered when it has ended.
+                Wanted::Upgrade(order) => return self.begin_upgrade(&order, reply),
                 Wanted::Drain {
                     by,
                     reason,
@@ -46,7 +49,7 @@ impl Control {
             }
         };
         // An operator who went away reads the answer in `status`.
-        let _ = command.reply.send(response);
+        let _ = reply.send(response);
     }
 
     /// The drain begins even if the state disk cannot keep it: a box with a dying disk is one that somebody wants drained.

@@ -33,6 +33,20 @@ async fn run(listening: &[Listener]) -> SelfTest {
     judged(&ask_each(listening).await)
 }
 
+/// Tests the addresses at which the workers of a successor have their trial, before it takes over anything.
+///
+/// # Errors
+/// The first that does not answer, and why; or what the system says.
+pub(crate) fn trial(listening: &[Listener]) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    match runtime.block_on(run(listening)) {
+        SelfTest::Failed(why) => anyhow::bail!("self-test: {why}"),
+        SelfTest::Passed | SelfTest::Running => Ok(()),
+    }
+}
+
 /// What is said of all of them; of several that do not answer, the first.
 fn judged(asked: &[(Listener, Result<(), String>)]) -> SelfTest {
     let failed = asked

@@ -2,21 +2,11 @@
 
 use std::io;
 
+use platform::process::Signal;
 use tokio::signal::unix::{self, SignalKind};
 
-/// A signal that means something to the daemon.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Signal {
-    /// SIGTERM or SIGINT.
-    Stop,
-    /// SIGHUP.
-    Reload,
-    /// SIGUSR1.
-    ReopenLog,
-}
-
 /// The signals that are listened for.
-pub(super) struct Signals {
+pub struct Signals {
     terminate: unix::Signal,
     interrupt: unix::Signal,
     hang_up: unix::Signal,
@@ -24,7 +14,11 @@ pub(super) struct Signals {
 }
 
 impl Signals {
-    pub(super) fn listen() -> io::Result<Self> {
+    /// Listens from now on: none of them ends the process any more.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn listen() -> io::Result<Self> {
         Ok(Self {
             terminate: unix::signal(SignalKind::terminate())?,
             interrupt: unix::signal(SignalKind::interrupt())?,
@@ -33,8 +27,8 @@ impl Signals {
         })
     }
 
-    /// The next one.
-    pub(super) async fn next(&mut self) -> Signal {
+    /// The next one; SIGINT is a stop as well.
+    pub async fn next(&mut self) -> Signal {
         tokio::select! {
             _ = self.terminate.recv() => Signal::Stop,
             _ = self.interrupt.recv() => Signal::Stop,

@@ -3,7 +3,7 @@
 use std::io;
 use std::net::IpAddr;
 
-use platform::reactor::{ListenerId, Token};
+use platform::reactor::{ListenerId, Reactor, Token};
 
 use super::secure::Secure;
 use super::{Slot, Thought, Worker};
@@ -11,6 +11,7 @@ use crate::access_log::Viewer;
 use crate::addresses::Stay;
 use crate::connection::Connection;
 use crate::limits::{RECHECK, TURNED_AWAY};
+use crate::listener::ViewerSocket;
 
 /// What becomes of a connection that was just accepted.
 enum Verdict {
@@ -19,6 +20,36 @@ enum Verdict {
     TurnedAway,
     /// Nobody is served, or too many are being told already.
     Closed,
+}
+
+/// Listening sockets that nobody is let in by yet.
+pub(super) struct Closed {
+    pub(super) listeners: Vec<ViewerSocket>,
+    /// The id of the first of them.
+    pub(super) first: usize,
+}
+
+/// Accepts from `listeners`, or, if there are some, from those of the `trial` for now. Of each by its id, whether it speaks TLS.
+pub(super) fn listen(
+    reactor: &mut Reactor,
+    trial: Vec<ViewerSocket>,
+    listeners: Vec<ViewerSocket>,
+) -> io::Result<(Box<[bool]>, Closed)> {
+    let is_tls = trial.iter().chain(&listeners).map(|it| it.is_tls).collect();
+    let (open, closed) = if trial.is_empty() {
+        (listeners, Vec::new())
+    } else {
+        (trial, listeners)
+    };
+    let first = open.len();
+    for (id, listener) in open.into_iter().enumerate() {
+        reactor.listen(ListenerId(id as u16), listener.listening)?;
+    }
+    let closed = Closed {
+        listeners: closed,
+        first,
+    };
+    Ok((is_tls, closed))
 }
 
 /// There is nothing to make a handshake with.
@@ -117,6 +148,30 @@ impl Worker {
         for listener in self.resting.drain(..) {
             self.reactor.resume_accept(listener);
         }
+    }
+
+    /// The trial is over: its sockets rest, and viewers come in.
+    pub(super) fn open_when_let_in(&mut self) -> io::Result<()> {
+        if self.closed.listeners.is_empty() || !self.thought.shared.is_let_in() {
+            return Ok(());
+        }
+        let first = self.closed.first;
+        for trial in 0..first {
+            self.reactor.pause_accept(ListenerId(trial as u16));
+        }
+        for (at, closed) in self.closed.listeners.drain(..).enumerate() {
+            let id = ListenerId((first + at) as u16);
+            self.reactor.listen(id, closed.listening)?;
+        }
+        self.thought.shared.has_opened();
+        Ok(())
+    }
+
+    /// Whether nobody is here, and nobody can come in any more.
+    pub(super) fn is_deserted(&self) -> bool {
+        let mut ids = (0..self.listeners.len()).map(|id| ListenerId(id as u16));
+        self.thought.counters.connections.value() == 0
+            && !ids.any(|id| self.reactor.is_accepting(id))
     }
 
     pub(super) fn stop_accepting(&mut self) {

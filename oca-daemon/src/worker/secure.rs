@@ -130,7 +130,7 @@ impl Slot {
         let Some((secure, due)) = self.secure.as_deref_mut().zip(due) else {
             return self.connection.late(&thought.context(index));
         };
-        if thought.now < due && !thought.shared.is_stopping() {
+        if thought.now < due && (!thought.shared.is_stopping() || thought.parting) {
             return Late::Patient;
         }
         secure.give_up(Reason::Timeout, &thought.counters.tls);

@@ -157,8 +157,8 @@ impl Viewer {
 
     fn visit(&mut self, film: usize, client: &mut Option<Client>) -> Met {
         let address = *self.address.lock().expect("no panic");
-        let client = match client {
-            Some(client) => client,
+        let connection = match client {
+            Some(connection) => connection,
             None => match Client::connect(address) {
                 Ok(connected) => client.insert(connected),
                 Err(_) => return Met::Refused,
@@ -169,9 +169,14 @@ impl Viewer {
         let length = 1 + random(&mut self.seed) as usize % self.longest.min(bytes.len() - first);
         let expected = &bytes[first..first + length];
         let last = first + length - 1;
-        match client.get(path, &[&format!("Range: bytes={first}-{last}")]) {
-            Ok(response) => judge(&response, expected, path),
-            Err(error) => judge_cut(&error, client, expected, path),
+        match connection.get(path, &[&format!("Range: bytes={first}-{last}")]) {
+            Ok(response) => {
+                if response.field("Connection") == Some("close") {
+                    *client = None;
+                }
+                judge(&response, expected, path)
+            }
+            Err(error) => judge_cut(&error, connection, expected, path),
         }
     }
 }

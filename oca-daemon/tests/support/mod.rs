@@ -302,6 +302,11 @@ impl Daemon {
         ask(&self.run_dir, request).expect("the daemon answers")
     }
 
+    /// As [`Self::ask`], for what takes its time.
+    pub(crate) fn ask_long(&self, request: &Request) -> Response {
+        ask_within(&self.run_dir, request, Duration::from_secs(120)).expect("the daemon answers")
+    }
+
     /// The sum of the samples of `/metrics` of this name whose line holds `label`.
     pub(crate) fn metric(&self, name: &str, label: &str) -> f64 {
         let page = http::get(self.admin, "/metrics", &[]).expect("metrics");
@@ -336,9 +341,13 @@ fn ask_status(run_dir: &Path) -> Option<Status> {
 }
 
 fn ask(run_dir: &Path, request: &Request) -> Option<Response> {
+    ask_within(run_dir, request, Duration::from_secs(5))
+}
+
+fn ask_within(run_dir: &Path, request: &Request, patience: Duration) -> Option<Response> {
     let mut stream = UnixStream::connect(run_dir.join(operator::DAEMON_SOCKET)).ok()?;
     // One that was killed and cannot end still has its socket.
-    stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
+    stream.set_read_timeout(Some(patience)).ok()?;
     stream.write_all(&operator::encode(request)).ok()?;
     let mut line = Vec::new();
     BufReader::new(stream).read_until(b'\n', &mut line).ok()?;

@@ -17,6 +17,8 @@ pub(super) trait Driver {
     /// The listener has been put into the table; accepting begins.
     fn listen(&mut self, table: &mut Table, id: ListenerId) -> io::Result<()>;
     fn pause_accept(&mut self, table: &mut Table, id: ListenerId);
+    /// Whether the kernel may still take in connections there.
+    fn is_accepting(&self, id: ListenerId) -> bool;
     fn resume_accept(&mut self, table: &mut Table, id: ListenerId);
     /// The socket has been put into the table by somebody other than this backend.
     fn adopt(&mut self, table: &mut Table, token: Token) -> io::Result<()>;

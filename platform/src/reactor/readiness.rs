@@ -300,6 +300,10 @@ impl Driver for ReadinessDriver {
         self.accepts[usize::from(id.0)].wanted = false;
     }
 
+    fn is_accepting(&self, id: ListenerId) -> bool {
+        self.accepts[usize::from(id.0)].wanted
+    }
+
     fn resume_accept(&mut self, _: &mut Table, id: ListenerId) {
         self.accepts[usize::from(id.0)].wanted = true;
     }

@@ -332,6 +332,10 @@ impl Driver for UringDriver {
         self.submit_accept(table, id, submit);
     }
 
+    fn is_accepting(&self, id: ListenerId) -> bool {
+        self.accepts[usize::from(id.0)] != Multishot::Idle
+    }
+
     fn resume_accept(&mut self, table: &mut Table, id: ListenerId) {
         let submit = self.accepts[usize::from(id.0)].start();
         self.submit_accept(table, id, submit);

@@ -47,6 +47,7 @@ pub(crate) struct Bench {
     pub(crate) fills: Arc<Fills>,
     pub(crate) now: Instant,
     pub(crate) closing: bool,
+    pub(crate) parting: bool,
     /// Whether the last exchange ended in the middle of an answer, by the peer's doing.
     pub(crate) was_cut_short: bool,
 }
@@ -89,6 +90,7 @@ impl Bench {
             path: Box::new([0; HEAD_BYTES]),
             now: Instant::now(),
             closing: false,
+            parting: false,
             was_cut_short: false,
             _folder: folder,
         }
@@ -107,6 +109,7 @@ impl Bench {
             log: None,
             pacing: Pacing::default(),
             closing: self.closing,
+            parting: self.parting,
             patience: patience(),
             head: &mut self.head,
             path: &mut self.path,
