@@ -2,6 +2,8 @@
 
 mod appliance;
 
+use std::os::unix::fs::MetadataExt;
+
 use appliance::{Appliance, text};
 
 #[test]
@@ -345,4 +347,56 @@ fn a_device_of_another_appliance_is_said_to_be_swapped_and_not_touched() {
     ours.run(&["device", "online", text(&path)]).done();
     assert_eq!(condition(&ours, 2).0, "ok");
     ours.run(&["content", "verify"]).done();
+}
+
+/// In a namespace of mounts of its own, so that nothing stays mounted.
+#[test]
+fn a_full_and_a_read_only_device_are_said_to_be_so_with_what_they_touch() {
+    let appliance = Appliance::new();
+    for name in ["hdd0", "hdd1"] {
+        std::fs::remove_file(appliance.path(name).join("oca-device.toml")).unwrap();
+    }
+    for number in 0..OBJECTS {
+        appliance.media(&format!("{number}.mp4"), &[number; 1 << 12]);
+    }
+    let script = r#"
+        ocactl=$1 folder=$2
+        run() { "$ocactl" --config "$folder/oca.toml" "$@"; }
+        for device in hdd0 hdd1; do
+            mount -t tmpfs -o size=40m tmpfs "$folder/$device"
+            run device add "$folder/$device" >&2
+        done
+        run content import "$folder/media" --tier hdd >&2
+        head -c 39m /dev/zero >"$folder/hdd0/staging/foreign" || true
+        run device ls --json || true
+        mount -o remount,ro "$folder/hdd0"
+        run device ls --json || true
+    "#;
+    let is_root = std::fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0);
+    let user = if is_root {
+        None
+    } else {
+        Some("--map-root-user")
+    };
+    let output = std::process::Command::new("unshare")
+        .args(user)
+        .args(["--mount", "sh", "-ec", script, "sh"])
+        .arg(assert_cmd::cargo::cargo_bin!("ocactl"))
+        .arg(appliance.path(""))
+        .output()
+        .expect("unshare is installed");
+    let said = appliance::Said::of(&output).done();
+    let mut documents = serde_json::Deserializer::from_str(&said.out).into_iter();
+    for state in ["full", "read-only"] {
+        let listed: serde_json::Value = documents.next().expect("a document").expect("JSON");
+        let device = &listed["devices"][2];
+        assert_eq!(device["state"], state, "{listed}");
+        let cause = device["cause"].as_str().expect("a text");
+        assert!(
+            cause.contains("bytes are left") || cause.contains("read-only"),
+            "{cause}"
+        );
+        let alone = device["objects_alone"].as_u64().expect("a number");
+        assert!(alone > 0 && alone < u64::from(OBJECTS), "{listed}");
+    }
 }
