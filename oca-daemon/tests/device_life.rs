@@ -304,6 +304,26 @@ fn a_full_and_a_read_only_device_are_read_and_said_to_be_so() {
     drop(mounted);
 }
 
+/// As systemd mounts everything for a service with `ProtectSystem=strict`: the agent writes there all the same.
+#[test]
+fn a_device_that_the_daemon_alone_may_not_write_to_is_well() {
+    let site = site("auto");
+    let mounted = [0, 1].map(|at| Mounted::over(&site.device(at)));
+    publish_films(&site);
+    run(&["mount", "-o", "remount,bind,ro"], &site.device(0));
+    let seen = platform::file::space(&site.device(0)).unwrap();
+    assert!(seen.read_only);
+    let daemon = site.start();
+    let device = "device=\"nvme0\"";
+    eventually("its room is known", || {
+        (daemon.metric("oca_device_size_bytes", device) > 0.0).then_some(())
+    });
+    assert_eq!(daemon.metric("oca_device_read_only", device), 0.0);
+    await_state(&daemon, 0, DeviceState::Ok);
+    drop(daemon);
+    drop(mounted);
+}
+
 #[test]
 fn a_damaged_file_leaves_what_was_wanted_before_and_is_said() {
     let site = site("auto");

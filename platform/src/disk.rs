@@ -1,4 +1,4 @@
-//! Which disks are below a folder, from the kernel's tables alone: no disk is asked, so one that hangs keeps nobody waiting.
+//! Which disks are below a folder, and how its file system is mounted, from the kernel's tables alone: no disk is asked, so one that hangs keeps nobody waiting.
 
 #[cfg(target_os = "freebsd")]
 mod freebsd;
@@ -20,4 +20,13 @@ use linux as system;
 /// What the kernel says, as where `/proc` is not mounted.
 pub fn disks_below(path: &Path) -> io::Result<Vec<String>> {
     system::disks_below(path)
+}
+
+/// Whether the file system that is seen at `path` takes no writes from anybody. One that this process alone may not write to, because a
+/// service manager has mounted it read-only for it, does.
+///
+/// # Errors
+/// What the kernel says, as where `/proc` is not mounted.
+pub fn takes_no_writes(path: &Path) -> io::Result<bool> {
+    system::takes_no_writes(path)
 }

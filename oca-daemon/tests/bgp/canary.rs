@@ -144,8 +144,10 @@ fn a_box_that_is_full_stays_announced() {
 fn a_stop_withdraws_nothing_before_what_runs_has_ended() {
     let network = Network::new();
     let site = site(&network, "");
-    // Sockets hold some MiB of it; the rest takes longer than three misses would.
+    // What sockets do not hold of it takes longer than three misses would.
     site.publish("/film", &content(9, 22 << 20));
+    let hold_little = "sysctl -qw net.ipv4.tcp_moderate_rcvbuf=0";
+    assert!(network.at_router(hold_little).status().unwrap().success());
     let bird = bird(&network, &site);
     let mut daemon = network.start(&site);
     bird.route(SERVICE, |route| !route.is_empty());

@@ -223,7 +223,8 @@ impl Network {
     /// BIRD in the router's namespace; its files lie beside those of `site`.
     pub(crate) fn bird(&self, site: &Site, sessions: &str) -> Bird {
         let configuration = site.path("bird.conf");
-        fs::write(&configuration, format!("{ROUTES}{sessions}")).unwrap();
+        let log = format!("log \"{}\" all;\n", site.path(BIRD_LOG).display());
+        fs::write(&configuration, format!("{log}{ROUTES}{sessions}")).unwrap();
         self.start_bird(site, "")
     }
 
@@ -276,6 +277,9 @@ fn ip(arguments: &str) {
         String::from_utf8_lossy(&stderr)
     );
 }
+
+/// What BIRD says, in the site's folder.
+pub(crate) const BIRD_LOG: &str = "bird.log";
 
 /// A running BIRD; killed when dropped.
 pub(crate) struct Bird {

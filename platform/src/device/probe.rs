@@ -1,5 +1,7 @@
 //! The probe thread of a device: asks again and again whether it is still there, and tries a read before it is used again.
 
+use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::thread;
 
@@ -8,7 +10,8 @@ use memmap2::MmapMut;
 use super::health::{Round, Verdict};
 use super::reader::read_aligned;
 use super::service::Service;
-use crate::file::{DIRECT_ALIGNMENT, space};
+use crate::disk::takes_no_writes;
+use crate::file::{DIRECT_ALIGNMENT, Space, space};
 
 pub(super) fn run(service: &Arc<Service>, mut scratch: MmapMut) {
     service.prober.get_or_init(thread::current);
@@ -21,7 +24,7 @@ pub(super) fn run(service: &Arc<Service>, mut scratch: MmapMut) {
             .ok()
             .and_then(|()| trial(service, &mut scratch));
         if probe.is_ok()
-            && let Ok(space) = space(&service.options.root)
+            && let Ok(space) = shared_space(&service.options.root)
         {
             service.learned_space(space);
         }
@@ -32,8 +35,18 @@ pub(super) fn run(service: &Arc<Service>, mut scratch: MmapMut) {
     }
 }
 
+/// The room of the file system, and whether it takes writes of those who fill it. This process may see it read-only all the same, as a service
+/// manager has it.
+fn shared_space(root: &Path) -> io::Result<Space> {
+    let mut space = space(root)?;
+    if space.read_only {
+        space.read_only = takes_no_writes(&root.canonicalize()?)?;
+    }
+    Ok(space)
+}
+
 /// Memory for a trial read.
-pub(super) fn scratch() -> std::io::Result<MmapMut> {
+pub(super) fn scratch() -> io::Result<MmapMut> {
     MmapMut::map_anon(DIRECT_ALIGNMENT)
 }
 

@@ -6,26 +6,45 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 pub(super) fn disks_below(path: &Path) -> io::Result<Vec<String>> {
-    let table = fs::read_to_string("/proc/self/mountinfo")?;
+    let table = mounts()?;
     let mut found = BTreeSet::new();
-    if let Some(device) = mounted(&table, path) {
-        add_disks(&Path::new("/sys/dev/block").join(device), &mut found);
+    if let Some(seen) = seen_at(&table, path) {
+        add_disks(&Path::new("/sys/dev/block").join(seen.device), &mut found);
     }
     Ok(found.into_iter().collect())
 }
 
-/// The `major:minor` of the file system that is seen at `path`: of the mount points above it the lowest, and of several at one place the
-/// last. Some file systems (Btrfs) have a number of their own, which is no disk's: then none is found below it.
-fn mounted<'t>(table: &'t str, path: &Path) -> Option<&'t str> {
+pub(super) fn takes_no_writes(path: &Path) -> io::Result<bool> {
+    let table = mounts()?;
+    let seen = seen_at(&table, path).ok_or(io::ErrorKind::NotFound)?;
+    Ok(seen.options.split(',').any(|option| option == "ro"))
+}
+
+fn mounts() -> io::Result<String> {
+    fs::read_to_string("/proc/self/mountinfo")
+}
+
+/// A file system.
+#[derive(Debug, PartialEq)]
+struct Seen<'t> {
+    /// Its `major:minor`. Some (Btrfs) have a number of their own, which is no disk's: then none is found below it.
+    device: &'t str,
+    /// Its own options, whatever those of a mount are.
+    options: &'t str,
+}
+
+/// What is seen at `path`: of the mount points above it the lowest, and of several at one place the last.
+fn seen_at<'t>(table: &'t str, path: &Path) -> Option<Seen<'t>> {
     let mounts = table.lines().filter_map(|line| {
         let mut fields = line.split(' ').skip(2);
         let device = fields.next()?;
         let point = PathBuf::from(unescaped(fields.nth(1)?));
+        let options = line.rsplit(' ').next()?;
         path.starts_with(&point)
-            .then(|| (point.components().count(), device))
+            .then(|| (point.components().count(), Seen { device, options }))
     });
     let lowest = mounts.max_by_key(|(depth, _)| *depth);
-    lowest.map(|(_, device)| device)
+    lowest.map(|(_, seen)| seen)
 }
 
 /// Blank, tab, newline and backslash are written as `\040` and so on.
@@ -76,14 +95,19 @@ mod tests {
                      40 22 259:3 / /srv/oca/nvme0 rw - xfs /dev/nvme0n1p1 rw\n\
                      41 22 259:4 / /srv/my\\040disk rw - xfs /dev/nvme1n1 rw\n\
                      42 22 8:17 / /srv/twice rw - ext4 /dev/sdb1 rw\n\
-                     43 42 8:33 / /srv/twice rw - ext4 /dev/sdc1 rw\n";
-        let of = |path: &str| mounted(table, Path::new(path));
+                     43 42 8:33 / /srv/twice rw - ext4 /dev/sdc1 rw\n\
+                     44 22 8:49 / /srv/view ro,nosuid shared:7 - ext4 /dev/sdd1 rw,errors=remount-ro\n\
+                     45 22 8:65 / /srv/broken rw - ext4 /dev/sde1 ro,errors=remount-ro\n";
+        let of = |path: &str| seen_at(table, Path::new(path)).map(|seen| seen.device);
         assert_eq!(of("/srv/oca/nvme0"), Some("259:3"));
         assert_eq!(of("/srv/oca/nvme0/objects"), Some("259:3"));
         assert_eq!(of("/srv/oca/nvme01"), Some("254:1"), "another name");
         assert_eq!(of("/srv/my disk"), Some("259:4"));
         assert_eq!(of("/srv/twice"), Some("8:33"));
-        assert_eq!(mounted("", Path::new("/")), None);
+        assert_eq!(seen_at("", Path::new("/")), None);
+        let options = |path: &str| seen_at(table, Path::new(path)).map(|seen| seen.options);
+        assert_eq!(options("/srv/view"), Some("rw,errors=remount-ro"));
+        assert_eq!(options("/srv/broken"), Some("ro,errors=remount-ro"));
     }
 
     #[test]
