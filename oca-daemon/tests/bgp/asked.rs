@@ -18,11 +18,12 @@ pub(crate) fn status(daemon: &Daemon) -> Bgp {
     daemon.status().bgp.unwrap()
 }
 
+/// Of a daemon that has just been started, too: the thread of BGP is the last to tell anything.
 pub(crate) fn of(daemon: &Daemon, address: &str) -> Neighbor {
-    let mut neighbors = status(daemon).neighbors.into_iter();
-    neighbors
-        .find(|it| it.address.to_string() == address)
-        .unwrap()
+    eventually(&format!("{address} is told"), || {
+        let mut neighbors = status(daemon).neighbors.into_iter();
+        neighbors.find(|it| it.address.to_string() == address)
+    })
 }
 
 /// Waits for the session with `address`.
