@@ -333,7 +333,7 @@ fn connections_per_worker(config: &Config, workers: usize, descriptors: u64) -> 
     wanted.min(possible).clamp(1, u64::from(u32::MAX >> 4)) as u32
 }
 
-/// What a quarter more than all connections needs, so that no worker ever waits for the kernel's table to grow.
+/// A place for each connection, and a third as many for all else, so that no worker ever waits for the kernel's table to grow.
 fn reserve_descriptors(connections: u64, most: u64) {
     let wanted = connections.saturating_mul(4) / 3 + 64;
     if let Err(error) = socket::reserve_descriptors(wanted.min(most)) {
