@@ -103,9 +103,8 @@ pub(crate) fn main(arguments: &Arguments) -> Result<()> {
         };
         Standing::start(arguments, who, corpus, &ground)
     };
-    let mut standing = Who::ALL
-        .iter()
-        .map(|who| start(*who).with_context(|| who.name()))
+    let mut standing = Who::all(security.is_some())
+        .map(|who| start(who).with_context(|| who.name()))
         .collect::<Result<Vec<_>>>()?;
     // After the servers: they would inherit it.
     platform::cpu::pin_to_core(client_core)?;

@@ -1,22 +1,34 @@
 //! `oca-bench floor`: a server that does nothing but receive, `send(2)` a head and `sendfile(2)` the range, with the send
-//! buffer and the quantum of ours. It trusts its client, knows its files beforehand, has no limits, no time-outs and no
-//! figures: what it costs is what the kernel costs, and nothing that is to be used.
+//! buffer and the quantum of ours; or that reads the range past the page cache, one read at a time, and sends it. It trusts its client, knows
+//! its files beforehand, has no limits, no time-outs and no figures: what it costs is what the kernel costs, and nothing that is to be used.
 
 use std::collections::HashMap;
 use std::fs::File;
+use std::hint::black_box;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsFd;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
+use clap::ValueEnum;
+use platform::buffer::{BufferPool, FilledBuffer};
+use platform::file::{DIRECT_ALIGNMENT, Directness, open_direct};
 use platform::sendfile::{FilePiece, More, send_head_and_file};
 use platform::socket::{ListenOptions, bind_listeners};
 use platform::watch::Watch;
 
-/// Bytes of one connection per turn, as in the daemon.
+/// Bytes of one connection per turn, and of one read, as in the daemon.
 const QUANTUM_BYTES: usize = 256 * 1024;
+
+/// Bytes of which the daemon has a checksum.
+const CHECKED_BYTES: usize = 64 * 1024;
+
+/// Connections with bytes that were read and not yet sent.
+const MAX_READ: u32 = 512;
 
 const LISTENER: u64 = u64::MAX;
 
@@ -30,6 +42,20 @@ pub(crate) struct Arguments {
     /// Threads
     #[arg(long, default_value_t = 1)]
     workers: usize,
+    /// Where bytes come from
+    #[arg(long, value_enum, default_value_t)]
+    source: Source,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(crate) enum Source {
+    /// From the page cache, by sendfile
+    #[default]
+    Memory,
+    /// Read past the page cache
+    Disk,
+    /// The same, and a CRC-32 of each 64 KiB
+    CheckedDisk,
 }
 
 pub(crate) fn main(arguments: &Arguments) -> Result<()> {
@@ -39,12 +65,12 @@ pub(crate) fn main(arguments: &Arguments) -> Result<()> {
         arguments.workers,
         &ListenOptions::default(),
     )?;
-    let files = open_all(&arguments.content)?;
+    let files = open_all(&arguments.content, arguments.source)?;
     std::thread::scope(|scope| {
         let files = &files;
         let workers: Vec<_> = listeners
             .into_iter()
-            .map(|listener| scope.spawn(move || serve(&listener, files)))
+            .map(|listener| scope.spawn(move || serve(&listener, files, arguments.source)))
             .collect();
         for worker in workers {
             worker
@@ -58,14 +84,25 @@ pub(crate) fn main(arguments: &Arguments) -> Result<()> {
 type Files = HashMap<String, (File, u64)>;
 
 /// All files of the folder by their path in a URL, with their sizes.
-fn open_all(folder: &Path) -> Result<Files> {
+fn open_all(folder: &Path, source: Source) -> Result<Files> {
     let entries = folder
         .read_dir()
         .with_context(|| folder.display().to_string())?;
     entries
         .map(|entry| {
             let entry = entry?;
-            let file = File::open(entry.path())?;
+            let file = match source {
+                Source::Memory => File::open(entry.path())?,
+                Source::Disk | Source::CheckedDisk => {
+                    let (file, directness) = open_direct(&entry.path())?;
+                    ensure!(
+                        directness == Directness::Direct,
+                        "{}: no O_DIRECT",
+                        folder.display()
+                    );
+                    file
+                }
+            };
             let size = file.metadata()?.len();
             Ok((
                 format!("/{}", entry.file_name().to_string_lossy()),
@@ -82,10 +119,13 @@ struct Connection<'a> {
     head_sent: usize,
     body: Option<(&'a File, u64)>,
     left: usize,
+    /// What was read and not yet sent, and how much of it was.
+    read: Option<(FilledBuffer, usize)>,
 }
 
-fn serve(listener: &TcpListener, files: &Files) -> Result<()> {
+fn serve(listener: &TcpListener, files: &Files, source: Source) -> Result<()> {
     listener.set_nonblocking(true)?;
+    let pool = BufferPool::new(MAX_READ, QUANTUM_BYTES, 1)?;
     let mut watch = Watch::new()?;
     watch.add(listener.as_fd(), LISTENER)?;
     // A place is free again when its connection has ended.
@@ -109,7 +149,7 @@ fn serve(listener: &TcpListener, files: &Files) -> Result<()> {
             let Some(connection) = &mut connections[number] else {
                 continue;
             };
-            match connection.advance(files)? {
+            match connection.advance(files, source, &pool)? {
                 Next::More => ready.push(number),
                 Next::Wait => {}
                 Next::End => connections[number] = None,
@@ -145,6 +185,7 @@ fn accept(
             head_sent: 0,
             body: None,
             left: 0,
+            read: None,
         });
     }
 }
@@ -160,7 +201,12 @@ enum Next {
 }
 
 impl<'a> Connection<'a> {
-    fn advance(&mut self, files: &'a Files) -> Result<Next> {
+    fn advance(
+        &mut self,
+        files: &'a Files,
+        source: Source,
+        pool: &Arc<BufferPool>,
+    ) -> Result<Next> {
         if self.body.is_none() {
             if self.receive().is_err() {
                 return Ok(Next::End);
@@ -171,7 +217,11 @@ impl<'a> Connection<'a> {
             self.answer(files)
                 .context("a request that the load generator would not make")?;
         }
-        Ok(self.send())
+        match source {
+            Source::Memory => Ok(self.send()),
+            Source::Disk => self.read_and_send(pool, false),
+            Source::CheckedDisk => self.read_and_send(pool, true),
+        }
     }
 
     /// Errors: the client has gone.
@@ -236,4 +286,63 @@ impl<'a> Connection<'a> {
             Next::Wait
         }
     }
+    fn read_and_send(&mut self, pool: &Arc<BufferPool>, check: bool) -> Result<Next> {
+        let Some((file, offset)) = &mut self.body else {
+            return Ok(Next::Wait);
+        };
+        if self.head_sent == 0 {
+            // A head always fits: nothing else waits in the socket.
+            self.head_sent = match self.socket.write(&self.head) {
+                Ok(sent) => sent,
+                Err(_) => return Ok(Next::End),
+            };
+        }
+        let (buffer, sent) = match self.read.take() {
+            Some(read) => read,
+            None => (read(file, *offset, self.left, pool, check)?, 0),
+        };
+        let rest = &buffer.bytes()[sent..];
+        let now = match self.socket.write(rest) {
+            Ok(now) => now,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => 0,
+            Err(_) => return Ok(Next::End),
+        };
+        let is_all = now == rest.len();
+        self.left -= now;
+        *offset += now as u64;
+        if !is_all {
+            self.read = Some((buffer, sent + now));
+            return Ok(Next::Wait);
+        }
+        if self.left == 0 {
+            self.body = None;
+            return Ok(Next::Wait);
+        }
+        Ok(Next::More)
+    }
+}
+
+/// At most [`QUANTUM_BYTES`] of `left`, with one call.
+fn read(
+    file: &File,
+    offset: u64,
+    left: usize,
+    pool: &Arc<BufferPool>,
+    check: bool,
+) -> Result<FilledBuffer> {
+    ensure!(
+        offset.is_multiple_of(DIRECT_ALIGNMENT as u64),
+        "a range that the load generator would not ask for"
+    );
+    let length = left.min(QUANTUM_BYTES);
+    let mut buffer = pool.try_take().context("more connections than buffers")?;
+    let space = &mut buffer.space()[..length.next_multiple_of(DIRECT_ALIGNMENT)];
+    let read = file.read_at(space, offset)?;
+    ensure!(read >= length, "a file that was cut");
+    if check {
+        for block in space[..length].chunks(CHECKED_BYTES) {
+            black_box(crc32fast::hash(block));
+        }
+    }
+    Ok(buffer.freeze(offset, length))
 }

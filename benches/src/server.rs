@@ -13,6 +13,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use clap::ValueEnum;
 
+use crate::floor::Source;
 use crate::load::{Object, Target};
 use crate::process::{Place, Process};
 use crate::tls::Security;
@@ -38,6 +39,10 @@ pub(crate) enum Kind {
     OcaEpoll,
     /// The least that a file server can do: a bare loop of receive, send, sendfile
     Floor,
+    /// The same for content on a disk: read past the page cache, and send
+    FloorDisk,
+    /// The same, and a checksum of all that was read
+    FloorChecked,
 }
 
 impl Kind {
@@ -49,6 +54,8 @@ impl Kind {
             Self::OcaUring => "oca (uring)",
             Self::OcaEpoll => "oca (epoll)",
             Self::Floor => "floor",
+            Self::FloorDisk => "floor (disk)",
+            Self::FloorChecked => "floor (disk, checked)",
         }
     }
 
@@ -58,7 +65,7 @@ impl Kind {
 
     /// For a folder.
     pub(crate) fn short(self) -> String {
-        self.name().replace([' ', '(', ')'], "")
+        self.name().replace([' ', '(', ')', ','], "")
     }
 }
 
@@ -104,7 +111,9 @@ pub(crate) fn start(kind: Kind, setting: &Setting<'_>) -> Result<Server> {
         Kind::Lighttpd => lighttpd::start(setting).map(peer),
         Kind::OcaUring => oca::start(setting, "uring").map(ours),
         Kind::OcaEpoll => oca::start(setting, "epoll").map(ours),
-        Kind::Floor => floor::start(setting).map(peer),
+        Kind::Floor => floor::start(setting, Source::Memory).map(peer),
+        Kind::FloorDisk => floor::start(setting, Source::Disk).map(peer),
+        Kind::FloorChecked => floor::start(setting, Source::CheckedDisk).map(peer),
     };
     let (process, target, admin) = started.with_context(|| format!("starting {}", kind.name()))?;
     Ok(Server {

@@ -3,16 +3,29 @@
 
 use std::net::SocketAddr;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
+use clap::ValueEnum;
 
 use super::{Setting, wait_for_listener};
+use crate::floor::Source;
 use crate::process::Process;
 
-pub(super) fn start(setting: &Setting<'_>) -> Result<(Process, SocketAddr)> {
+pub(super) fn start(setting: &Setting<'_>, source: Source) -> Result<(Process, SocketAddr)> {
     let address = setting.free_address()?;
     let (listen, workers) = (address.to_string(), setting.workers().to_string());
     let content = setting.content.display().to_string();
-    let arguments = ["floor", &listen, &content, "--workers", &workers];
+    let source = source
+        .to_possible_value()
+        .context("every source has a name")?;
+    let arguments = [
+        "floor",
+        &listen,
+        &content,
+        "--workers",
+        &workers,
+        "--source",
+        source.get_name(),
+    ];
     let log = setting.folder.join("log");
     let program = std::env::current_exe()?;
     let mut process = Process::start(&program, &arguments, setting.place.clone(), &log)?;
