@@ -24,9 +24,7 @@ fn site(more: &str) -> Site {
         memory: "64 MiB",
         ..Plan::default()
     });
-    let text = fs::read_to_string(site.config()).expect("a configuration");
-    let text = format!("{text}[steering]\nhint_lifetime = \"2 s\"\n{more}");
-    fs::write(site.config(), text).expect("written");
+    site.configure(&format!("[steering]\nhint_lifetime = \"2 s\"\n{more}"));
     site
 }
 

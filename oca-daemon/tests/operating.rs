@@ -44,11 +44,6 @@ fn hint(daemon: &Daemon) -> Hint {
     serde_json::from_slice(&page.body).expect("a hint")
 }
 
-fn append(site: &Site, more: &str) {
-    let text = fs::read_to_string(site.config()).expect("a configuration");
-    fs::write(site.config(), format!("{text}{more}")).expect("written");
-}
-
 fn ready(daemon: &Daemon) {
     eventually("ready", || {
         (http::get(daemon.admin, "/readyz", &[]).ok()?.status == 200).then_some(())
@@ -92,7 +87,7 @@ fn a_stop_lets_a_running_transfer_finish_and_nothing_else_begin() {
 fn the_bound_of_a_stop_is_kept() {
     let site = Site::new(&Plan::default());
     site.publish("/title/video.mp4", &content(4, 32 * MIB));
-    append(&site, "[serve]\nstop_bound = \"1 s\"\n");
+    site.configure("[serve]\nstop_bound = \"1 s\"\n");
     let mut daemon = site.start();
     ready(&daemon);
     let mut viewer = Client::connect(daemon.http).expect("a connection");
@@ -139,10 +134,7 @@ fn hang_up_reads_the_configuration_again() {
     assert!(hint(&daemon).facts.service_addresses.is_empty());
     let good = fs::read_to_string(site.config()).expect("a configuration");
 
-    append(
-        &site,
-        "[steering]\nservice_addresses = [\"192.0.2.1\"]\ncapacity = \"1 Gbit/s\"\n",
-    );
+    site.configure("[steering]\nservice_addresses = [\"192.0.2.1\"]\ncapacity = \"1 Gbit/s\"\n");
     signal(&daemon.child, "HUP");
     eventually("the new hint", || {
         (hint(&daemon).facts.service_addresses.len() == 1).then_some(())
@@ -179,7 +171,7 @@ fn hang_up_reads_the_configuration_again() {
 fn a_drain_asks_viewers_to_leave_then_refuses_new_ones() {
     let site = Site::new(&Plan::default());
     site.publish("/title/video.mp4", &content(6, MIB));
-    append(&site, "[steering]\nhint_lifetime = \"3 s\"\n");
+    site.configure("[steering]\nhint_lifetime = \"3 s\"\n");
     let daemon = site.start();
     ready(&daemon);
     let mut idle = Client::connect(daemon.http).expect("a connection");
@@ -187,12 +179,7 @@ fn a_drain_asks_viewers_to_leave_then_refuses_new_ones() {
         idle.get("/title/video.mp4", &[]).expect("an answer").status,
         200
     );
-    let drain = Request::Drain {
-        by: "ada".into(),
-        reason: None,
-        force: false,
-    };
-    assert!(matches!(daemon.ask(&drain), Response::Drain(_)));
+    daemon.drain();
     assert!(idle.is_closed());
     let late = http::get(daemon.http, "/title/video.mp4", &[]).expect("still served");
     assert_eq!(

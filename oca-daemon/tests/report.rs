@@ -403,12 +403,7 @@ fn an_undrain_is_told_at_once() {
         ))
     });
     watched.next("one that was answered so", |_| true);
-    let drain = Request::Drain {
-        by: "ada".into(),
-        reason: None,
-        force: false,
-    };
-    assert!(matches!(daemon.ask(&drain), Response::Drain(_)));
+    daemon.drain();
     watched
         .control
         .await_report("it leaves", 0, |report| report.state == State::Draining);

@@ -107,12 +107,7 @@ fn a_box_whose_disks_return_errors_stays_drained_and_says_why() {
     let site = site(1);
     let daemon = site.start();
     all_well(&daemon);
-    let drain = Request::Drain {
-        by: "ada".into(),
-        reason: None,
-        force: false,
-    };
-    assert!(matches!(daemon.ask(&drain), Response::Drain(_)));
+    daemon.drain();
     // The kernel's own EIO: nothing is mapped at the beginning of a process's memory.
     let before = replace_identity(&site.device(0), Path::new("/proc/self/mem"));
     let Response::Refused(Refusal { message, .. }) = undrain(&daemon) else {
@@ -141,19 +136,9 @@ fn a_box_whose_disks_return_errors_stays_drained_and_says_why() {
 #[test]
 fn a_drained_box_can_be_tested_and_stays_closed() {
     let site = site(1);
-    let text = fs::read_to_string(site.config()).unwrap();
-    let text = format!("{text}[steering]\nhint_lifetime = \"1 s\"\n");
-    fs::write(site.config(), text).unwrap();
+    site.configure("[steering]\nhint_lifetime = \"1 s\"\n");
     let daemon = site.start();
-    let drain = Request::Drain {
-        by: "ada".into(),
-        reason: None,
-        force: false,
-    };
-    assert!(matches!(daemon.ask(&drain), Response::Drain(_)));
-    eventually("drained", || {
-        (daemon.status().state == State::Drained).then_some(())
-    });
+    daemon.drain_to_the_end();
     assert_eq!(tested(&daemon).result, State::Ok);
     assert_eq!(daemon.status().state, State::Drained);
     assert!(support::http::get(daemon.http, "/film", &[]).is_err());

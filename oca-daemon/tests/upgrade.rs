@@ -323,19 +323,10 @@ fn a_rollback_starts_the_program_before() {
 fn a_drained_box_stays_drained() {
     let installed = Installed::new("auto");
     let daemon = installed.start();
-    let text = fs::read_to_string(installed.site.config()).unwrap();
-    let text = format!("{text}[steering]\nhint_lifetime = \"1 s\"\n");
-    fs::write(installed.site.config(), text).unwrap();
+    let site = &installed.site;
+    site.configure("[steering]\nhint_lifetime = \"1 s\"\n");
     upgrade(&daemon);
-    let drain = Request::Drain {
-        by: "ada".into(),
-        reason: None,
-        force: false,
-    };
-    assert!(matches!(daemon.ask(&drain), Response::Drain(_)));
-    eventually("drained", || {
-        (daemon.status().state == State::Drained).then_some(())
-    });
+    daemon.drain_to_the_end();
     upgrade(&daemon);
     assert_eq!(daemon.status().state, State::Drained);
     assert!(http::get(daemon.http, &installed.films[1].path, &[]).is_err());

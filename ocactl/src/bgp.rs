@@ -63,9 +63,12 @@ impl Report for Neighbors {
                 Cell::new(ending(it)),
             ]);
         }
-        let feed = format!("Prefixes to serve: {}.", self.0.feed.as_str());
-        format!("{}\n\n{feed}", output::rendered(&table))
+        format!("{}\n\n{}", output::rendered(&table), origin(self.0.feed))
     }
+}
+
+fn origin(feed: Feed) -> String {
+    format!("Prefixes to serve: {}.", feed.as_str())
 }
 
 fn ending(neighbor: &Neighbor) -> String {
@@ -209,6 +212,6 @@ impl Report for Routes {
         for prefix in &self.static_prefixes {
             table.add_row(vec![Cell::new(prefix), Cell::new("static")]);
         }
-        output::rendered(&table)
+        format!("{}\n\n{}", output::rendered(&table), origin(self.feed))
     }
 }

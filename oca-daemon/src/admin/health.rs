@@ -74,7 +74,6 @@ pub fn samples(
 fn service_samples(observed: &Observation) -> Vec<Sample> {
     let services = observed.bgp.iter().flat_map(|bgp| &bgp.services);
     let asked: Vec<&Service> = services.filter(|it| it.is_here).collect();
-    let none = !asked.is_empty() && asked.iter().all(|it| it.lost.is_some());
     let one = |it: &&Service| {
         let lost = it.lost.clone();
         let severity = lost.as_ref().map(|_| Severity::Degraded);
@@ -84,11 +83,11 @@ fn service_samples(observed: &Observation) -> Vec<Sample> {
         })
     };
     let mut samples: Vec<Sample> = asked.iter().map(one).collect();
-    samples.push(sample(
+    let lost = asked.iter().map(|it| it.lost.is_some());
+    samples.push(none_left(
         Component::ServiceAddress,
-        "",
-        none.then_some(Severity::Down),
-        || "no service address answers".to_owned(),
+        lost,
+        "no service address answers",
     ));
     samples
 }
@@ -164,14 +163,9 @@ fn device_samples(observed: &Observation, held: &Held) -> Vec<Sample> {
     let mut samples: Vec<Sample> = devices
         .map(|(device, bad)| device_sample(device, bad))
         .collect();
-    let works = |device: &ObservedDevice| device.snapshot.verdict == Verdict::Ok;
-    let none_works = !observed.devices.is_empty() && !observed.devices.iter().any(works);
-    samples.push(sample(
-        Component::Device,
-        "",
-        none_works.then_some(Severity::Down),
-        || "no device answers".to_owned(),
-    ));
+    let devices = observed.devices.iter();
+    let lost = devices.map(|device| device.snapshot.verdict != Verdict::Ok);
+    samples.push(none_left(Component::Device, lost, "no device answers"));
     samples
 }
 
@@ -222,17 +216,9 @@ fn worker_samples(observed: &Observation) -> Vec<Sample> {
             detail,
         ));
     }
-    let all_stuck = !observed.workers.is_empty()
-        && observed
-            .workers
-            .iter()
-            .all(|worker| observed.is_stuck(worker));
-    samples.push(sample(
-        Component::Worker,
-        "",
-        all_stuck.then_some(Severity::Down),
-        || "no worker's loop turns".to_owned(),
-    ));
+    let workers = observed.workers.iter();
+    let lost = workers.map(|worker| observed.is_stuck(worker));
+    samples.push(none_left(Component::Worker, lost, "no worker's loop turns"));
     samples
 }
 
@@ -246,12 +232,11 @@ fn interface_samples(interfaces: &Interfaces) -> Vec<Sample> {
         })
     };
     let mut samples: Vec<Sample> = serving.iter().map(one).collect();
-    let none = !serving.is_empty() && serving.iter().all(|it| !it.now.has_link);
-    samples.push(sample(
+    let lost = serving.iter().map(|it| !it.now.has_link);
+    samples.push(none_left(
         Component::Interface,
-        "",
-        none.then_some(Severity::Down),
-        || "no interface that serves has a link".to_owned(),
+        lost,
+        "no interface that serves has a link",
     ));
     samples
 }
@@ -290,6 +275,18 @@ fn self_test_sample(self_test: &SelfTest) -> Sample {
     };
     sample(Component::SelfTest, "", Some(Severity::Down), || {
         why.clone()
+    })
+}
+
+/// Of all subjects of a component: down if there are some, and every one is lost.
+fn none_left(
+    component: Component,
+    mut lost: impl ExactSizeIterator<Item = bool>,
+    detail: &str,
+) -> Sample {
+    let none = lost.len() > 0 && lost.all(|it| it);
+    sample(component, "", none.then_some(Severity::Down), || {
+        detail.to_owned()
     })
 }
 

@@ -57,11 +57,7 @@ fn hears_every_change(router: &Bird, mut daemon: Daemon) {
     };
     both_are(&["BGP.med: 100", "(65535,65281)", "BGP.as_path: 4200000001"]);
     let by = || "ada".to_owned();
-    daemon.ask(&Request::Drain {
-        by: by(),
-        reason: None,
-        force: false,
-    });
+    daemon.drain();
     both_are(&["BGP.med: 500", "(65535,0)", "(65535,65281)"]);
     daemon.ask(&Request::Undrain { by: by() });
     both_are(&["BGP.med: 100"]);

@@ -1,8 +1,9 @@
 //! What a running daemon says of its neighbours.
 
-use protocol::bgp::{Bgp, Neighbor, Route};
+use protocol::bgp::{Bgp, Feed, Neighbor, Route};
 use protocol::operator::{Request, Response};
 
+use crate::network::ROUTER;
 use crate::support::{Daemon, eventually};
 
 /// The box's.
@@ -41,6 +42,17 @@ pub(crate) fn ended(daemon: &Daemon, address: &str, how: &str) {
         let neighbor = of(daemon, address);
         neighbor.ending.contains(how).then_some(())
     });
+}
+
+/// Waits until the router has told one prefix too many. It is left alone for long, and nothing that it told is kept.
+pub(crate) fn told_too_much(daemon: &Daemon) {
+    ended(
+        daemon,
+        ROUTER,
+        "sent maximum number of prefixes reached (6/1)",
+    );
+    assert_eq!(of(daemon, ROUTER).state, "idle");
+    assert_eq!(status(daemon).feed, Feed::Empty);
 }
 
 pub(crate) fn routes(daemon: &Daemon, address: &str) -> Vec<Route> {

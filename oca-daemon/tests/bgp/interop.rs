@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use protocol::bgp::Feed;
 
-use crate::asked::{ended, established, learns, neighbor, of, routes, status};
+use crate::asked::{ended, established, learns, neighbor, of, routes, status, told_too_much};
 use crate::network::{BOX, BOX_6, Network, ROUTER, ROUTER_6};
 use crate::routers::{Guard, Program, Router};
 use crate::support::{Site, eventually};
@@ -136,14 +136,7 @@ fn one_prefix_more_than_the_maximum_ends_the_session(program: Program) {
     let site = site(&network, "maximum_prefix = 2");
     let _router = Router::start(&network, &site, program, Guard::None);
     let daemon = network.start(&site);
-    ended(
-        &daemon,
-        ROUTER,
-        "sent maximum number of prefixes reached (6/1)",
-    );
-    // It is left alone for long, and nothing that it told is kept.
-    assert_eq!(of(&daemon, ROUTER).state, "idle");
-    assert_eq!(status(&daemon).feed, Feed::Empty);
+    told_too_much(&daemon);
     // The other session goes on.
     established(&daemon, ROUTER_6);
     assert_eq!(of(&daemon, ROUTER).sessions, 1);

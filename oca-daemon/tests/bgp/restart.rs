@@ -1,4 +1,4 @@
-//! A router that restarts gracefully (RFC 4724), and one that does not come back.
+//! A router that restarts, gracefully (RFC 4724) or not, and one that does not come back.
 
 use std::fs;
 use std::time::{Duration, Instant};
@@ -6,10 +6,12 @@ use std::time::{Duration, Instant};
 use protocol::bgp::Feed;
 
 use crate::asked::{LARGE_AS, ended, established, learns, neighbor, of, routes, status};
-use crate::network::{BOX, Bird, Network, ROUTER};
+use crate::network::{BIRD_LOG, BOX, Bird, Network, ROUTER};
 use crate::support::{Daemon, Site, eventually};
 
 const SERVED: [&str; 3] = ["198.51.100.0/25", "198.51.100.128/25", "2001:db8:100::/48"];
+/// BIRD goes on from where it was.
+const GO_ON: &str = "-R";
 /// What BIRD does not tell any more after its restart.
 const GIVEN_UP: &str = "198.51.100.128/25";
 
@@ -20,21 +22,24 @@ fn site(network: &Network) -> Site {
     network.site(&(listen + &neighbor(ROUTER, "listen", more)))
 }
 
-fn session() -> String {
+fn session_that(restarts: &str) -> String {
     format!(
-        "protocol bgp listened from session {{ local {ROUTER} as 64496; neighbor {BOX} as {LARGE_AS};\n\
-         hold time 60; graceful restart on; graceful restart time 1; }}\n"
+        "protocol bgp listened from session {{ local {ROUTER} as 64496; neighbor {BOX} as {LARGE_AS}; {restarts} }}\n"
     )
 }
 
-/// BIRD as it is started to go on from where it was, with one route less.
-fn restarted(network: &Network, site: &Site) -> Bird {
+fn session() -> String {
+    session_that("hold time 60; graceful restart on; graceful restart time 1;")
+}
+
+/// BIRD with one route less.
+fn restarted(network: &Network, site: &Site, arguments: &str) -> Bird {
     let configuration = site.path("bird.conf");
     let text = fs::read_to_string(&configuration).unwrap();
     let route = format!("    route {GIVEN_UP} blackhole;\n");
     assert!(text.contains(&route), "{text}");
     fs::write(&configuration, text.replace(&route, "")).unwrap();
-    network.start_bird(site, "-R")
+    network.start_bird(site, arguments)
 }
 
 /// The names of the routes, those of an earlier session marked.
@@ -76,7 +81,7 @@ fn a_router_that_was_killed_and_restarts_gracefully_is_waited_for_and_swept() {
     });
     let stale = SERVED.map(|prefix| format!("{prefix} stale"));
     assert_eq!(names(&daemon), stale);
-    let _bird = restarted(&network, &site);
+    let _bird = restarted(&network, &site, GO_ON);
     is_swept(&daemon);
 }
 
@@ -94,9 +99,31 @@ fn a_router_that_lost_its_power_takes_its_old_sessions_place() {
     network.power_on_router();
     assert_eq!(names(&daemon), SERVED);
     assert_eq!(of(&daemon, ROUTER).state, "established");
-    let _bird = restarted(&network, &site);
+    let _bird = restarted(&network, &site, GO_ON);
     is_swept(&daemon);
     ended(&daemon, ROUTER, "opened another connection");
+}
+
+/// RFC 4271 section 6.8: its new connection is refused until the box has noticed, which is at its next KEEPALIVE, or at hold time.
+#[test]
+fn a_router_that_lost_its_power_and_restarts_like_any_other_waits_for_the_end_of_its_old_session() {
+    let network = Network::new();
+    let site = site(&network);
+    let mut bird = network.bird(
+        &site,
+        &session_that("hold time 30; graceful restart aware;"),
+    );
+    let daemon = network.start(&site);
+    learns(&daemon, ROUTER, &SERVED);
+    network.power_off_router();
+    bird.kill();
+    network.power_on_router();
+    fs::remove_file(site.path(BIRD_LOG)).unwrap();
+    let _bird = restarted(&network, &site, "");
+    is_swept(&daemon);
+    ended(&daemon, ROUTER, "reset by peer");
+    let said = fs::read_to_string(site.path(BIRD_LOG)).unwrap();
+    assert!(said.contains("Connection collision resolution"), "{said}");
 }
 
 #[test]

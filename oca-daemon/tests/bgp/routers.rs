@@ -143,7 +143,7 @@ impl Router {
     }
 
     /// What its own command answers; `None`: it fails.
-    fn asks(&self, question: &str) -> Option<String> {
+    pub(crate) fn asks(&self, question: &str) -> Option<String> {
         let (name, at) = match self.program {
             Program::GoBgp => (
                 "gobgp",

@@ -15,7 +15,7 @@ use content_store::chunk_tree::ChunkTree;
 use content_store::device::{self, InitOptions};
 use content_store::{Store, StoreConfig, StoreError, TierConfig, TierRole};
 use protocol::operator::{self, Request, Response};
-use protocol::status::{ListenerPurpose, Status};
+use protocol::status::{ListenerPurpose, State, Status};
 use tempfile::TempDir;
 
 pub(crate) mod control;
@@ -156,6 +156,12 @@ impl Site {
 
     pub(crate) fn config(&self) -> PathBuf {
         self.path("oca.toml")
+    }
+
+    /// Writes more behind what is configured.
+    pub(crate) fn configure(&self, more: &str) {
+        let text = fs::read_to_string(self.config()).expect("a configuration");
+        fs::write(self.config(), text + more).expect("written");
     }
 
     pub(crate) fn device(&self, at: usize) -> PathBuf {
@@ -300,6 +306,25 @@ impl Daemon {
 
     pub(crate) fn ask(&self, request: &Request) -> Response {
         ask(&self.run_dir, request).expect("the daemon answers")
+    }
+
+    /// Begins a drain.
+    pub(crate) fn drain(&self) {
+        let by = "ada".to_owned();
+        let answer = self.ask(&Request::Drain {
+            by,
+            reason: None,
+            force: false,
+        });
+        assert!(matches!(answer, Response::Drain(_)), "{answer:?}");
+    }
+
+    /// Drains a box without viewers, to the end; its hints are to last a second or so.
+    pub(crate) fn drain_to_the_end(&self) {
+        self.drain();
+        eventually("drained", || {
+            (self.status().state == State::Drained).then_some(())
+        });
     }
 
     /// As [`Self::ask`], for what takes its time.

@@ -5,9 +5,6 @@ use std::time::Duration;
 /// The longest message (RFC 4271 section 4.1), bytes. RFC 8654 is not offered.
 pub const MESSAGE_BYTES: usize = 4096;
 
-/// Input that is kept of a connection: a message that is not whole yet, and what came with it. Bytes.
-pub const INPUT_BYTES: usize = 64 * 1024;
-
 /// Service prefixes that are announced (design: at most 16). One message holds all of one family.
 pub const SERVICE_PREFIXES: usize = 16;
 
@@ -16,6 +13,10 @@ pub const HOLD_TIME: Duration = Duration::from_secs(30);
 
 /// How long the OPEN of a neighbour is waited for ("a large value", RFC 4271 section 8.2.2).
 pub const OPEN_WAIT: Duration = Duration::from_secs(240);
+
+/// How long the OPEN over one of two connections is waited for before the other one is taken, over which one has come; a third of the
+/// hold time if that is less.
+pub const COLLISION_WAIT: Duration = Duration::from_secs(5);
 
 /// Time until the next attempt to connect after one that failed, the first time; it doubles.
 pub const RETRY_LEAST: Duration = Duration::from_secs(5);
@@ -53,5 +54,4 @@ pub const CANARY_FALL: u32 = 3;
 /// .. and get, before it counts as back.
 pub const CANARY_RISE: u32 = 3;
 
-const _: () = assert!(INPUT_BYTES >= MESSAGE_BYTES);
 const _: () = assert!(19 + 4 + 80 + SERVICE_PREFIXES * 17 <= MESSAGE_BYTES);

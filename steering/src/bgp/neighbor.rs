@@ -11,6 +11,7 @@
 //!   └── too many prefixes: for OVERFLOW_WAIT
 //! ```
 
+mod collision;
 mod standing;
 mod telling;
 mod words;
@@ -24,7 +25,6 @@ use super::learned::Learned;
 use super::limits::{OVERFLOW_WAIT, RETRY_LEAST, RETRY_MOST};
 use super::packet::attributes::Handling;
 use super::packet::notification::{Notification, Reason};
-use super::packet::open::Open;
 use super::packet::update::Update;
 use super::packet::{self, Kind, Message};
 use super::prefix::Family;
@@ -96,7 +96,7 @@ impl Neighbor {
     pub fn timeout(&self) -> Option<Instant> {
         let dial = match self.dial {
             Dial::Idle(until) => until,
-            Dial::Waiting(until) => until.filter(|_| self.sessions.is_empty()),
+            Dial::Waiting(until) => until.filter(|_| self.has_heard_nobody()),
             Dial::Connecting => None,
         };
         let sessions = self.sessions.iter();
@@ -108,7 +108,7 @@ impl Neighbor {
     /// Does what is due.
     pub fn tick(&mut self, now: Instant) {
         match self.dial {
-            Dial::Waiting(Some(until)) if until <= now && self.sessions.is_empty() => {
+            Dial::Waiting(Some(until)) if until <= now && self.has_heard_nobody() => {
                 self.dial = Dial::Connecting;
                 self.actions.push_back(Action::Connect);
             }
@@ -119,6 +119,7 @@ impl Neighbor {
         for connection in connections {
             self.tick_session(now, connection);
         }
+        self.take_up_who_waits(now);
         if let Role::Listen(learned) = &mut self.role {
             learned.expire(now);
         }
@@ -129,6 +130,9 @@ impl Neighbor {
             return;
         };
         if session.hold_at.is_some_and(|at| at <= now) {
+            if session.is_kept_waiting() {
+                return self.refuse_others(now, connection);
+            }
             return self.refuse(now, connection, Reason::HOLD_TIMER_EXPIRED.into());
         }
         if let Some(due) = session.keepalive_at.filter(|at| *at <= now) {
@@ -172,42 +176,7 @@ impl Neighbor {
                 self.end(now, connection, Ending::Connection(why));
             }
         }
-    }
-
-    /// A connection of the neighbour's takes the place of its last one, and of one with a neighbour that restarts gracefully. Once
-    /// its OPEN has come over another one, it is refused before ours is sent: so both sides always agree on which one stays.
-    fn accept(&mut self, now: Instant, connection: ConnectionId, local: IpAddr) {
-        let holds = |session: &Session| {
-            session.agreed().is_some()
-                && !session
-                    .established()
-                    .is_some_and(|it| it.restarts_gracefully)
-        };
-        let refusal = if matches!(self.dial, Dial::Idle(_)) {
-            Some(Reason::REJECTED)
-        } else {
-            let holds = self.sessions.iter().any(holds);
-            holds.then_some(Reason::COLLISION)
-        };
-        if let Some(reason) = refusal {
-            let bytes = Notification::from(reason).encode();
-            self.actions.push_back(Action::Send { connection, bytes });
-            self.actions.push_back(Action::Close { connection });
-            return;
-        }
-        let replaced =
-            |session: &&Session| session.opener == Opener::Them || session.established().is_some();
-        let replaced = self
-            .sessions
-            .iter()
-            .filter(replaced)
-            .map(|it| it.connection);
-        for old in replaced.collect::<Vec<_>>() {
-            self.actions.push_back(Action::Close { connection: old });
-            let why = "the neighbour has opened another connection".to_owned();
-            self.end(now, old, Ending::Connection(why));
-        }
-        self.begin(now, connection, Opener::Them, local);
+        self.take_up_who_waits(now);
     }
 
     fn begin(&mut self, now: Instant, connection: ConnectionId, opener: Opener, local: IpAddr) {
@@ -271,47 +240,6 @@ impl Neighbor {
         }
     }
 
-    fn opened(&mut self, now: Instant, connection: ConnectionId, open: &Open) {
-        let settings = self.settings.clone();
-        let Some(session) = self.session(connection) else {
-            return;
-        };
-        let agreed = match session.agree(open, &settings) {
-            Ok(agreed) => agreed,
-            Err(notification) => return self.refuse(now, connection, notification),
-        };
-        if let Some(loser) = self.collision(connection, open) {
-            self.refuse(now, loser, Reason::COLLISION.into());
-        }
-        // It may have been the loser itself.
-        let Some(session) = self.session(connection) else {
-            return;
-        };
-        session.stage = Stage::OpenConfirm(agreed);
-        session.hear(now);
-        self.keep_alive(now, connection);
-    }
-
-    /// Which of two connections has to go, now that an OPEN has come over `connection` (RFC 4271 section 6.8, RFC 6286): whoever
-    /// has the higher identifier keeps the one that he opened. That the other one has had no OPEN yet makes no difference: it
-    /// is known whose it is.
-    fn collision(&self, connection: ConnectionId, open: &Open) -> Option<ConnectionId> {
-        let mut sessions = self.sessions.iter();
-        let other = sessions.find(|it| it.connection != connection)?;
-        let ours = (self.settings.identifier, self.settings.local_as);
-        let stays = if ours > (open.identifier, open.autonomous_system) {
-            Opener::Us
-        } else {
-            Opener::Them
-        };
-        let is_lost = other.state() == State::Established || other.opener == stays;
-        Some(if is_lost {
-            connection
-        } else {
-            other.connection
-        })
-    }
-
     fn establish(&mut self, now: Instant, connection: ConnectionId) {
         if let Some(session) = self.session(connection)
             && let Stage::OpenConfirm(agreed) = session.stage.clone()
@@ -323,11 +251,7 @@ impl Neighbor {
         self.established_at = Some(now);
         self.retry = RETRY_LEAST;
         // One that was still without an OPEN has come too late.
-        let others = self.sessions.iter().map(|it| it.connection);
-        let others: Vec<_> = others.filter(|it| *it != connection).collect();
-        for other in others {
-            self.refuse(now, other, Reason::COLLISION.into());
-        }
+        self.refuse_others(now, connection);
         if let Role::Listen(learned) = &mut self.role {
             learned.session_up(now);
         }
@@ -399,9 +323,9 @@ impl Neighbor {
         // That one of two connections has to go is no trouble.
         if self.sessions.is_empty() {
             self.note(now, ending);
-            if matches!(self.dial, Dial::Waiting(_)) {
-                self.wait_longer(now);
-            }
+        }
+        if self.has_heard_nobody() && matches!(self.dial, Dial::Waiting(_)) {
+            self.wait_longer(now);
         }
     }
 

@@ -3,12 +3,13 @@
 //!
 //! ```text
 //! OpenSent ──OPEN──► OpenConfirm ──KEEPALIVE──► Established
+//!    └──OPEN, while another connection has the better right──► KeptWaiting ──it is gone──► OpenConfirm
 //! ```
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
 
-use super::limits::OPEN_WAIT;
+use super::limits::{MESSAGE_BYTES, OPEN_WAIT};
 use super::neighbor::{ConnectionId, Settings};
 use super::packet::attributes::Encoding;
 use super::packet::notification::{Notification, Reason};
@@ -85,6 +86,8 @@ pub struct Agreed {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Stage {
     OpenSent,
+    /// Theirs has come and is not answered yet: for everybody else, still OpenSent.
+    KeptWaiting(Agreed),
     OpenConfirm(Agreed),
     Established(Agreed),
 }
@@ -129,7 +132,7 @@ impl Session {
 
     pub(super) fn state(&self) -> State {
         match self.stage {
-            Stage::OpenSent => State::OpenSent,
+            Stage::OpenSent | Stage::KeptWaiting(_) => State::OpenSent,
             Stage::OpenConfirm(_) => State::OpenConfirm,
             Stage::Established(_) => State::Established,
         }
@@ -137,9 +140,19 @@ impl Session {
 
     pub(super) fn agreed(&self) -> Option<&Agreed> {
         match &self.stage {
-            Stage::OpenSent => None,
+            Stage::OpenSent | Stage::KeptWaiting(_) => None,
             Stage::OpenConfirm(agreed) | Stage::Established(agreed) => Some(agreed),
         }
+    }
+
+    /// Whether the neighbour has said nothing over it.
+    pub(super) fn is_silent(&self) -> bool {
+        self.stage == Stage::OpenSent
+    }
+
+    /// Whether its OPEN is not answered yet.
+    pub(super) fn is_kept_waiting(&self) -> bool {
+        matches!(self.stage, Stage::KeptWaiting(_))
     }
 
     /// What the neighbour agreed to, once routes are exchanged.
@@ -167,7 +180,7 @@ impl Session {
         self.input.extend_from_slice(bytes);
     }
 
-    /// The next message that is whole.
+    /// The next message that is whole. Behind an OPEN that is not answered yet nothing is read, and little may come.
     pub(super) fn next(&mut self, settings: &Settings) -> Result<Option<Message>, Notification> {
         let encoding = self.agreed().map_or(
             Encoding {
@@ -177,6 +190,15 @@ impl Session {
             |agreed| agreed.encoding,
         );
         let rest = self.input.get(self.consumed..).unwrap_or_default();
+        if self.is_kept_waiting() {
+            let is_too_much = rest.len() > MESSAGE_BYTES;
+            let too_much = || Reason::UNEXPECTED_IN_OPEN_SENT.into();
+            return if is_too_much {
+                Err(too_much())
+            } else {
+                Ok(None)
+            };
+        }
         if let Some((message, length)) = packet::decode(rest, encoding)? {
             self.consumed += length;
             return Ok(Some(message));

@@ -5,6 +5,7 @@
 )]
 
 mod codec;
+mod collision;
 mod mistakes;
 mod pair;
 mod presence;

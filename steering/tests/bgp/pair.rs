@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
+use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
 use steering::bgp::announcement::{Offer, ServicePrefix};
@@ -219,11 +220,23 @@ impl Pair {
     /// One side is killed and starts anew; its system closes its connections.
     pub(crate) fn replace(&mut self, at: usize, settings: Settings, role: Role) {
         self.settle();
-        for connection in (1..=self.connections).map(ConnectionId) {
-            let why = "connection reset".to_owned();
-            self.tell(1 - at, Event::Closed { connection, why });
-        }
+        self.reset(1 - at, 1..=self.connections);
+        self.power_cycle(at, (settings, role));
+    }
+
+    /// One side loses its power and starts anew. Nobody tells the other side, which keeps its connections.
+    pub(crate) fn power_cycle(&mut self, at: usize, (settings, role): (Settings, Role)) {
+        self.sides[at].outgoing.clear();
+        self.sides[1 - at].outgoing.clear();
         self.sides[at].neighbor = Neighbor::new(self.now, settings, role);
+    }
+
+    /// One side hears that these connections are gone.
+    pub(crate) fn reset(&mut self, at: usize, connections: RangeInclusive<u64>) {
+        for connection in connections.map(ConnectionId) {
+            let why = "connection reset".to_owned();
+            self.tell(at, Event::Closed { connection, why });
+        }
     }
 
     /// What the second side has learned, each with its MED.

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use proptest::prelude::*;
 use steering::bgp::announcement::Offer;
 use steering::bgp::packet::Kind;
 use steering::bgp::packet::notification::{Notification, Reason};
@@ -14,44 +13,6 @@ use crate::pair::{OURS, Pair, THEIRS, import, offers, settings};
 
 const SECOND: Duration = Duration::from_secs(1);
 const ESTABLISHED: [State; 2] = [State::Established; 2];
-
-#[test]
-fn both_connect_at_once_and_one_connection_stays() {
-    for (ours, theirs) in [(OURS, THEIRS), (THEIRS, OURS)] {
-        let mut pair = Pair::new(
-            (settings(64512, 64496, ours), Role::Announce(offers(&[]))),
-            (settings(64496, 64512, theirs), Role::listen(import(64496))),
-        );
-        pair.pass(SECOND);
-        assert_eq!(pair.states(), ESTABLISHED);
-        for side in &pair.sides {
-            assert_eq!(side.neighbor.counters().established, 1);
-            assert_eq!(side.neighbor.ending(), None, "a collision is no trouble");
-        }
-    }
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(500))]
-
-    /// Whatever arrives first: one of the two connections stays, and both sides take the same one.
-    #[test]
-    fn a_collision_leaves_one_connection_in_every_order(seed in 1_u64.., swap: bool) {
-        let (ours, theirs) = if swap { (THEIRS, OURS) } else { (OURS, THEIRS) };
-        let mut pair = Pair::new(
-            (settings(64512, 64496, ours), Role::Announce(offers(&[]))),
-            (settings(64496, 64512, theirs), Role::listen(import(64496))),
-        );
-        let mut state = seed;
-        pair.settle_in_any_order(|of| {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            (state >> 32) as usize % of
-        });
-        prop_assert_eq!(pair.states(), ESTABLISHED);
-    }
-}
 
 /// RFC 8212: without a policy that says what to take, what a neighbour tells is heard and not taken.
 #[test]
@@ -120,7 +81,7 @@ fn a_bad_update_costs_its_routes_and_an_unreadable_one_the_session() {
     assert_eq!(pair.learned(), ["198.51.100.2/32 100 stale"]);
 }
 
-fn update(attributes: &[u8], routes: &[u8]) -> Vec<u8> {
+pub(crate) fn update(attributes: &[u8], routes: &[u8]) -> Vec<u8> {
     let mut bytes = vec![0xff; 16];
     let length = 19 + 4 + attributes.len() + routes.len();
     bytes.extend((length as u16).to_be_bytes());

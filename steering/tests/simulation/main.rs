@@ -22,10 +22,7 @@ fn shares_move_slowly_and_do_not_swing_whatever_happens() {
         for number in 0..BOXES {
             let of_one: Vec<f64> = shares.iter().map(|Shares(all)| all[number]).collect();
             let of_one = &of_one[BEGIN..];
-            let fastest = of_one
-                .windows(60)
-                .map(|minute| (minute[59] - minute[0]).abs());
-            let fastest = fastest.fold(0.0, f64::max);
+            let fastest = of_one.windows(61).map(range).fold(0.0, f64::max);
             assert!(
                 fastest <= MOVES_IN_A_MINUTE,
                 "seed {seed}, appliance {number}: {fastest} in a minute"
@@ -124,6 +121,12 @@ fn a_site_that_cannot_be_heard_is_held_for_an_hour_and_one_appliance_is_not() {
     assert_eq!(world.standing(0), Some(Standing::Silent));
     run(&mut world, 200);
     assert_eq!(world.standing(2 * PER_SITE), Some(Standing::Silent));
+}
+
+/// From the lowest to the highest.
+fn range(shares: &[f64]) -> f64 {
+    let least = shares.iter().copied().fold(f64::INFINITY, f64::min);
+    shares.iter().copied().fold(0.0, f64::max) - least
 }
 
 /// Where a curve turns, moves of less than [`REVERSAL`] left out.
