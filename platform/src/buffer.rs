@@ -9,21 +9,20 @@ use std::slice;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use crossbeam_queue::ArrayQueue;
 use memmap2::{MmapMut, MmapRaw};
 
 use crate::file::{DIRECT_ALIGNMENT, prefer_large_pages};
+use crate::free_slots::FreeSlots;
 use crate::park::WaitSet;
 
-/// `count` buffers of `size` bytes each. Their memory is taken from the kernel when it is first used and kept.
+/// `count` buffers of `size` bytes each. Their memory is taken from the kernel when it is first used, or by [`warm`](Self::warm), and kept.
 #[derive(Debug)]
 pub struct BufferPool {
     region: MmapRaw,
     size: usize,
     /// Slot n belongs to nobody (0, and n is in `free`), to one [`Buffer`] (1) or to that many [`FilledBuffer`]s.
     owners: Box<[AtomicU32]>,
-    /// Every free slot once; as long as `owners`, so a push always finds room.
-    free: ArrayQueue<u32>,
+    free: FreeSlots,
     /// The most slots that were out at once.
     most: AtomicU32,
     waiting: WaitSet,
@@ -41,18 +40,26 @@ impl BufferPool {
         assert!(count > 0 && size > 0 && size.is_multiple_of(DIRECT_ALIGNMENT));
         let region = MmapRaw::from(MmapMut::map_anon(count as usize * size)?);
         prefer_large_pages(&region);
-        let free = ArrayQueue::new(count as usize);
-        for slot in 0..count {
-            free.push(slot).expect("the queue has room for every slot");
-        }
         Ok(Arc::new(Self {
             region,
             size,
             owners: (0..count).map(|_| AtomicU32::new(0)).collect(),
-            free,
+            free: FreeSlots::new(count),
             most: AtomicU32::new(0),
             waiting: WaitSet::new(takers),
         }))
+    }
+
+    /// Takes the memory of the `count` buffers that go out first (fewer, if they are out) from the kernel now. A page of 2 MiB can take the
+    /// kernel 5 ms to clear, on the core of a thread that serves; and if some readers come to a new page at once, it clears one for each.
+    pub(crate) fn warm(self: &Arc<Self>, count: usize) {
+        let mut taken: Vec<_> = (0..count).map_while(|_| self.try_take()).collect();
+        for buffer in &mut taken {
+            buffer.space().fill(0);
+        }
+        // The first one out is to be on top again.
+        while taken.pop().is_some() {}
+        self.most.store(0, Ordering::Relaxed);
     }
 
     /// Bytes of each buffer.
@@ -70,7 +77,7 @@ impl BufferPool {
     /// Buffers that nobody has now.
     #[must_use]
     pub fn free(&self) -> usize {
-        self.free.len()
+        self.free.count()
     }
 
     /// The most buffers that were out at once since the start.
@@ -126,9 +133,7 @@ impl BufferPool {
         if self.owners[slot as usize].fetch_sub(1, Ordering::AcqRel) != 1 {
             return;
         }
-        self.free
-            .push(slot)
-            .expect("the queue has room for every slot");
+        self.free.push(slot);
         self.waiting.wake_one();
     }
 }
@@ -244,6 +249,33 @@ mod tests {
         drop(second);
         assert_eq!((pool.free(), pool.most_out()), (2, 2));
         assert!(pool.is_unused());
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn what_goes_out_first_is_in_memory_already_when_warm() {
+        /// Page faults of this thread: field 10 of `/proc/<pid>/stat`, proc_pid_stat(5).
+        fn faults() -> u64 {
+            let stat = std::fs::read_to_string("/proc/thread-self/stat").unwrap();
+            let (_, fields) = stat.rsplit_once(") ").unwrap();
+            fields.split(' ').nth(10 - 3).unwrap().parse().unwrap()
+        }
+        const PAGES: usize = 64;
+        let pool = BufferPool::new(4, PAGES * DIRECT_ALIGNMENT, 1).unwrap();
+        pool.warm(2);
+        assert_eq!((pool.free(), pool.most_out()), (4, 0));
+        let mut buffers: Vec<_> = (0..4).map(|_| pool.try_take().unwrap()).collect();
+        let mut faults_of = |number: usize| {
+            let before = faults();
+            buffers[number].space().fill(1);
+            faults() - before
+        };
+        let of_each: Vec<_> = (0..4).map(&mut faults_of).collect();
+        assert!(of_each[..2].iter().all(|&count| count < 8), "{of_each:?}");
+        assert!(
+            of_each[2..].iter().sum::<u64>() >= PAGES as u64,
+            "{of_each:?}"
+        );
     }
 
     #[test]

@@ -16,6 +16,7 @@ pub mod device;
 pub mod disk;
 pub mod door;
 pub mod file;
+mod free_slots;
 pub mod guard;
 pub mod inherited;
 pub mod interface;

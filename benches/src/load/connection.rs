@@ -16,6 +16,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result, bail, ensure};
 use platform::socket::{discard_stamped, stamp_arrivals};
+use socket2::SockRef;
 
 use super::head::{self, HEAD_MAX_BYTES, Head};
 use super::tls::Session;
@@ -23,6 +24,10 @@ use super::{Check, Object, SILENCE, Target};
 
 /// Bytes compared at a time.
 const COMPARE_BYTES: usize = 64 * 1024;
+
+/// What may wait in the kernel to be read. It grows by itself from 128 KiB on (tcp(7)), but on loopback that is two segments: their window
+/// closed some hundred times in ten seconds, and a server can do nothing about it.
+const RECEIVE_BUFFER_BYTES: usize = 1 << 20;
 
 /// Bytes read at a time.
 const READ_BYTES: usize = 64 * 1024;
@@ -314,6 +319,7 @@ impl Channel {
         let socket =
             TcpStream::connect(address).with_context(|| format!("cannot connect to {address}"))?;
         socket.set_nodelay(true)?;
+        SockRef::from(&socket).set_recv_buffer_size(RECEIVE_BUFFER_BYTES)?;
         socket.set_nonblocking(true)?;
         stamp_arrivals(socket.as_fd());
         let start = |client| Session::start(client, &socket);

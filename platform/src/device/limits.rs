@@ -9,6 +9,10 @@ use crate::stored_file::PIECE_BYTES;
 /// Reads in flight on one device: a thread with a few touched pages of stack each, and a seat in a wait set.
 pub const MAX_READERS: u8 = 64;
 
+/// Buffers per reader whose memory is there from the start: one that is read into, and three on their way to viewers. Cost: of 8 readers of
+/// 256 KiB, 8 MiB.
+pub(super) const WARM_BUFFERS_PER_READER: usize = 4;
+
 /// Files of one device that are kept open for reading: one descriptor each, and 4 bytes of checksum for each 64 KiB of the file
 /// (64 KiB for a file of 1 GiB).
 pub const MAX_OPEN_FILES: usize = 1024;

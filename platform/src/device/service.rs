@@ -8,7 +8,7 @@ use std::thread::Thread;
 use std::time::{Duration, Instant};
 
 use super::health::{Ages, Health, Verdict};
-use super::limits::MAX_OPEN_FILES;
+use super::limits::{MAX_OPEN_FILES, WARM_BUFFERS_PER_READER};
 use super::loader::Loads;
 use super::mailbox::ReadError;
 use super::open_files::OpenFiles;
@@ -70,8 +70,10 @@ impl Service {
         let readers = usize::from(options.readers);
         let buffers = options.buffer_bytes / u64::from(options.read_unit);
         let buffers = u32::try_from(buffers).unwrap_or(u32::MAX);
+        let pool = BufferPool::new(buffers, options.read_unit as usize, readers)?;
+        pool.warm(readers * WARM_BUFFERS_PER_READER);
         Ok(Arc::new(Self {
-            pool: BufferPool::new(buffers, options.read_unit as usize, readers)?,
+            pool,
             queue: Queue::new(options.queue_length),
             idle_readers: WaitSet::new(readers),
             files: OpenFiles::new(MAX_OPEN_FILES),
