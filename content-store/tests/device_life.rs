@@ -265,6 +265,17 @@ fn a_blast_counts_what_has_no_whole_copy_elsewhere() {
     assert_eq!((nvme.bytes, nvme.bytes_alone), (wide_here + MIB, wide_here));
     let hdd = Blast::of(&snapshot, ids[2], &all);
     assert_eq!((hdd.objects, hdd.objects_alone, hdd.bytes_alone), (2, 1, 9));
+    // A copy that waits for its repair is none.
+    let bad = content_store::BadColumn {
+        object: id(&both),
+        device: ids[2],
+        seen: store.generation().unwrap(),
+    };
+    store.quarantine(&[bad]).unwrap();
+    assert_eq!(
+        Blast::of(&appliance.snapshot(), ids[0], &all).objects_alone,
+        2
+    );
     // Without the other one, nothing else has it.
     let without = all.iter().copied().filter(|id| *id != ids[1]).collect();
     assert_eq!(Blast::of(&snapshot, ids[2], &without).objects_alone, 2);

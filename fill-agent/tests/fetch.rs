@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use content_store::chunk_tree::ChunkTree;
 use content_store::{Content, Stage};
 use fill_agent::fetch::Outcome;
+use fill_agent::limits::PIECE_BYTES;
 use fill_agent::source::{Lie, SourceError, Wanted};
 use protocol::manifest::Source as Listed;
 use protocol::root::Root;
@@ -452,23 +453,27 @@ async fn a_fill_that_was_cancelled_has_nothing_in_hand() {
     assert_eq!(store.resumable()[0].written, MIB);
 }
 
+/// However busy the machine is, the last piece cannot come earlier. That the rate is reached is shown on a clock that does not run by itself
+/// (`tests/rate.rs`).
 #[tokio::test]
 async fn all_sources_together_keep_to_the_rate() {
+    const RATE_BYTES_PER_S: u64 = 4 * MIB;
     let objects: Vec<_> = (0..4).map(|seed| bytes(20 + seed, 2 * MIB)).collect();
     let control = control_of(&objects.iter().map(Vec::as_slice).collect::<Vec<_>>()).await;
+    // Before the bucket is made: what it may catch up with begins later.
+    let begun = Instant::now();
     let setup = Setup::new(&control.url());
+    setup.limiter.set_rate(RATE_BYTES_PER_S * 8);
     let appliance = Appliance::new();
     let fill = appliance.fill(setup.sources(&[Listed::Control]));
-    // 8 MiB at 4 MiB a second.
-    setup.limiter.set_rate(4 * MIB * 8);
-    let begun = Instant::now();
     let jobs = objects
         .iter()
         .map(|object| job(&wanted(PATH, object), None))
         .collect();
     assert_eq!(run(&fill, jobs).await.len(), 4);
+    let least = (8 * MIB - PIECE_BYTES) as f64 / RATE_BYTES_PER_S as f64;
     let took = begun.elapsed().as_secs_f64();
-    assert!((1.7..2.4).contains(&took), "8 MiB took {took} s");
+    assert!(took >= least, "8 MiB came within {took} s");
 }
 
 fn fetched_path(outcome: Option<Outcome>) -> String {

@@ -67,6 +67,91 @@ fn a_damaged_catalog_is_refused_and_kept_aside() {
     assert_eq!(kept.count(), 1);
 }
 
+/// Whoever believed that nothing lies on a device would pull it.
+#[test]
+fn without_a_catalog_no_device_is_said_to_hold_nothing() {
+    let appliance = with_content();
+    let (data, device) = (
+        appliance.path("state/catalog/data.mdb"),
+        appliance.path("nvme0"),
+    );
+    let damage = || std::fs::write(&data, vec![0xA5; 16384]).unwrap();
+    let lose = || std::fs::remove_dir_all(appliance.path("state/catalog")).unwrap();
+    for harm in [&damage as &dyn Fn(), &lose] {
+        harm();
+        for command in ["remove", "evacuate"] {
+            let said = appliance.run(&["device", command, text(&device)]);
+            said.failed(1, "nvme0 is not known: ");
+        }
+        let listed = appliance.run(&["device", "ls"]).done();
+        assert!(
+            listed.err.contains("what the devices hold is not known")
+                && listed.err.contains("ocactl catalog rebuild"),
+            "{listed:?}"
+        );
+        appliance.run(&["catalog", "rebuild"]).done();
+        appliance
+            .run(&["device", "remove", text(&device)])
+            .failed(1, "ocactl device evacuate");
+    }
+    assert_eq!(appliance.published().len(), 3);
+}
+
+/// Each file of it in turn is lost, emptied, cut in half, or zeroes from its middle on.
+#[test]
+fn after_the_loss_of_a_part_of_the_state_disk_what_is_said_leads_back_to_all_of_it() {
+    let appliance = Appliance::in_memory();
+    appliance.media("a.mp4", &[1; (5 << 20) + 17]);
+    appliance.media("b.m3u8", b"#EXTM3U\n");
+    appliance.import_media().done();
+    let empty = appliance.path("hdd1");
+    appliance.run(&["device", "evacuate", text(&empty)]).done();
+    let names = [
+        "catalog/data.mdb",
+        "catalog/lock.mdb",
+        "devices.json",
+        "devices.seen.json",
+    ];
+    let files = names.map(|name| {
+        let path = appliance.path("state").join(name);
+        let bytes = std::fs::read(&path).unwrap();
+        (path, bytes)
+    });
+    for (path, bytes) in &files {
+        let half = bytes.len() / 2;
+        let zeroed = [&bytes[..half], &vec![0; bytes.len() - half]].concat();
+        for left in [None, Some(&[][..]), Some(&bytes[..half]), Some(&zeroed)] {
+            match left {
+                None => std::fs::remove_file(path).unwrap(),
+                Some(left) => std::fs::write(path, left).unwrap(),
+            }
+            comes_back(&appliance, path);
+            std::fs::remove_dir_all(appliance.path("state")).unwrap();
+            std::fs::create_dir_all(appliance.path("state/catalog")).unwrap();
+            for (path, bytes) in &files {
+                std::fs::write(path, bytes).unwrap();
+            }
+        }
+    }
+}
+
+/// By doing what is said, if anything is.
+fn comes_back(appliance: &Appliance, harmed: &std::path::Path) {
+    let said = appliance.import_media();
+    if said.code != 0 {
+        if said.err.contains("devices.") {
+            assert!(said.err.contains("remove it"), "{said:?}");
+            std::fs::remove_file(harmed).unwrap();
+        } else {
+            assert!(said.err.contains("ocactl catalog rebuild"), "{said:?}");
+        }
+        appliance.run(&["catalog", "rebuild"]).done();
+    }
+    assert_eq!(appliance.published(), ["/a.mp4", "/b.m3u8"], "{said:?}");
+    appliance.run(&["catalog", "check"]).done();
+    appliance.run(&["content", "verify"]).done();
+}
+
 #[test]
 fn a_rebuild_without_a_device_says_what_is_missing() {
     let appliance = with_content();

@@ -261,24 +261,41 @@ fn condition(appliance: &Appliance, number: usize) -> (String, String) {
     (word("state"), word("cause"))
 }
 
+/// Objects that a device touches, those that it alone holds, and the bytes of each.
+fn blast(appliance: &Appliance, number: usize) -> [u64; 4] {
+    let listed = device(appliance, number);
+    ["objects", "objects_alone", "bytes", "bytes_alone"]
+        .map(|key| listed[key].as_u64().expect("a number"))
+}
+
+/// What a device of [`with_objects`] touches, by what lies on it: all of it lies there alone.
+fn lies_on(appliance: &Appliance, name: &str) -> [u64; 4] {
+    let root = appliance.path(name);
+    let columns = appliance.columns().into_iter();
+    let here: Vec<_> = columns.filter(|column| column.starts_with(&root)).collect();
+    let lengths = here
+        .iter()
+        .map(|column| column.metadata().expect("a column"));
+    let (objects, bytes) = (here.len() as u64, lengths.map(|column| column.len()).sum());
+    assert!(objects > 0 && objects < u64::from(OBJECTS));
+    [objects, objects, bytes, bytes]
+}
+
 #[test]
 fn a_new_device_takes_the_place_of_one_that_died() {
     let appliance = with_objects();
     let path = appliance.path("hdd0");
     let old = device(&appliance, 2);
-    let lost = old["objects_alone"].as_u64().unwrap();
-    assert!(lost > 0 && lost < u64::from(OBJECTS));
+    let touched = lies_on(&appliance, "hdd0");
+    let lost = touched[1];
     appliance
         .run(&["device", "replace", text(&path)])
         .failed(1, "must be empty (mkfs)");
     pull(&appliance, "hdd0");
     std::fs::create_dir(&path).unwrap();
     assert_eq!(condition(&appliance, 2).0, "missing");
-    let missing = device(&appliance, 2);
-    assert_eq!(
-        (&missing["id"], &missing["objects_alone"]),
-        (&old["id"], &old["objects_alone"])
-    );
+    assert_eq!(device(&appliance, 2)["id"], old["id"]);
+    assert_eq!(blast(&appliance, 2), touched);
     let (code, said) = appliance.json(&["device", "replace", text(&path), "--shared-fs"]);
     assert_eq!(
         (code, &said["done"], &said["objects_alone"]),
@@ -302,7 +319,7 @@ fn a_new_device_takes_the_place_of_one_that_died() {
 fn an_empty_device_in_the_place_of_another_one_is_not_used_until_it_is_to_replace_it() {
     let appliance = with_objects();
     let path = appliance.path("hdd0");
-    let lost = device(&appliance, 2)["objects"].clone();
+    let touched = lies_on(&appliance, "hdd0");
     pull(&appliance, "hdd0");
     std::fs::create_dir(&path).unwrap();
     let add = ["device", "add", text(&path), "--shared-fs"];
@@ -310,7 +327,7 @@ fn an_empty_device_in_the_place_of_another_one_is_not_used_until_it_is_to_replac
     let (state, cause) = condition(&appliance, 2);
     assert_eq!(state, "empty");
     assert!(cause.contains("ocactl device replace"), "{cause}");
-    assert_eq!(device(&appliance, 2)["objects"], lost);
+    assert_eq!(blast(&appliance, 2), touched);
     // A writer does not use it either.
     appliance.media("more.mp4", b"more");
     import(&appliance);
@@ -325,16 +342,21 @@ fn an_empty_device_in_the_place_of_another_one_is_not_used_until_it_is_to_replac
 fn a_device_of_another_appliance_is_said_to_be_swapped_and_not_touched() {
     let (ours, other) = (with_objects(), with_objects());
     let path = ours.path("hdd0");
+    let touched = lies_on(&ours, "hdd0");
     pull(&ours, "hdd0");
     std::fs::rename(other.path("hdd0"), &path).unwrap();
     let (state, cause) = condition(&ours, 2);
     assert_eq!(state, "swapped");
     assert!(cause.contains("mount the right one"), "{cause}");
+    // Of ours, not of what lies on the other one.
+    assert_eq!(blast(&ours, 2), touched);
     ours.run(&["device", "replace", text(&path)])
         .failed(1, "must be empty (mkfs)");
     let before = ours.columns();
-    ours.media("more.mp4", b"more");
-    import(&ours);
+    // This alone: what cannot be read would come again with the rest.
+    let more = ours.media("more.mp4", b"more");
+    ours.run(&["content", "import", text(&more), "--tier", "hdd"])
+        .done();
     let here = |columns: Vec<std::path::PathBuf>| -> Vec<_> {
         let on_it = columns.into_iter();
         on_it.filter(|column| column.starts_with(&path)).collect()
@@ -344,9 +366,37 @@ fn a_device_of_another_appliance_is_said_to_be_swapped_and_not_touched() {
     std::fs::rename(&path, other.path("hdd0")).unwrap();
     std::fs::rename(ours.path("pulled"), &path).unwrap();
     assert_eq!(condition(&ours, 2).0, "returned");
+    assert_eq!(blast(&ours, 2), touched);
     ours.run(&["device", "online", text(&path)]).done();
     assert_eq!(condition(&ours, 2).0, "ok");
     ours.run(&["content", "verify"]).done();
+}
+
+/// What a device holds is told whatever keeps it from being read: it does not answer, or its identity cannot be read.
+#[test]
+fn a_failed_device_is_listed_with_what_it_touches_and_what_has_no_other_copy() {
+    let appliance = with_objects();
+    let touched = lies_on(&appliance, "hdd0");
+    let identity = appliance.path("hdd0/oca-device.toml");
+    let kept = appliance.path("kept");
+    std::fs::rename(&identity, &kept).expect("it is there");
+    let made = std::process::Command::new("mkfifo").arg(&identity).status();
+    assert!(made.expect("mkfifo is installed").success());
+    assert_eq!(condition(&appliance, 2).0, "failed");
+    assert_eq!(blast(&appliance, 2), touched);
+    std::fs::remove_file(&identity).expect("the pipe is there");
+    std::fs::write(&identity, "format = 1\nid = \"spoilt").expect("the folder is writable");
+    let (state, cause) = condition(&appliance, 2);
+    assert_eq!(state, "failed");
+    assert!(cause.contains("oca-device.toml"), "{cause}");
+    assert_eq!(blast(&appliance, 2), touched);
+    // The words of the table, which most people read.
+    let table = appliance.run(&["device", "ls"]).out;
+    let share = format!("{} %", (touched[0] * 100).div_ceil(u64::from(OBJECTS)));
+    let row = table.lines().find(|line| line.contains("/hdd0"));
+    assert!(row.is_some_and(|row| row.contains(&share)), "{table}");
+    std::fs::rename(&kept, &identity).expect("it was kept");
+    assert_eq!(condition(&appliance, 2).0, "ok");
 }
 
 /// In a namespace of mounts of its own, so that nothing stays mounted.

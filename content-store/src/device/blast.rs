@@ -45,22 +45,12 @@ impl Blast {
         }
         self.objects += 1;
         self.bytes += bytes;
-        if !is_whole_without(record, device, here) {
+        let is_elsewhere = |id: &DeviceId| *id != device && here.contains(id);
+        if !record.copies.iter().any(|copy| copy.is_whole(is_elsewhere)) {
             self.objects_alone += 1;
             self.bytes_alone += bytes;
         }
     }
-}
-
-/// Whether a copy of an object is whole on devices that are well, and has no part on this one.
-pub(crate) fn is_whole_without(
-    record: &ObjectRecord,
-    device: DeviceId,
-    here: &HashSet<DeviceId>,
-) -> bool {
-    let is_elsewhere = |id: &DeviceId| *id != device && here.contains(id);
-    let mut copies = record.copies.iter();
-    copies.any(|copy| copy.devices.iter().all(is_elsewhere))
 }
 
 fn bytes_on(copy: &CopyRecord, device: DeviceId) -> u64 {

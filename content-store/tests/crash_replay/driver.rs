@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::process::Command;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use content_store::{Step, Store, StoreError};
 
@@ -24,6 +24,8 @@ pub fn run() {
     };
     let patience = std::env::var(PATIENCE).unwrap().parse().unwrap();
     let folder = Path::new(&folder);
+    let log = Log::default();
+    log.clone().begin();
     let mut driver = Driver {
         appliance: Appliance::at(folder),
         store: None,
@@ -34,6 +36,8 @@ pub fn run() {
     for (number, deed) in Plan::of(&plan).deeds.iter().enumerate() {
         driver.insist(number, deed);
     }
+    std::fs::metadata(folder.join(END)).unwrap_err();
+    println!("{}", log.said());
 }
 
 /// The command that runs it. `patience` is how often a deed may fail.
@@ -47,8 +51,35 @@ pub fn command(folder: &Path, plan: &str, patience: u32) -> Command {
     command
 }
 
-/// A name that is asked for when the plan begins.
+/// Names that are asked for when the plan begins, and when it ends.
 pub const BEGIN: &str = "begin";
+pub const END: &str = "end";
+
+/// What the store has logged, kept until the end: to write it at once would be calls too.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    fn begin(self) {
+        let subscriber = tracing_subscriber::fmt().with_writer(move || self.clone());
+        let subscriber = subscriber.with_max_level(tracing::Level::WARN);
+        subscriber.with_ansi(false).try_init().unwrap();
+    }
+
+    fn said(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
 
 /// `strace` makes the N-th call of *every* thread fail, and those that start this program must not: so this thread is ahead of them.
 fn call_often(folder: &Path) {

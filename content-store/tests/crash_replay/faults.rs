@@ -2,11 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use crate::check::is_sound;
-use crate::plan::Plan;
-use crate::power::prepared;
+use tempfile::TempDir;
+
+use crate::check::{is_sound, published};
+use crate::disk::{self, Image};
+use crate::plan::{Plan, Tree};
+use crate::power::{prepared, quick_folder};
 use crate::random::Random;
-use crate::{driver, seed, time_box, trace};
+use crate::support::Appliance;
+use crate::{driver, is_over, seed, time_box, trace};
 
 /// What can fail, and how.
 const FAULTS: [(&str, &[&str]); 17] = [
@@ -38,112 +42,157 @@ struct Fault {
     error: &'static str,
 }
 
-/// All faults that a plan can meet.
-fn faults(plan: &str) -> Vec<Fault> {
-    let appliance = prepared(&Plan::of(plan));
-    let names = FAULTS.map(|(name, _)| name);
-    let file = appliance.folder.join("calls");
-    let calls = trace::count(
-        &mut driver::command(&appliance.folder, plan, 0),
-        &names,
-        &file,
-    );
-    let mut by_thread: BTreeMap<u32, usize> = BTreeMap::new();
-    for call in &calls {
-        *by_thread.entry(call.thread).or_default() += 1;
+/// A plan that is carried out again and again, each time on the same box.
+struct Rehearsal {
+    plan: &'static str,
+    folder: TempDir,
+    start: Image,
+    last: Tree,
+}
+
+impl Rehearsal {
+    fn of(plan: &'static str) -> Self {
+        let (folder, script) = (quick_folder(), Plan::of(plan));
+        let start = disk::image(&prepared(&script, folder.path()).folder);
+        Self {
+            plan,
+            folder,
+            start,
+            last: script.states().pop().unwrap(),
+        }
     }
-    let (writer, _) = by_thread
-        .into_iter()
-        .max_by_key(|(_, count)| *count)
-        .unwrap();
-    let mut numbers: BTreeMap<&str, usize> = BTreeMap::new();
-    let mut faults = Vec::new();
-    let mut has_begun = false;
-    for call in calls.iter().filter(|call| call.thread == writer) {
-        let (name, errors) = FAULTS
+
+    /// The box as it was before.
+    fn fresh(&self) -> Appliance {
+        std::fs::remove_dir_all(self.folder.path()).unwrap();
+        std::fs::create_dir(self.folder.path()).unwrap();
+        disk::write(&self.start, self.folder.path());
+        Appliance::at(self.folder.path())
+    }
+
+    /// All faults that it can meet.
+    fn faults(&self) -> Vec<Fault> {
+        let names = FAULTS.map(|(name, _)| name);
+        let folder = self.fresh().folder;
+        let mut command = driver::command(&folder, self.plan, 0);
+        let calls = trace::count(&mut command, &names, &folder.join("calls"));
+        let mut by_thread: BTreeMap<u32, usize> = BTreeMap::new();
+        for call in &calls {
+            *by_thread.entry(call.thread).or_default() += 1;
+        }
+        let (writer, _) = by_thread
             .into_iter()
-            .find(|(name, _)| *name == call.name)
+            .max_by_key(|(_, count)| *count)
             .unwrap();
-        let number = numbers.entry(name).or_default();
-        *number += 1;
-        let is_mark = name == "write" && call.text(1).starts_with(b"done ");
-        if has_begun && !is_mark {
-            faults.extend(errors.iter().map(|error| Fault {
-                call: name,
-                number: *number,
-                error,
-            }));
+        let mut numbers: BTreeMap<&str, usize> = BTreeMap::new();
+        let mut faults = Vec::new();
+        let mut has_begun = false;
+        for call in calls.iter().filter(|call| call.thread == writer) {
+            let (name, errors) = FAULTS
+                .into_iter()
+                .find(|(name, _)| *name == call.name)
+                .unwrap();
+            let number = numbers.entry(name).or_default();
+            *number += 1;
+            let asks_for = |mark: &str| name == "statx" && call.text(1).ends_with(mark.as_bytes());
+            if asks_for(driver::END) {
+                break;
+            }
+            let is_mark = name == "write" && call.text(1).starts_with(b"done ");
+            if has_begun && !is_mark {
+                faults.extend(errors.iter().map(|error| Fault {
+                    call: name,
+                    number: *number,
+                    error,
+                }));
+            }
+            has_begun |= asks_for(driver::BEGIN);
         }
-        has_begun |= name == "statx" && call.text(1).ends_with(driver::BEGIN.as_bytes());
+        faults
     }
-    faults
+
+    /// The plan is carried out all the same, and whoever is told of the fault is told where it was.
+    fn survives(&self, fault: &Fault) -> Result<(), String> {
+        let appliance = self.fresh();
+        let Fault {
+            call,
+            number,
+            error,
+        } = fault;
+        let inject = format!("inject={call}:error={error}:when={number}");
+        let only = format!("trace={call}");
+        let command = driver::command(&appliance.folder, self.plan, 3);
+        let calls = appliance.folder.join("calls");
+        let options = ["-y", "-e", &only, "-e", &inject];
+        let output = trace::strace(&command, &options, &calls).output().unwrap();
+        let calls = std::fs::read_to_string(calls).unwrap();
+        let mut calls = calls.lines();
+        let failed = calls.rfind(|line| line.ends_with("(INJECTED)"));
+        let failed = failed.unwrap_or("no such call");
+        let log = String::from_utf8_lossy(&output.stdout);
+        let marks = std::fs::read_to_string(appliance.folder.join("marks")).unwrap();
+        let wrong = |words: &str| Err(format!("{words}\n{failed}\n{marks}{log}"));
+        if !output.status.success() {
+            return wrong(&String::from_utf8_lossy(&output.stderr));
+        }
+        let place = appliance.folder.display().to_string();
+        let silent = |line: &&str| {
+            // A column that cannot be looked at is as good as lost; the log says so.
+            let is_said = line.contains(&place) || line.contains("is not stored");
+            // The catalog is opened again before anybody meets that.
+            let is_broken = line.contains("an earlier commit failed");
+            line.starts_with("gave up") || is_broken || line.starts_with("failed") && !is_said
+        };
+        if let Some(line) = marks.lines().find(silent) {
+            return wrong(line);
+        }
+        let is_told = marks.contains("failed") || log.contains(&place);
+        if changes_files(call, failed) && !is_told {
+            return wrong("nobody was told");
+        }
+        match published(&appliance) {
+            Ok((tree, _)) if tree == self.last => {}
+            Ok((tree, _)) => return wrong(&format!("{tree:?} instead of {:?}", self.last)),
+            Err(words) => return wrong(&words),
+        }
+        is_sound(&appliance, &self.last).or_else(|words| wrong(&words))
+    }
 }
 
-/// The plan is carried out all the same, and whoever is told of the fault is told where it was.
-fn survives(plan: &str, fault: &Fault) -> Result<(), String> {
-    let appliance = prepared(&Plan::of(plan));
-    let Fault {
-        call,
-        number,
-        error,
-    } = fault;
-    let inject = format!("inject={call}:error={error}:when={number}");
-    let only = format!("trace={call}");
-    let command = driver::command(&appliance.folder, plan, 3);
-    let mut strace = trace::strace(
-        &command,
-        &["-e", &only, "-e", &inject],
-        &appliance.folder.join("calls"),
-    );
-    let output = strace.output().unwrap();
-    let marks = std::fs::read_to_string(appliance.folder.join("marks")).unwrap();
-    if !output.status.success() {
-        return Err(format!(
-            "it ended: {}{}\n{marks}",
-            String::from_utf8_lossy(&output.stdout),
-            String::from_utf8_lossy(&output.stderr)
-        ));
+/// What could not be read is looked at again, or a device counts as away meanwhile. What could not be written must be told of, whatever is
+/// done instead. Files that should have gone go with the next writer.
+fn changes_files(call: &str, failed: &str) -> bool {
+    match call {
+        "openat" => ["O_WRONLY", "O_RDWR"]
+            .iter()
+            .any(|mode| failed.contains(mode)),
+        "read" | "pread64" | "statx" | "getdents64" | "statfs" | "flock" | "unlink" => false,
+        _ => true,
     }
-    let place = appliance.folder.display().to_string();
-    let silent = |line: &&str| {
-        // A column that cannot be looked at is as good as lost; the log says so.
-        let is_said = line.contains(&place) || line.contains("is not stored");
-        // The catalog is opened again before anybody meets that.
-        let is_broken = line.contains("an earlier commit failed");
-        line.starts_with("gave up") || is_broken || line.starts_with("failed") && !is_said
-    };
-    if let Some(line) = marks.lines().find(silent) {
-        return Err(format!("{line}\n{marks}"));
-    }
-    let states = Plan::of(plan).states();
-    let (tree, _) =
-        crate::check::published(&appliance).map_err(|words| format!("{words}\n{marks}"))?;
-    let last = states.last().unwrap();
-    if tree != *last {
-        return Err(format!("{tree:?} instead of {last:?}\n{marks}"));
-    }
-    is_sound(&appliance, last).map_err(|words| format!("{words}\n{marks}"))
 }
 
-/// As many of the plan's faults as are asked for; all, in a long run.
-fn fail_everywhere(plan: &str, count: usize) {
+/// As many of the plan's faults as are asked for; in a long run all, if there is time.
+fn fail_everywhere(plan: &'static str, count: usize) {
+    let end = time_box();
     let mut random = Random(seed());
-    let mut faults = faults(plan);
+    let rehearsal = Rehearsal::of(plan);
+    let mut faults = rehearsal.faults();
     let all = faults.len();
-    if time_box().is_none() {
-        while faults.len() > count {
-            faults.swap_remove(random.below(faults.len() as u64) as usize);
-        }
-    }
+    let rest = if end.is_some() {
+        0
+    } else {
+        all - count.min(all)
+    };
     let mut wrong = Vec::new();
-    for fault in &faults {
-        if let Err(words) = survives(plan, fault) {
+    while faults.len() > rest && !is_over(end) {
+        let fault = faults.swap_remove(random.below(faults.len() as u64) as usize);
+        if let Err(words) = rehearsal.survives(&fault) {
             wrong.push(format!("{fault:?}: {words}"));
         }
     }
     println!(
         "{plan}: {} of {all} faults injected, {} not survived",
-        faults.len(),
+        all - faults.len(),
         wrong.len()
     );
     assert!(

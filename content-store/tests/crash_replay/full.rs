@@ -6,15 +6,13 @@
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use content_store::{Publication, StoreError};
 
 use crate::check::{is_sound, published};
 use crate::plan::Tree;
+use crate::support::own_file_system::{given, in_memory};
 use crate::support::{Appliance, MIB, bytes, content, id, path, publish};
-
-const FOLDER: &str = "OCA_CRASH_FULL";
 
 /// The body of the test `full_driver`: in the child it fills the file system of the folder, anywhere else it does nothing.
 pub fn run() {
@@ -37,11 +35,6 @@ pub fn run() {
         folder.display()
     );
     assert!(refused > 2 && done > 2);
-}
-
-/// The folder that a driver is to fill.
-pub fn given() -> Option<PathBuf> {
-    std::env::var_os(FOLDER).map(PathBuf::from)
 }
 
 /// What of the file system is left.
@@ -175,42 +168,10 @@ impl Ballast {
     }
 }
 
-/// What a driver says in a namespace of mounts of its own, on a file system in memory.
-pub fn in_memory(driver: &str, options: &str) -> String {
-    let folder = tempfile::tempdir().unwrap();
-    let mount = format!("mount -t tmpfs -o {options} tmpfs \"$0\" && exec \"$@\"");
-    let mut command = Command::new("unshare");
-    if !is_root() {
-        command.args(["--user", "--map-root-user"]);
-    }
-    command
-        .args(["--mount", "sh", "-c", &mount])
-        .arg(folder.path());
-    command
-        .arg(std::env::current_exe().unwrap())
-        .args(["--exact", driver, "--nocapture"]);
-    let output = command
-        .env(FOLDER, folder.path())
-        .output()
-        .expect("unshare is installed");
-    let said = String::from_utf8_lossy(&output.stdout);
-    assert!(
-        output.status.success(),
-        "{said}{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    said.into_owned()
-}
-
 /// Of 96 MiB and 160 files.
 #[test]
 fn a_full_file_system_loses_nothing() {
     let said = in_memory("full_driver", "size=96m,nr_inodes=160");
     assert!(said.contains("refused"), "{said}");
     println!("{said}");
-}
-
-fn is_root() -> bool {
-    use std::os::unix::fs::MetadataExt;
-    fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0)
 }

@@ -46,10 +46,14 @@ fn reserve_driver() {
     reserve::run();
 }
 
-/// The time that a long run takes, in seconds. Without it, a run is bounded.
+/// When a test of a long run ends that begins now. Without it, a run is bounded otherwise.
 fn time_box() -> Option<Instant> {
     let seconds = std::env::var("OCA_CRASH_SECONDS").ok()?;
     Some(Instant::now() + Duration::from_secs(seconds.parse().unwrap()))
+}
+
+fn is_over(end: Option<Instant>) -> bool {
+    end.is_some_and(|end| Instant::now() > end)
 }
 
 /// The first seed of a run.

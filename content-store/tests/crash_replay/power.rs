@@ -1,6 +1,7 @@
 //! Power cuts: every prefix of every operation, replayed.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use tempfile::TempDir;
@@ -10,7 +11,7 @@ use crate::disk::{self, Fate, Names, Recording};
 use crate::plan::{Plan, Tree, perform};
 use crate::random::Random;
 use crate::support::Appliance;
-use crate::{driver, seed, time_box, trace};
+use crate::{driver, is_over, seed, time_box, trace};
 
 /// A plan as it was carried out once.
 pub struct Run {
@@ -19,9 +20,9 @@ pub struct Run {
     recording: Recording,
 }
 
-/// A box on which the deeds before the plan are done.
-pub fn prepared(plan: &Plan) -> Appliance {
-    let appliance = Appliance::new();
+/// A box in this folder, on which the deeds before the plan are done.
+pub fn prepared(plan: &Plan, folder: &Path) -> Appliance {
+    let appliance = Appliance::make_at(folder);
     let mut store = appliance.open();
     for deed in &plan.before {
         perform(&mut store, &appliance.state_dir(), deed).unwrap();
@@ -33,7 +34,8 @@ pub fn prepared(plan: &Plan) -> Appliance {
 impl Run {
     fn of(name: &str) -> Self {
         let plan = Plan::of(name);
-        let appliance = prepared(&plan);
+        let folder = quick_folder();
+        let appliance = prepared(&plan, folder.path());
         let start = disk::image(&appliance.folder);
         let calls = trace::record(
             &mut driver::command(&appliance.folder, name, 0),
@@ -76,26 +78,23 @@ impl Run {
         }
     }
 
-    /// Cuts after every call, so often each, until `end`, and gives how many cuts that were.
-    fn try_all(&self, often: u64, random: &mut Random, end: Option<Instant>) -> u64 {
-        let mut count = 0;
-        for cut in 0..=self.recording.cuts() {
-            if end.is_some_and(|end| Instant::now() > end) {
-                break;
+    /// Cuts after every call, then again, so many times; gives how many cuts that were until `end`.
+    fn try_all(&self, rounds: usize, random: &mut Random, end: Option<Instant>) -> usize {
+        let cuts = self.recording.cuts() + 1;
+        for count in 0..rounds * cuts {
+            if is_over(end) {
+                return count;
             }
-            for _ in 0..often {
-                let names = random.one_of(&[Names::InOrder, Names::ByFolder]);
-                let fate = random.one_of(&[Fate::Mixed, Fate::Mixed, Fate::Lost, Fate::Kept]);
-                self.try_cut(cut, names, fate, random.next());
-                count += 1;
-            }
+            let names = random.one_of(&[Names::InOrder, Names::ByFolder]);
+            let fate = random.one_of(&[Fate::Mixed, Fate::Mixed, Fate::Lost, Fate::Kept]);
+            self.try_cut(count % cuts, names, fate, random.next());
         }
-        count
+        rounds * cuts
     }
 }
 
 /// A folder in memory where there is one: a box is made there thousands of times.
-fn quick_folder() -> TempDir {
+pub fn quick_folder() -> TempDir {
     let memory = PathBuf::from("/dev/shm");
     match memory.is_dir() {
         true => tempfile::tempdir_in(memory),
@@ -111,17 +110,18 @@ fn replay(image: &disk::Image, check: impl FnOnce(&Appliance) -> Verdict) -> Ver
 }
 
 fn cut_everywhere(name: &str) {
-    cut_until(name, None);
+    cut_until(name, seed(), time_box());
 }
 
-fn cut_until(name: &str, end: Option<Instant>) {
-    let mut random = Random(seed());
+/// Once each; in a long run ten times, if there is time.
+fn cut_until(name: &str, seed: u64, end: Option<Instant>) {
     let run = Run::of(name);
-    let often = if time_box().is_some() { 10 } else { 1 };
-    let count = run.try_all(often, &mut random, end);
+    let rounds = if end.is_some() { 10 } else { 1 };
+    let count = run.try_all(rounds, &mut Random(seed), end);
+    let prefixes = run.recording.cuts() + 1;
     println!(
-        "{name}: {} prefixes, {count} power cuts survived",
-        run.recording.cuts() + 1
+        "{name}: {} of {prefixes} prefixes, {count} power cuts survived",
+        prefixes.min(count)
     );
 }
 
@@ -170,17 +170,25 @@ fn power_fails_while_an_object_is_resumed() {
     cut_everywhere("resume");
 }
 
-/// One history here; in a long run one after another.
+/// One history here; in a long run one after another, by two threads.
 #[test]
 fn power_fails_in_random_histories() {
     let end = time_box();
-    let mut next = seed();
-    loop {
-        println!("history random-{next}");
-        cut_until(&format!("random-{next}"), end);
-        next += 1;
-        if end.is_none_or(|end| Instant::now() > end) {
-            return;
+    let next = AtomicU64::new(seed());
+    let histories = || {
+        loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            println!("history random-{seed}");
+            cut_until(&format!("random-{seed}"), seed, end);
+            if end.is_none() || is_over(end) {
+                return;
+            }
         }
-    }
+    };
+    std::thread::scope(|scope| {
+        if end.is_some() {
+            scope.spawn(histories);
+        }
+        histories();
+    });
 }

@@ -10,8 +10,8 @@ use content_store::{Content, Publication, Stage, Staging, Store, StoreError};
 use platform::file::{Space, space};
 
 use crate::check::is_sound;
-use crate::full;
 use crate::plan::{Bytes, Deed, Tree, perform};
+use crate::support::own_file_system::{given, in_memory};
 use crate::support::{Appliance, MIB, bytes, id, path};
 
 /// What comes beside columns: sidecars, journals, folders and the catalog.
@@ -19,7 +19,7 @@ const BESIDE_BYTES: u64 = 2 * MIB;
 
 /// The body of the test `reserve_driver`: in the child it fills the file system of the folder, anywhere else it does nothing.
 pub fn run() {
-    let Some(folder) = full::given() else { return };
+    let Some(folder) = given() else { return };
     let appliance = Appliance::make_at(&folder.join("box"));
     let mut store = appliance.open();
     let staged = stage_all(&store, &folder);
@@ -133,7 +133,7 @@ fn keeps_reserve(folder: &Path) {
 /// With files enough for the bytes to run out first.
 #[test]
 fn publications_never_take_what_is_kept_back() {
-    let said = full::in_memory("reserve_driver", "size=96m,nr_inodes=600");
+    let said = in_memory("reserve_driver", "size=96m,nr_inodes=600");
     assert!(said.contains("refused"), "{said}");
     println!("{said}");
 }

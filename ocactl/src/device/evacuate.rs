@@ -25,6 +25,7 @@ pub(super) fn run(
 ) -> Result<Outcome, Failure> {
     let known = Known::of(config);
     let meant = Meant::by(config, &known, path)?;
+    known.must_know(&meant.root)?;
     let Some(device) = &meant.device else {
         return Err(Failure::failed(format!(
             "{} is not here, so nothing can be copied from it; see `ocactl device ls`",
@@ -39,8 +40,8 @@ pub(super) fn run(
         move_all(config)?;
     }
     let left = match wait && known.agent.is_some() {
-        true => await_all(config, id),
-        false => Known::of(config).blast(Some(id)),
+        true => await_all(config, &meant.root, id)?,
+        false => left_on(config, &meant.root, id)?,
     };
     output::print(
         format,
@@ -59,18 +60,24 @@ pub(super) fn run(
 }
 
 /// Waits for the fill agent until nothing lies on the device alone, or nothing changes any more.
-fn await_all(config: &Config, id: DeviceId) -> Blast {
+fn await_all(config: &Config, root: &Path, id: DeviceId) -> Result<Blast, Failure> {
     let mut before = Blast::default();
     let mut same = 0;
     loop {
-        let blast = Known::of(config).blast(Some(id));
+        let blast = left_on(config, root, id)?;
         same = if blast == before { same + 1 } else { 0 };
         if blast.objects_alone == 0 || same >= STANDS_STILL {
-            return blast;
+            return Ok(blast);
         }
         before = blast;
         std::thread::sleep(EVACUATION_POLL_INTERVAL);
     }
+}
+
+fn left_on(config: &Config, root: &Path, id: DeviceId) -> Result<Blast, Failure> {
+    let known = Known::of(config);
+    known.must_know(root)?;
+    Ok(known.blast(Some(id)))
 }
 
 /// Looks without any change after which it is not waited for any more.

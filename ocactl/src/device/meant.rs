@@ -31,9 +31,10 @@ impl Known {
     pub(super) fn of(config: &Config) -> Self {
         let daemon = Daemon::at(config.daemon_socket()).status().ok();
         let agent = Agent::of(config).status(&Request::Status).ok();
+        let probed = store::probe(config);
         Self {
-            probed: store::probe(config),
-            snapshot: store::snapshot_or_empty(config),
+            snapshot: held(config, &probed),
+            probed,
             daemon: daemon.map(|status| status.devices),
             agent: agent.map(|status| status.devices),
             seen: store::seen(config),
@@ -64,7 +65,18 @@ impl Known {
         read.filter_map(|device| self.id(device)).collect()
     }
 
-    /// What fails with a device.
+    /// Refuses if it is not known what the devices hold: to tell nothing of it is not to hold nothing.
+    pub(super) fn must_know(&self, root: &Path) -> Result<(), Failure> {
+        let Err(Failure::Failed(problem) | Failure::Usage(problem)) = &self.snapshot else {
+            return Ok(());
+        };
+        Err(Failure::failed(format!(
+            "what lies on {} is not known: {problem}",
+            root.display()
+        )))
+    }
+
+    /// What fails with a device; nothing, if it is not known.
     pub(super) fn blast(&self, id: Option<DeviceId>) -> Blast {
         let (Some(id), Ok(snapshot)) = (id, &self.snapshot) else {
             return Blast::default();
@@ -80,6 +92,16 @@ impl Known {
             .flat_map(|record| &record.copies)
             .flat_map(|copy| &copy.devices);
         devices.filter(|id| !known.contains(id)).copied().collect()
+    }
+}
+
+/// What is published; nothing, on a new appliance. Where devices hold objects, a catalog that is not there is a lost one.
+fn held(config: &Config, probed: &[Probed]) -> Result<Snapshot, Failure> {
+    let snapshot = store::snapshot_or_empty(config)?;
+    let mut here = probed.iter().filter_map(|it| it.found.as_ref().ok());
+    match snapshot.objects.is_empty() && here.any(|(device, _)| device.holds_objects()) {
+        true => store::snapshot(config),
+        false => Ok(snapshot),
     }
 }
 

@@ -84,6 +84,10 @@ pub(super) fn remove(
 ) -> Result<Outcome, Failure> {
     let known = Known::of(config);
     let meant = Meant::by(config, &known, path)?;
+    match known.must_know(&meant.root) {
+        Err(Failure::Failed(problem)) if force => eprintln!("ocactl: {problem}"),
+        refused_or_not => refused_or_not?,
+    }
     let here = meant.device.as_ref().map(content_store::Device::id);
     let id = match id.or(here) {
         Some(id) => Some(id),
