@@ -141,7 +141,7 @@ fn comes_back(appliance: &Appliance, harmed: &std::path::Path) {
     if said.code != 0 {
         if said.err.contains("devices.") {
             assert!(said.err.contains("remove it"), "{said:?}");
-            std::fs::remove_file(harmed).unwrap();
+            std::fs::remove_file(harmed).expect("it is there");
         } else {
             assert!(said.err.contains("ocactl catalog rebuild"), "{said:?}");
         }
