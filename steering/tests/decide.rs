@@ -303,6 +303,13 @@ fn what_ends_many_reports_at_once_holds_for_an_hour() {
         stand.pass(REPORT_COUNTS, &[0, 1]);
         assert_eq!(stand.standing(0), standing, "{boxes}");
     }
+    // Two of four of a site, beside eight others: more than 30 % of the site, and less than 20 % of all.
+    let mut stand = Stand::site(4);
+    for number in 4..12 {
+        stand.enlist(number, "s1", None);
+    }
+    stand.pass(REPORT_COUNTS, &[0, 1]);
+    assert_eq!(stand.standing(0), Standing::Held);
 }
 
 #[test]
