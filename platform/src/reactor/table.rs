@@ -9,6 +9,7 @@ use std::rc::Rc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use memmap2::{MmapMut, MmapRaw};
+use socket2::SockRef;
 
 use super::event::{Event, ListenerId, ReceiveBuffer, Token};
 use super::limits::{MAX_CONNECTIONS, MAX_RECEIVE_BUFFERS, ReactorLimits};
@@ -46,6 +47,19 @@ impl Table {
     pub(crate) fn is_shared(&self, id: ListenerId) -> bool {
         let kept = self.listeners.get(usize::from(id.0));
         matches!(kept, Some(Some((_, true))))
+    }
+
+    /// A listener that was made non-blocking since it was kept is accepted from by somebody else as well ([`Listening::Shared`]).
+    ///
+    /// [`Listening::Shared`]: super::event::Listening::Shared
+    #[allow(
+        dead_code,
+        reason = "where only readiness is known, every listener is polled"
+    )]
+    pub(crate) fn note_if_shared(&mut self, id: ListenerId) {
+        if let Some(Some((listener, is_shared))) = self.listeners.get_mut(usize::from(id.0)) {
+            *is_shared |= SockRef::from(&*listener).nonblocking().unwrap_or(false);
+        }
     }
 
     /// Keeps `listener` under `id`. Errors: `AlreadyExists`.

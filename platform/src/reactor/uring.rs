@@ -101,20 +101,21 @@ impl UringDriver {
         self.ring.push(cancel, Tag::Cancel);
     }
 
-    fn submit_accept(&mut self, table: &Table, id: ListenerId, submit: Submit) {
+    fn submit_accept(&mut self, table: &mut Table, id: ListenerId, submit: Submit) {
         match submit {
             Submit::Nothing => {}
             Submit::Cancellation => self.cancel(Tag::Listener(id)),
             Submit::Operation => {
+                table.note_if_shared(id);
                 let listener = table
                     .listener(id)
                     .expect("a listener is never taken out of the table");
+                let listening = Fd(listener.as_raw_fd());
                 if table.is_shared(id) {
-                    let poll = Fd(listener.as_raw_fd());
-                    let poll = opcode::PollAdd::new(poll, libc::POLLIN as u32).multi(true);
+                    let poll = opcode::PollAdd::new(listening, libc::POLLIN as u32).multi(true);
                     return self.ring.push(poll.build(), Tag::Listener(id));
                 }
-                let accept = opcode::AcceptMulti::new(Fd(listener.as_raw_fd()))
+                let accept = opcode::AcceptMulti::new(listening)
                     .flags(libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK);
                 self.ring.push(accept.build(), Tag::Listener(id));
             }

@@ -2,7 +2,8 @@ use std::collections::HashSet;
 use std::io::{ErrorKind, Read};
 use std::net::TcpStream;
 
-use platform::reactor::{Event, ReactorLimits, Token};
+use platform::reactor::{Event, Listening, Reactor, ReactorLimits, Token};
+use platform::socket::ListenOptions;
 
 use super::harness::*;
 
@@ -97,6 +98,45 @@ fn accept_from(server: &mut Server, peer: &TcpStream) -> Token {
             other => panic!("instead of a connection: {other:?}"),
         }
     }
+}
+
+#[test]
+fn another_reactor_accepts_for_one_that_does_not_turn_and_gives_the_listener_back() {
+    on_every_backend(|backend| {
+        let listener = listener(&ListenOptions::default());
+        let address = listener.local_addr().unwrap();
+        let open = |listening: Listening| {
+            let mut reactor = Reactor::new(backend, &small_limits()).unwrap();
+            reactor.listen(LISTENER, listening).unwrap();
+            reactor.turn(Some(TINY)).unwrap();
+            Server { reactor, address }
+        };
+        let clone = listener.try_clone().unwrap();
+        let mut stuck = open(Listening::Own(listener));
+        let come = || -> Vec<_> {
+            let peers = (0..50).map(|_| TcpStream::connect(address).unwrap());
+            peers.collect()
+        };
+        let before = come();
+        let mut other = open(Listening::Shared(clone));
+        let later = come();
+        for _ in before.iter().chain(&later) {
+            other.accepted();
+        }
+        other.reactor.pause_accept(LISTENER);
+        other.expect_silence();
+        // Armed anew, it waits as before, although the other has made it non-blocking.
+        stuck.expect_silence();
+        stuck.reactor.pause_accept(LISTENER);
+        stuck.expect_silence();
+        stuck.reactor.resume_accept(LISTENER);
+        stuck.expect_silence();
+        for _ in come() {
+            stuck.accepted();
+        }
+        stuck.expect_silence();
+        other.expect_silence();
+    });
 }
 
 #[test]
