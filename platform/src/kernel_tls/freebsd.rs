@@ -71,11 +71,11 @@ pub(super) fn start_transmit(socket: BorrowedFd<'_>, keys: &TransmitKeys) -> io:
     };
     let iv_len = if keys.has_explicit_nonce() { 4 } else { 12 };
     let enable = TlsEnable {
-        cipher_key: keys.key.as_ptr(),
+        cipher_key: keys.key().as_ptr(),
         iv: keys.iv.as_ptr(),
         auth_key: ptr::null(),
         cipher_algorithm,
-        cipher_key_len: keys.suite.key_bytes() as i32,
+        cipher_key_len: keys.key().len() as i32,
         iv_len,
         auth_algorithm: 0,
         auth_key_len: 0,
