@@ -33,7 +33,7 @@ build() {
 
 # What the files of this project say of Linux's places, said of FreeBSD's (protocol/src/paths.rs).
 for_its_places() {
-    sed -E -e 's#^\# Linux: .*FreeBSD: #\# #; s# +\# FreeBSD: /.*##' \
+    sed -E -e 's#^\# Linux: .*FreeBSD: #\# #; s# +\# FreeBSD: /.*##; s#Default: [^ ]+, on FreeBSD #Default: #' \
         -e 's#(^|[^a-z])/etc/oca#\1/usr/local/etc/oca#g; s#(^|[^a-z])/var/lib/oca#\1/var/db/oca#g; s#(^|[^a-z])/run/oca#\1/var/run/oca#g' "$@"
 }
 
@@ -59,6 +59,8 @@ stage() {
         completions "$program" zsh "share/zsh/site-functions/_$program"
         completions "$program" fish "share/fish/vendor_completions.d/$program.fish"
     done
+    for_its_places "$project/docs/man/$config.5" | gzip -n9 > "$scratch/page"
+    put 644 "share/man/man5/$config.5.gz" "$scratch/page"
     for_its_places "$project/docs/examples/$config" > "$scratch/config"
     put 644 "etc/oca/$config.sample" "$scratch/config"
     for page in LICENSE-APACHE LICENSE-MIT; do put 644 "share/licenses/$package-$version/$page" "$project/$page"; done

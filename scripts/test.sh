@@ -74,12 +74,12 @@ run_tests() {
     cargo test -q --locked --workspace --all-features --doc
 }
 
-# The pages that the packages ship, by the programs that the tests have built; as Debian's lintian asks man(1).
+# The pages that the packages ship, some by the programs that the tests have built; as Debian's lintian asks man(1).
 man_pages() {
     local folder program page said
     folder=$(mktemp -d)
     for program in oca-daemon oca-fill-agent ocactl oca-control; do "$target/debug/$program" generate man "$folder"; done
-    for page in "$folder"/*.1; do
+    for page in "$folder"/*.1 docs/man/*.5; do
         said=$(LC_ALL=C.UTF-8 MANROFFSEQ='' MANWIDTH=80 man --warnings -E UTF-8 -l -Tutf8 -Z "$page" 2>&1 > /dev/null)
         [ -z "$said" ] || { say "${page##*/}: $said"; rm -rf "$folder"; return 1; }
     done

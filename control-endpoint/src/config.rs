@@ -66,7 +66,7 @@ pub struct Tls {
     pub cert: PathBuf,
     /// PEM file of its private key.
     pub key: PathBuf,
-    /// PEM file with authorities: only clients with a certificate of theirs are let in. `None`: everybody.
+    /// PEM file with authorities: only clients with a certificate of theirs are let in. Default: everybody.
     #[serde(default)]
     pub client_ca: Option<PathBuf>,
 }
@@ -77,16 +77,16 @@ pub struct Tls {
 pub struct SiteTerms {
     /// As in `appliance add --site`.
     pub name: String,
-    /// All fills of the site together; each of its registered appliances has an equal share.
+    /// All fills of the site together; each of its registered appliances has an equal share. Default: no bound.
     #[serde(default)]
     pub rate: Option<BitRate>,
-    /// By which its fill windows open and close later than configured, instead of a time by the site's name.
+    /// By which its fill windows open and close later than configured. Default: up to 30 min, by the site's name.
     #[serde(default)]
     pub offset: Option<Interval>,
-    /// A drain is refused that leaves fewer of its appliances in service.
+    /// A drain is refused that leaves fewer of its appliances in service. Default: 0.
     #[serde(default)]
     pub min_serving: u16,
-    /// Where it is.
+    /// Where it is: degrees north, degrees east. Default: unknown, so distance does not count.
     #[serde(default)]
     pub location: Option<Location>,
 }
@@ -95,42 +95,57 @@ pub struct SiteTerms {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FurtherCopies {
-    /// Copies of such an object, the first one included.
+    /// Copies of such an object, the first one included: 2 to 8, and at most one per device of the tier.
     pub count: u8,
-    /// The part of an appliance's tiers that those beside the first may take.
+    /// The part of an appliance's tiers that those beside the first may take: 1 to 50 %.
     pub room: Percent,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Written {
+    /// Where HTTP is answered; with `[tls]`, https. Default: `127.0.0.1:9590`.
     #[serde(default = "listen")]
     listen: Vec<SocketAddr>,
+    /// Database, sealed manifests, copied objects. Default: `/var/lib/oca-control`, on FreeBSD `/var/db/oca-control`.
     #[serde(default = "state_dir")]
     state_dir: PathBuf,
+    /// https on all addresses of `listen`. Default: none, HTTP in clear.
     #[serde(default)]
     tls: Option<Tls>,
+    /// Private keys (PEM), 1 to 8; all sign. `oca-control keygen` writes one.
     signing_keys: Vec<PathBuf>,
+    /// When manifests are built each day, civil time. Default: `00:30`.
     #[serde(default = "build_at")]
     build_at: String,
+    /// Name in the time zone database, as in `Europe/Berlin`. Default: `UTC`.
     #[serde(default = "timezone")]
     timezone: String,
+    /// How long a manifest is acted upon; after that, appliances hold what they have and fill nothing. Default: 48 h.
     #[serde(default = "manifest_lifetime")]
     manifest_lifetime: Interval,
+    /// Transfers of content at once; more are answered 429. Default: 64.
     #[serde(default = "max_fills")]
     max_fills: u32,
+    /// File with the token of who may change objects over HTTP. Default: nobody may.
     #[serde(default)]
     operator_token_file: Option<PathBuf>,
+    /// `[[origin]]`: further sources that manifests name. Default: none.
     #[serde(default, rename = "origin")]
     origins: Vec<Origin>,
+    /// `[[site]]`: what holds for a site. Default: nothing in particular.
     #[serde(default, rename = "site")]
     sites: Vec<SiteTerms>,
+    /// Copies of what is asked for most. Default: one of each object.
     #[serde(default)]
     copies: Option<FurtherCopies>,
+    /// How viewers are sent.
     #[serde(default)]
     steering: Terms,
+    /// `[[operator]]`: whose appliances serve which viewers. Without any, nobody is sent to an appliance.
     #[serde(default, rename = "operator")]
     operators: Vec<Operator>,
+    /// `[[place]]`: where viewers are. Default: unknown, so distance does not count.
     #[serde(default, rename = "place")]
     places: Vec<ViewersAt>,
 }
@@ -139,14 +154,21 @@ struct Written {
 #[serde(rename_all = "kebab-case", tag = "kind", deny_unknown_fields)]
 enum Origin {
     Http {
+        /// Any but `control`, and no other origin's.
         name: String,
+        /// An object is at this URL and its path.
         url: String,
     },
     S3 {
+        /// Any but `control`, and no other origin's.
         name: String,
+        /// URL of the service.
         endpoint: String,
+        /// Its region.
         region: String,
+        /// The bucket.
         bucket: String,
+        /// What stands before each path, ending in `/`. Default: nothing.
         #[serde(default)]
         prefix: String,
     },

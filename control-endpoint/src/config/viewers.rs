@@ -14,17 +14,17 @@ use crate::limits::{OPERATORS_MAX, TTL_MOST_S};
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Terms {
-    /// How viewers reach an appliance, with `{appliance}` for its id. `None`: at the addresses that it reports.
+    /// How viewers reach an appliance, with `{appliance}` for its id. Default: at the addresses that it reports.
     pub url: Option<String>,
-    /// Where viewers find everything. `None`: they are sent to appliances alone.
+    /// Where viewers find everything. Default: they are sent to appliances alone.
     pub origin: Option<String>,
-    /// What the origin can send to viewers.
+    /// What the origin can send to viewers. Default: 0 bit/s.
     pub origin_capacity: BitRate,
-    /// What a viewer takes, for the count of those at the origin.
+    /// What a viewer takes, for the count of those at the origin. Default: 5 Mbit/s.
     pub viewer_rate: BitRate,
-    /// Whose `X-Forwarded-For` is believed.
+    /// Whose `X-Forwarded-For` is believed. Default: nobody's.
     pub trusted_proxies: Vec<PrefixText>,
-    /// How long a viewer's player may use an answer, give or take a fifth.
+    /// How long a viewer's player may use an answer, give or take a fifth: 10 s to 1 h. A drain waits for it. Default: 300 s.
     pub ttl: Interval,
 }
 
