@@ -10,6 +10,7 @@
 
 mod certificates;
 mod drain;
+mod lookout;
 mod notify;
 mod reload;
 pub(crate) mod self_test;
@@ -48,6 +49,7 @@ use crate::shared::{Service, Shared};
 use crate::succession::successor::Legacy;
 use crate::succession::{Later, hear_later};
 use certificates::Following;
+use lookout::Lookout;
 use self_test::{Testing, Trials};
 use signals::Signals;
 use upgrade::Upgrading;
@@ -138,6 +140,7 @@ pub struct Control {
     held: HeldBook,
     testing: Testing,
     trials: Trials,
+    lookout: Lookout,
     reload: Result<(), String>,
     /// The files of certificates, if there are any.
     certificates: Option<Following>,
@@ -185,6 +188,7 @@ impl Control {
             held: HeldBook::default(),
             testing: Testing::default(),
             trials: Trials::default(),
+            lookout: Lookout::new(shared.workers.len(), notify::patience()),
             reload: Ok(()),
             certificates: shared.tls.as_deref().map(Following::of),
             legacy: None,
@@ -380,14 +384,8 @@ impl Control {
         );
         self.count_held(&observed);
         self.step_drain();
+        self.look_after_workers(&observed);
         self.update_standing(&observed);
-        if observed
-            .workers
-            .iter()
-            .any(|worker| !observed.is_stuck(worker))
-        {
-            notify::watchdog();
-        }
     }
 
     fn count_held(&mut self, observed: &Observation) {

@@ -160,10 +160,8 @@ pub struct WorkerCounters {
     pub turn: Latency,
     /// Turns of the loop since start: it stands still when the worker is stuck.
     pub turns: Counter,
-    /// Milliseconds since the process started when the last turn began.
-    pub last_turn_ms: Counter,
-    /// 1 while the worker waits in the kernel, 0 while it works.
-    pub waiting: Counter,
+    /// Milliseconds since the process started when the worker was due last: its present turn began then, or its wait ends then.
+    pub due_ms: Counter,
     /// Heap allocations made by this worker's thread since start.
     pub allocations: Counter,
     /// Of connections over TLS.

@@ -4,6 +4,7 @@
 //! workers last, so that the first connection finds everything in place.
 
 mod entry;
+mod stop;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -35,6 +36,7 @@ use crate::limits::{
 };
 use crate::listener::{self, Listeners, ViewerSocket};
 use crate::memory_tier::MemoryTier;
+use crate::relief::Relief;
 use crate::report::Reporter;
 use crate::sandbox;
 use crate::shared::Shared;
@@ -44,6 +46,7 @@ use crate::worker::{Setup, Worker};
 
 pub use entry::Origin;
 use entry::{Entry, Place};
+use stop::stop;
 
 /// What `check` found.
 #[derive(Debug, Default)]
@@ -124,6 +127,7 @@ pub fn run(config: Config, config_path: PathBuf, origin: Origin) -> anyhow::Resu
         addresses,
         ..
     } = listeners;
+    let relief = Relief::of(&by_worker).context("another name of each listening socket")?;
     let identities = identities(&config);
     let damage = Arc::default();
     let devices = devices::start(&config, &identities, &damage, budgets.in_flight)?;
@@ -133,6 +137,7 @@ pub fn run(config: Config, config_path: PathBuf, origin: Origin) -> anyhow::Resu
         .with_tls(tls.map(Arc::new))
         .with_bgp(desk)
         .with_damage(damage)
+        .with_relief(relief)
         .with_identities(identities);
     let shared = Arc::new(shared);
     budgets.announce(&shared);
@@ -433,39 +438,6 @@ fn work(core: Option<usize>, setup: Setup) -> std::io::Result<u64> {
     }
     result
 }
-
-/// Workers end by themselves once the service is stopping; a device that hangs must not keep the daemon.
-fn stop(
-    shared: &Shared,
-    workers: Vec<WorkerThread>,
-    threads: Vec<JoinHandle<()>>,
-) -> anyhow::Result<()> {
-    let mut cut = 0;
-    let mut broken = None;
-    for worker in workers {
-        match worker.join() {
-            Ok(Ok(transfers)) => cut += transfers,
-            Ok(Err(error)) => broken = Some(error),
-            Err(_) => anyhow::bail!("a worker panicked"),
-        }
-    }
-    tracing::info!(cut_transfers = cut, "stopped serving");
-    if let Some(log) = &shared.access_log {
-        log.close();
-    }
-    if let Some(bgp) = &shared.bgp {
-        bgp.end();
-    }
-    shared.devices.iter().for_each(|device| device.stop());
-    let waited = std::time::Instant::now();
-    while threads.iter().any(|thread| !thread.is_finished()) && waited.elapsed() < THREADS_STOP {
-        std::thread::park_timeout(Duration::from_millis(10));
-    }
-    broken.map_or(Ok(()), |error| Err(error).context("a worker broke"))
-}
-
-/// How long the threads beside the workers may take to end; one that hangs on a disk is left behind.
-const THREADS_STOP: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {

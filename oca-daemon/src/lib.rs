@@ -8,6 +8,7 @@
 //! endpoint what [`demand`] there is, [`access_log`] writes down what viewers asked for. [`cmcd`] and [`pacing`] hear what players say.
 //! [`bgp`] speaks with routers. [`interfaces`] looks at what carries all of it, [`wear`] at what disks say of
 //! themselves. [`tls`] holds what connections over TLS need.
+//! [`relief`] has a worker that is stuck replaced at its listening sockets.
 
 pub mod access_log;
 pub mod addresses;
@@ -36,6 +37,7 @@ pub mod operator;
 pub mod pacing;
 pub mod precondition;
 pub mod range;
+pub mod relief;
 pub mod report;
 pub mod request;
 pub mod response;

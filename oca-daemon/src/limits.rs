@@ -315,8 +315,11 @@ pub const INTERFACE_ERROR_SHARE: u64 = 10_000;
 /// Time over which the rate of bytes sent is measured. Cost: 24 bytes for each tick in it.
 pub const EGRESS_WINDOW: Duration = Duration::from_secs(10);
 
-/// A worker whose loop has not turned for this long counts as stuck.
+/// A worker that is so late counts as stuck: its turn takes this long, or it does not come back from a wait.
 pub const WORKER_STUCK: Duration = Duration::from_secs(1);
+
+/// For this long more than half of the workers may be stuck, unless `WATCHDOG_USEC` says otherwise; then the daemon gives up.
+pub const WORKERS_STUCK: Duration = Duration::from_secs(30);
 
 /// The longest that the state disk may take to keep an operator's intent; the operator is told otherwise.
 pub const STATE_DISK_WAIT: Duration = Duration::from_secs(5);

@@ -26,6 +26,7 @@ use crate::fills::Fills;
 use crate::interfaces::Interfaces;
 use crate::limits::{ADMISSION_QUEUE, AGENT_SILENCE};
 use crate::memory_tier::{Candidate, MemoryStatus};
+use crate::relief::Relief;
 use crate::report::ReportStatus;
 use crate::tls::Tls;
 use crate::wear::Worn;
@@ -84,6 +85,8 @@ pub struct Shared {
     pub identities: Arc<Identities>,
     /// Counters of each worker, written by it alone.
     pub workers: Box<[Arc<WorkerCounters>]>,
+    /// Who accepts for workers that are stuck. Assigned by [`crate::control`] alone.
+    pub relief: Relief,
     /// Columns that could not be used. Filled by the devices, emptied by [`crate::damage::tell`].
     pub damage: Arc<Damage>,
     /// Transfers to appliances that fill from this one.
@@ -164,6 +167,7 @@ impl Shared {
             started: Instant::now(),
             index: ArcSwap::new(index),
             identities: Identities::new(devices.len()),
+            relief: Relief::without_sockets(workers),
             devices,
             workers: counters,
             candidates: ArrayQueue::new(ADMISSION_QUEUE),
@@ -193,6 +197,12 @@ impl Shared {
     #[must_use]
     pub fn with_bgp(self, bgp: Option<Arc<Desk>>) -> Self {
         Self { bgp, ..self }
+    }
+
+    /// With what workers accept from, so that one can do it for another.
+    #[must_use]
+    pub fn with_relief(self, relief: Relief) -> Self {
+        Self { relief, ..self }
     }
 
     /// With what the devices tell their damage to.

@@ -36,6 +36,7 @@ mod drive;
 mod handshakes;
 mod kernel;
 mod reads;
+mod relieve;
 mod sealing;
 mod secure;
 mod transmit;
@@ -43,6 +44,7 @@ mod transmit;
 use accept::Closed;
 use handshakes::Handshakes;
 use reads::ReadTable;
+use relieve::Relieved;
 use sealing::Sealing;
 use secure::{Heard, Opening, Secure};
 
@@ -86,9 +88,10 @@ pub struct Worker {
     reads: ReadTable,
     spares: Vec<Vec<u8>>,
     /// Of each listener, by its id, whether its connections speak TLS.
-    listeners: Box<[bool]>,
+    listeners: Vec<bool>,
     has_stopped_accepting: bool,
     closed: Closed,
+    relieved: Relieved,
     handshakes: Handshakes,
     /// How long a handshake may take.
     handshake_patience: Duration,
@@ -148,6 +151,12 @@ impl Thought {
         }
     }
 
+    /// The worker's sign of life: it turns again until then, or works since then.
+    fn note_due(&self, then: Instant) {
+        let since_start = then.saturating_duration_since(self.shared.started);
+        self.counters.due_ms.set(since_start.as_millis() as u64);
+    }
+
     /// Notes the time once per turn; the date is rendered once per second.
     fn look_at_clock(&mut self) {
         self.now = Instant::now();
@@ -203,6 +212,7 @@ impl Worker {
             spares: Vec::with_capacity(SPARE_BUFFERS),
             has_stopped_accepting: false,
             closed,
+            relieved: Relieved::new(shared.workers.len()),
             handshakes,
             handshake_patience: handshake_patience(&shared.config.load()),
             sealing: Sealing::new(&is_tls),
@@ -233,6 +243,7 @@ impl Worker {
         loop {
             self.turn()?;
             self.open_when_let_in()?;
+            self.relieve();
             match self.thought.shared.service() {
                 Service::Serving | Service::Draining | Service::Drained => {}
                 Service::Cut => _ = self.cut_all(),
@@ -251,13 +262,12 @@ impl Worker {
             _ if !self.ready.is_empty() => Duration::ZERO,
             next => next.unwrap_or(RECHECK).min(self.longest_wait()),
         };
-        self.thought.counters.waiting.set(1);
+        self.thought.note_due(self.thought.now + timeout);
         self.reactor.turn(Some(timeout))?;
         self.thought.look_at_clock();
         let began = self.thought.now;
-        self.note_turn(began);
-        // After the time of the turn: a reader never sees a worker that works since before it waited.
-        self.thought.counters.waiting.set(0);
+        self.thought.note_due(began);
+        self.note_turn();
         let shared = Arc::clone(&self.thought.shared);
         let index = shared.index.load();
         let service = shared.service();
@@ -274,13 +284,9 @@ impl Worker {
         Ok(())
     }
 
-    fn note_turn(&self, now: Instant) {
+    fn note_turn(&self) {
         let counters = &self.thought.counters;
         counters.turns.add(1);
-        counters.last_turn_ms.set(
-            now.saturating_duration_since(self.thought.shared.started)
-                .as_millis() as u64,
-        );
         counters.tls.unsent.set(self.sealing.waiting());
         counters.allocations.set(allocations_on_this_thread());
     }

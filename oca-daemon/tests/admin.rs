@@ -84,7 +84,7 @@ impl Appliance {
         // Workers would say so themselves.
         shared.workers.iter().for_each(|worker| {
             worker.turns.add(1);
-            worker.waiting.set(1);
+            worker.due_ms.set(u64::MAX);
         });
         let control = Control::new(doors, &shared, folder.join("oca.toml"), confined());
         let of = |purpose| {
@@ -407,7 +407,7 @@ fn a_dead_device_is_a_cause_and_no_reason_to_leave() {
 fn a_worker_that_stands_still_is_a_cause() {
     let folder = folder();
     let appliance = Appliance::start(folder.path(), "");
-    appliance.shared.workers[0].waiting.set(0);
+    appliance.shared.workers[0].due_ms.set(0);
     appliance.eventually("the cause is shown", |it| {
         it.status().state == State::Degraded
     });
@@ -420,7 +420,10 @@ fn a_worker_that_stands_still_is_a_cause() {
         ("worker", "0")
     );
     assert!(!status.workers[0].alive && status.workers[1].alive);
-    appliance.shared.workers[1].waiting.set(0);
+    assert_eq!(status.workers[0].relieved_by, Some(1));
+    let detail = &status.causes[0].detail;
+    assert!(detail.ends_with("; worker 1 accepts for it"), "{detail}");
+    appliance.shared.workers[1].due_ms.set(0);
     appliance.eventually("none turns", |it| it.get("/healthz").status == 503);
 }
 

@@ -2,6 +2,8 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "what fails here is a test")]
 
+#[path = "support/frozen.rs"]
+mod frozen;
 #[path = "support/silent.rs"]
 mod silent;
 mod support;
@@ -16,6 +18,7 @@ use std::time::{Duration, Instant};
 
 use content_store::chunk_tree::ChunkTree;
 use content_store::device;
+use frozen::FrozenThread;
 use platform::socket::{ListenOptions, bind_listeners};
 use protocol::status::DeviceState;
 use silent::SilentFile;
@@ -173,6 +176,26 @@ fn a_socket_of_viewers_with_tls_is_taken_over() {
         let client = Arc::new(authority.client(&[]));
         let answer = tls::connect(held, &client).get("/film0", &[]).unwrap();
         assert_same(&answer.body, &films[0], backend);
+    }
+}
+
+#[test]
+fn a_worker_that_is_stuck_keeps_nobody_from_a_socket_that_all_share() {
+    for backend in BACKENDS {
+        let (site, films) = site(backend);
+        let manager = Manager::new(&site);
+        let daemon = manager.start(&site);
+        for stuck in 0..2 {
+            let _stuck = FrozenThread::worker(&daemon, stuck);
+            for _ in 0..100 {
+                let answer = http::get(daemon.http, "/film0", &["Range: bytes=1000-1999"]);
+                assert_same(&answer.unwrap().body, &films[0][1000..2000], backend);
+            }
+            eventually("it is relieved", || {
+                let worker = daemon.status().workers[stuck].clone();
+                (!worker.alive && worker.relieved_by.is_some()).then_some(())
+            });
+        }
     }
 }
 

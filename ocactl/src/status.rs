@@ -247,7 +247,11 @@ fn workers(status: &Status) -> String {
             number(worker.core.map_or("-".to_owned(), |core| core.to_string())),
             number(worker.connections),
             number(format!("{} ms", worker.loop_lag_ms)),
-            comfy_table::Cell::new(if worker.alive { "" } else { "does not turn" }),
+            comfy_table::Cell::new(match (worker.alive, worker.relieved_by) {
+                (true, _) => String::new(),
+                (false, None) => "does not turn".to_owned(),
+                (false, Some(other)) => format!("does not turn; {other} accepts for it"),
+            }),
         ]);
     }
     output::rendered(&table)

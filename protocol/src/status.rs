@@ -222,6 +222,9 @@ pub struct Worker {
     pub core: Option<u32>,
     /// Whether its loop turns.
     pub alive: bool,
+    /// The worker that accepts connections for it meanwhile.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub relieved_by: Option<u32>,
     /// Open connections.
     pub connections: u64,
     /// The longest turn of its loop lately.

@@ -204,10 +204,13 @@ fn worker_samples(observed: &Observation) -> Vec<Sample> {
     for (number, worker) in observed.workers.iter().enumerate() {
         let severity = observed.is_stuck(worker).then_some(Severity::Degraded);
         let detail = || {
-            format!(
-                "its loop has not turned for {:.1} s",
-                observed.lag(worker).as_secs_f64()
-            )
+            let late = observed.lag(worker).as_secs_f64();
+            match observed.relievers[number] {
+                Some(other) => format!(
+                    "its loop has not turned for {late:.1} s; worker {other} accepts for it"
+                ),
+                None => format!("its loop has not turned for {late:.1} s"),
+            }
         };
         samples.push(sample(
             Component::Worker,

@@ -45,6 +45,8 @@ pub struct Observation {
     pub backend: String,
     /// Counters of each worker.
     pub workers: Vec<Arc<WorkerCounters>>,
+    /// Of each worker, the one that accepts for it as it is stuck.
+    pub relievers: Vec<Option<usize>>,
     /// Columns that could not be used.
     pub damage: Arc<Damage>,
     /// Transfers to appliances that fill from this one.
@@ -169,12 +171,15 @@ impl Observation {
     #[must_use]
     pub fn of(shared: &Shared) -> Self {
         let config = shared.config.load_full();
+        let workers = 0..shared.workers.len();
+        let relievers = workers.map(|worker| shared.relief.reliever(worker));
         Self {
             now: Instant::now(),
             unix: SystemTime::now().into(),
             started: shared.started,
             backend: shared.chosen.backend.to_string(),
             workers: shared.workers.to_vec(),
+            relievers: relievers.collect(),
             damage: Arc::clone(&shared.damage),
             fills: Arc::clone(&shared.fills),
             report: shared.report.load_full(),
@@ -224,16 +229,16 @@ impl Observation {
         self.workers.iter().map(|worker| of(worker)).sum()
     }
 
-    /// How long a worker's present turn has taken; zero while it waits for something to do, and before its first turn.
+    /// How long a worker's present turn has taken, or how late it is after a wait; zero while it waits, and before its first turn.
     #[must_use]
     pub fn lag(&self, worker: &WorkerCounters) -> Duration {
-        if worker.waiting.value() != 0 || worker.turns.value() == 0 {
+        if worker.turns.value() == 0 {
             return Duration::ZERO;
         }
-        let last_turn = Duration::from_millis(worker.last_turn_ms.value());
+        let due = Duration::from_millis(worker.due_ms.value());
         self.now
             .saturating_duration_since(self.started)
-            .saturating_sub(last_turn)
+            .saturating_sub(due)
     }
 
     /// Whether a worker's loop does not turn any more.

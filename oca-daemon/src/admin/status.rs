@@ -100,6 +100,7 @@ fn workers(observed: &Observation, about: &About) -> Vec<Worker> {
                 .get(number % about.cores.len().max(1))
                 .map(|core| *core as u32),
             alive: !observed.is_stuck(worker),
+            relieved_by: observed.relievers[number].map(|reliever| reliever as u32),
             connections: worker.connections.value(),
             loop_lag_ms: observed.lag(worker).as_millis() as u64,
         };

@@ -1,8 +1,10 @@
 //! What the service manager is told (`sd_notify(3)`). Without one, as on FreeBSD or in a terminal, these do nothing.
 
+use std::time::Duration;
+
 use sd_notify::NotifyState;
 
-use crate::limits::STOP_EXTENSION;
+use crate::limits::{STOP_EXTENSION, WORKERS_STUCK};
 
 /// Viewers are served.
 pub(super) fn ready() {
@@ -32,7 +34,15 @@ pub(super) fn status(told: &str) {
     tell(&[NotifyState::Status(told)]);
 }
 
-/// The control loop turns, and at least one worker's.
+/// How long all may be silent before it is given up: `WatchdogSec=` of the unit. Not only if it is meant for this process (`WATCHDOG_PID`):
+/// the main one is the parent.
+pub(super) fn patience() -> Duration {
+    let microseconds = std::env::var("WATCHDOG_USEC").ok();
+    let microseconds = microseconds.and_then(|text| text.parse().ok());
+    microseconds.map_or(WORKERS_STUCK, Duration::from_micros)
+}
+
+/// The control loop turns, and at least half of the workers.
 pub(super) fn watchdog() {
     tell(&[NotifyState::Watchdog]);
 }

@@ -34,7 +34,7 @@ pub(super) fn listen(
     reactor: &mut Reactor,
     trial: Vec<ViewerSocket>,
     listeners: Vec<ViewerSocket>,
-) -> io::Result<(Box<[bool]>, Closed)> {
+) -> io::Result<(Vec<bool>, Closed)> {
     let is_tls = trial.iter().chain(&listeners).map(|it| it.is_tls).collect();
     let (open, closed) = if trial.is_empty() {
         (listeners, Vec::new())

@@ -67,6 +67,7 @@ pub(crate) fn status(state: State) -> Status {
             index: 0,
             core: Some(0),
             alive: true,
+            relieved_by: None,
             connections: 12,
             loop_lag_ms: 1,
         }],

@@ -35,7 +35,7 @@ pub(super) fn add(page: &mut Page, observed: &Observation) {
     );
     page.gauges(
         "oca_worker_lag_seconds",
-        "Time since a worker's present turn began; 0 while it waits for something to do.",
+        "Time since a worker's present turn began, or since its wait should have ended; 0 while it waits for something to do.",
         each(observed, |labels, worker| {
             measured(labels, observed.lag(worker).as_secs_f64())
         }),
@@ -46,6 +46,20 @@ pub(super) fn add(page: &mut Page, observed: &Observation) {
         each(observed, |labels, worker| {
             measured(labels, holds(observed.is_stuck(worker)))
         }),
+    );
+    page.gauges(
+        "oca_worker_relieved",
+        "1 while another worker accepts connections for this one, which is stuck.",
+        observed
+            .relievers
+            .iter()
+            .enumerate()
+            .map(|(number, reliever)| {
+                measured(
+                    &[("worker", &number.to_string())],
+                    holds(reliever.is_some()),
+                )
+            }),
     );
     page.counters(
         "oca_worker_heap_allocations_total",

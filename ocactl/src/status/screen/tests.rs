@@ -107,6 +107,7 @@ fn worker(index: u32, alive: bool) -> Worker {
         index,
         core: Some(index),
         alive,
+        relieved_by: None,
         connections: 4_100,
         loop_lag_ms: 1,
     }
