@@ -141,9 +141,7 @@ pub fn run(config: Config, config_path: PathBuf, origin: Origin) -> anyhow::Resu
         .with_identities(identities);
     let shared = Arc::new(shared);
     budgets.announce(&shared);
-    for note in without_effect(&shared.config.load()) {
-        tracing::warn!("{note}");
-    }
+    warn_of(&without_effect(&shared.config.load()));
     let mut watch = CatalogWatch::open(Arc::clone(&shared))?;
     shared.identities.await_first_look(FIRST_LOOK);
     watch.look();
@@ -315,6 +313,10 @@ fn without_effect(config: &Config) -> Vec<String> {
     let said = asked.into_iter().filter(|(asked, _)| *asked);
     said.map(|(_, note)| format!("without effect: {note}"))
         .collect()
+}
+
+fn warn_of(notes: &[String]) {
+    notes.iter().for_each(|note| tracing::warn!("{note}"));
 }
 
 fn wanted_backend(config: &Config) -> Option<Backend> {
