@@ -18,12 +18,14 @@ use crate::limits::MAX_IDENTITY_BYTES;
 
 mod blast;
 mod intent;
+mod left_alone;
 mod problem;
 mod returned;
 mod seen;
 
 pub use blast::Blast;
 pub use intent::{INTENT_FILE, Intent, Intents, Wanted};
+pub use left_alone::leave_silent_alone;
 pub use problem::{Complaint, Condition, DeviceProblem};
 pub use returned::Comparison;
 pub use seen::{SEEN_FILE, Seen, SeenDevice};
@@ -226,6 +228,9 @@ pub fn initialise(path: &Path, options: &InitOptions) -> Result<Device, DevicePr
 
 /// Opens a configured device, whichever it is.
 pub fn open(path: &Path) -> Result<Device, DeviceProblem> {
+    if let Some(problem) = left_alone::refuse(path) {
+        return Err(problem);
+    }
     let identity = read_identity(path)?;
     let unreadable = |source| DeviceProblem::Unreadable {
         path: path.into(),

@@ -122,6 +122,7 @@ impl Found {
         };
         self.faults.extend(book.damage.iter().cloned());
         self.see_window(config, &book);
+        survey::leave_silent_alone(config);
         let devices = survey::devices(config).unwrap_or_else(|problem| {
             self.faults.push(problem.to_string());
             Vec::new()

@@ -15,6 +15,7 @@ use anyhow::Context as _;
 use content_store::Index;
 use content_store::catalog::{CatalogProblem, CatalogReader};
 use content_store::device::{self, Intents};
+use content_store::limits::DEVICE_WAIT;
 use platform::file::memory_bytes;
 use platform::reactor::{Backend, choose_backend};
 use platform::{cpu, lost_pages, socket};
@@ -66,7 +67,9 @@ pub fn check(config: &Config) -> Findings {
             .push(format!("backend {}: {}", chosen.backend, chosen.reason)),
         Err(error) => findings.faults.push(error.to_string()),
     }
-    for (_, root) in config.devices() {
+    let roots: Vec<&Path> = config.devices().map(|(_, root)| root).collect();
+    device::leave_silent_alone(&roots, &Intents::default(), DEVICE_WAIT);
+    for root in roots {
         match device::open(root) {
             Ok(found) => findings
                 .notes

@@ -12,6 +12,9 @@ mod support;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
+use std::process::Command;
+use std::sync::mpsc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use protocol::operator::{Refusal, Request, Response};
@@ -100,6 +103,24 @@ fn a_frozen_disk_is_named_in_time_and_the_box_serves_on() {
     }
     drop(silent);
     all_well(&daemon);
+}
+
+#[test]
+fn a_check_names_the_frozen_disk_and_ends() {
+    let site = site(2);
+    let identity = site.device(1).join("oca-device.toml");
+    let silent = SilentFile::over(&identity, &site.path("fuse"));
+    silent.fall_silent();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_oca-daemon"));
+    command.arg("--config").arg(site.config()).arg("check");
+    let (sender, ended) = mpsc::channel();
+    let checking = thread::spawn(move || sender.send(command.output().unwrap()));
+    let said = ended.recv_timeout(Duration::from_secs(30));
+    // Now it ends in any case.
+    drop(silent);
+    checking.join().unwrap().unwrap();
+    let said = String::from_utf8(said.expect("it ends by itself").stderr).unwrap();
+    assert!(said.contains("nvme1 has not answered within 5 s"), "{said}");
 }
 
 #[test]

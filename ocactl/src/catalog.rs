@@ -20,11 +20,8 @@ pub(crate) fn rebuild(config: &Config, format: Format) -> Result<Outcome, Failur
         .duration_since(SystemTime::UNIX_EPOCH)
         .unwrap_or_default();
     let progress = Progress::of("sidecars read");
-    let rebuilt = content_store::rebuild(
-        &store::store_config(config),
-        now.as_secs(),
-        progress.counter(),
-    )?;
+    let rebuilt =
+        content_store::rebuild(&store::to_open(config), now.as_secs(), progress.counter())?;
     drop(progress);
     let lacking = !(rebuilt.incomplete.is_empty()
         && rebuilt.unusable.is_empty()

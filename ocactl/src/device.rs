@@ -10,12 +10,13 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use content_store::DeviceId;
-use content_store::device::{self, Device, InitOptions};
+use content_store::device::{self, Device, InitOptions, Intents};
 use protocol::config::{Config, Tier};
 use serde::Serialize;
 
 use crate::arguments::DeviceCommand;
 use crate::error::{Failure, Outcome};
+use crate::limits::DEVICE_TIMEOUT;
 use crate::output::{self, Format, Report};
 
 /// Obeys.
@@ -81,6 +82,7 @@ fn add(config: &Config, addition: Addition) -> Result<Added, Failure> {
         tier: tier.map(|tier| tier.name.clone()),
         shared_fs: addition.shared_fs || configured.is_some_and(|(tier, _)| tier.shared_fs),
     };
+    device::leave_silent_alone(&[&path], &Intents::default(), DEVICE_TIMEOUT);
     let device = device::initialise(&path, &options)?;
     hand_over(config, &device)?;
     Ok(Added {

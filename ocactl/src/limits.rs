@@ -23,7 +23,7 @@ pub(crate) const DRAIN_POLL_INTERVAL: Duration = Duration::from_secs(1);
 /// How often `--watch` asks.
 pub(crate) const WATCH_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How long all devices together may take to say who they are. A thread for each waits on.
+/// How long all devices together may take to answer. One that does not costs a process for as long as it hangs.
 pub(crate) const DEVICE_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// How long one entry of a support bundle may take; a command that hangs on a disk is left behind.

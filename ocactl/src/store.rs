@@ -14,8 +14,9 @@ use protocol::config::{Config, Tier};
 use crate::error::Failure;
 use crate::limits::DEVICE_TIMEOUT;
 
-/// The configuration in the store's words.
-pub(crate) fn store_config(config: &Config) -> StoreConfig {
+/// The configuration in the store's words, for whoever opens the devices next. Those that hang are left alone from now on.
+pub(crate) fn to_open(config: &Config) -> StoreConfig {
+    leave_silent_alone(config);
     StoreConfig {
         state_dir: config.appliance.state_dir.clone(),
         tiers: config.tiers.iter().map(tier_config).collect(),
@@ -41,7 +42,7 @@ fn tier_config(tier: &Tier) -> TierConfig {
 /// Opens the store for writing.
 pub(crate) fn open(config: &Config) -> Result<Store, Failure> {
     refuse_wrong_user(config)?;
-    let mut store = Store::open(store_config(config))?;
+    let mut store = Store::open(to_open(config))?;
     store.place_by(placing(config));
     Ok(store)
 }
@@ -67,7 +68,7 @@ pub(crate) fn snapshot_or_empty(config: &Config) -> Result<Snapshot, Failure> {
 
 /// The devices with their state, in the order of the configuration.
 pub(crate) fn devices(config: &Config) -> Result<Vec<DeviceSlot>, Failure> {
-    Ok(content_store::open_devices(&store_config(config))?)
+    Ok(content_store::open_devices(&to_open(config))?)
 }
 
 /// A configured device as it was found, within [`DEVICE_TIMEOUT`].
@@ -89,8 +90,9 @@ impl Probed {
     }
 }
 
-/// Looks at all devices at once. One that hangs is said to, and keeps nobody waiting for the others.
+/// Looks at all devices at once. One that hangs is said to, and keeps neither the others waiting nor this program from ending.
 pub(crate) fn probe(config: &Config) -> Vec<Probed> {
+    leave_silent_alone(config);
     let configured = config.tiers.iter().enumerate();
     let configured: Vec<(usize, &Path)> = configured
         .flat_map(|(tier, of)| of.devices.iter().map(move |root| (tier, root.as_path())))
@@ -111,6 +113,14 @@ pub(crate) fn probe(config: &Config) -> Vec<Probed> {
         .collect();
     refuse_twins(&mut probed);
     probed
+}
+
+/// No thread of this program is to hang in a device: the command would not end.
+fn leave_silent_alone(config: &Config) {
+    let roots: Vec<&Path> = config.devices().map(|(_, root)| root).collect();
+    // Whoever uses what is wanted says that it cannot be read.
+    let intents = Intents::read(&config.appliance.state_dir).unwrap_or_default();
+    device::leave_silent_alone(&roots, &intents, DEVICE_TIMEOUT);
 }
 
 /// What is wanted of the devices; nothing, with a warning, if it cannot be read.

@@ -34,4 +34,5 @@ pub mod socket;
 pub mod stored_file;
 pub mod timer;
 pub mod user;
+pub mod visit;
 pub mod watch;

@@ -1,5 +1,6 @@
-//! A file whose reads hang in the kernel when the test wants: mounted over a column through FUSE. Needs root and `/dev/fuse`.
+//! A file that hangs whoever opens or reads it in the kernel when the test wants: mounted over a column through FUSE. Needs root and `/dev/fuse`.
 
+use std::any::Any;
 use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,8 +9,9 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, UNIX_EPOCH};
 
 use fuser::{
-    BackgroundSession, Config, Errno, FileAttr, FileHandle, FileType, Filesystem, Generation,
-    INodeNo, LockOwner, OpenFlags, ReplyAttr, ReplyData, ReplyEntry, Request,
+    BackgroundSession, Config, Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags,
+    Generation, INodeNo, LockOwner, OpenFlags, ReplyAttr, ReplyData, ReplyEntry, ReplyOpen,
+    Request,
 };
 
 const FILE: INodeNo = INodeNo(2);
@@ -23,8 +25,8 @@ pub(crate) struct SilentFile {
     session: Option<BackgroundSession>,
 }
 
-/// Reads that wait for ever; `None` while reads are answered.
-type Silence = Arc<Mutex<Option<Vec<ReplyData>>>>;
+/// Answers that are waited for; `None` while all are given.
+type Silence = Arc<Mutex<Option<Vec<Box<dyn Any + Send>>>>>;
 
 impl SilentFile {
     /// Shows the bytes of `file` in its place. `mount` is a folder to make.
@@ -46,7 +48,7 @@ impl SilentFile {
         }
     }
 
-    /// No read is answered any more.
+    /// Nothing is answered any more.
     pub(crate) fn fall_silent(&self) {
         *self.silence.lock().unwrap() = Some(Vec::new());
     }
@@ -111,6 +113,14 @@ impl Filesystem for Content {
         reply.attr(&FOREVER, &self.attributes(node));
     }
 
+    /// Who waits for this cannot be killed.
+    fn open(&self, _: &Request, _: INodeNo, _: OpenFlags, reply: ReplyOpen) {
+        match &mut *self.silence.lock().unwrap() {
+            Some(waiting) => waiting.push(Box::new(reply)),
+            None => reply.opened(FileHandle(0), FopenFlags::empty()),
+        }
+    }
+
     fn read(
         &self,
         _: &Request,
@@ -123,7 +133,7 @@ impl Filesystem for Content {
         reply: ReplyData,
     ) {
         if let Some(waiting) = &mut *self.silence.lock().unwrap() {
-            return waiting.push(reply);
+            return waiting.push(Box::new(reply));
         }
         let start = self.bytes.len().min(offset as usize);
         let end = self.bytes.len().min(start + size as usize);

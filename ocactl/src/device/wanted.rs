@@ -57,7 +57,7 @@ pub(super) fn online(config: &Config, format: Format, path: &Path) -> Result<Out
 /// Compares devices that are back with the catalog, unless somebody else writes: then the fill agent does it.
 fn take_back(config: &Config) -> Result<(), Failure> {
     store::refuse_wrong_user(config)?;
-    let mut store = match Store::open(store::store_config(config)) {
+    let mut store = match Store::open(store::to_open(config)) {
         Err(StoreError::Catalog(CatalogProblem::Locked { .. })) => return Ok(()),
         opened => opened?,
     };
