@@ -124,7 +124,7 @@ pub fn run(config: Config, config_path: PathBuf, origin: Origin) -> anyhow::Resu
         listeners,
         legacy,
         place,
-    } = Entry::of(origin, &config, workers)?;
+    } = Entry::of(origin, &config, workers, tls.as_ref())?;
     let Listeners {
         by_worker,
         addresses,

@@ -28,6 +28,8 @@ use serde::{Deserialize, Serialize};
 use tokio::io::Interest;
 use tokio::net::UnixStream;
 
+use crate::tls::TicketKey;
+
 /// Rises when the words between two daemons change: neither may be older than the other by more than the words are.
 pub const VERSION: u32 = 1;
 
@@ -59,6 +61,9 @@ pub enum OfSuccessor {
     Begin {
         /// [`VERSION`]
         version: u32,
+        /// It knows [`OfPredecessor::Tickets`].
+        #[serde(default)]
+        tickets: bool,
     },
     /// It does not become one, and why; also from the parent, which knows how it ended.
     Failed {
@@ -77,11 +82,13 @@ pub enum OfSuccessor {
 }
 
 /// What the daemon that serves tells its successor.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum OfPredecessor {
     /// The descriptors are listening sockets.
     Sockets,
+    /// The keys by which viewers' tickets are read. Only to a successor that has said it knows this word.
+    Tickets(Vec<TicketKey>),
     /// The last message before the trial: socket and lock of the operator's door, and the end that leads to the parent.
     Estate,
     /// Let viewers in.
@@ -145,11 +152,25 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_successor_of_an_earlier_release_knows_no_tickets() {
+        let heard: OfSuccessor = serde_json::from_str(r#"{"begin":{"version":1}}"#).unwrap();
+        let begin = OfSuccessor::Begin {
+            version: 1,
+            tickets: false,
+        };
+        assert_eq!(heard, begin);
+    }
+
+    #[test]
     fn words_go_through_and_others_are_refused() {
         let (one, other) = Messages::pair().unwrap();
-        tell(&one, &OfSuccessor::Begin { version: VERSION }, &[]).unwrap();
+        let begin = OfSuccessor::Begin {
+            version: VERSION,
+            tickets: true,
+        };
+        tell(&one, &begin, &[]).unwrap();
         let (heard, _) = hear::<OfSuccessor>(&other).unwrap();
-        assert_eq!(heard, OfSuccessor::Begin { version: VERSION });
+        assert_eq!(heard, begin);
         tell(&one, &OfPredecessor::Go, &[]).unwrap();
         let strange = hear::<ToParent>(&other).unwrap_err();
         assert_eq!(strange.kind(), io::ErrorKind::InvalidData);

@@ -2,9 +2,8 @@
 //! [`Certificates`] behind it, which are swapped while it is in use.
 //!
 //! The cryptography is aws-lc-rs alone. There is no store of sessions in the server: it would take a lock and memory for each
-//! viewer. A viewer who comes back shows a ticket, which every worker can read; the keys of the tickets are made at the start,
-//! replaced every six hours and forgotten after twelve, and never leave the memory of the process. (For a ticket a handshake takes a
-//! lock that all may read under; who writes does so once in six hours, with the new keys in hand.)
+//! viewer. A viewer who comes back shows a ticket, which every worker can read ([`Tickets`]). (For a ticket a handshake takes a
+//! lock that all may read under; who writes does so once in six hours, with the new key in hand.)
 //!
 //! The way of certificates: `files` -> [`Pair`] -> [`Look`] -> [`Watch`] -> [`Certificates`].
 
@@ -23,6 +22,7 @@ pub mod records;
 pub mod seal;
 pub mod session;
 mod suites;
+mod tickets;
 mod watch;
 mod x509;
 
@@ -31,7 +31,6 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use protocol::config::{self, Config};
 use rustls::crypto::CryptoProvider;
-use rustls::crypto::aws_lc_rs::Ticketer;
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoClientAuth, NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::{RootCertStore, ServerConfig};
@@ -42,6 +41,7 @@ pub use certificates::{Certificates, Reload, Set};
 pub use look::{Look, Looker, check};
 pub use pair::Pair;
 pub use problem::Problem;
+pub use tickets::{TicketKey, Tickets};
 pub use watch::{Occasion, Watch};
 pub use x509::X509;
 
@@ -65,6 +65,8 @@ pub struct Tls {
     pub certificates: Arc<Certificates>,
     /// Whether the kernel seals what they are sent.
     pub kernel: Kernel,
+    /// What `config` seals tickets with.
+    pub tickets: Arc<Tickets>,
     looker: Looker,
     print: u64,
 }
@@ -99,12 +101,14 @@ impl Tls {
         // Early data can be replayed (RFC 8446, section 8), and saves players nothing: they keep their connections.
         config.max_early_data_size = 0;
         config.session_storage = Arc::new(NoServerSessionStorage {});
-        config.ticketer = Ticketer::new().context("keys for session tickets")?;
+        let tickets = Arc::new(Tickets::new(now).context("keys for session tickets")?);
+        config.ticketer = Arc::clone(&tickets) as _;
         config.send_tls13_tickets = TICKETS;
         Ok(Self {
             config: Arc::new(config),
             certificates,
             kernel: Kernel::of(wanted.kernel)?,
+            tickets,
             looker,
             print,
         })

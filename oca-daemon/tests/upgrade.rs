@@ -15,8 +15,12 @@ use std::sync::atomic::{AtomicU16, Ordering::Relaxed};
 
 use protocol::operator::{Request, Response, Upgraded};
 use protocol::status::State;
+use rustls::HandshakeKind;
+use rustls::client::Resumption;
+use rustls::crypto::aws_lc_rs::cipher_suite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256;
 use support::http::{self, Client};
 use support::load::{Audience, Film, Met};
+use support::tls::{self, Authority};
 use support::{BACKENDS, Daemon, Plan, Site, assert_same, content, eventually};
 
 const MIB: usize = 1 << 20;
@@ -64,6 +68,14 @@ impl Installed {
         fs::create_dir(installed.site.path("bin")).unwrap();
         installed.install_again();
         installed
+    }
+
+    fn speak_tls(&self, authority: &Authority) {
+        self.site.speak_tls(authority, "");
+        let text = fs::read_to_string(self.site.config()).unwrap();
+        let port = 8443 + BOXES.fetch_add(1, Relaxed);
+        let text = text.replacen("127.0.0.1:0", &format!("{}:{port}", own_address()), 1);
+        fs::write(self.site.config(), text).unwrap();
     }
 
     fn program(&self) -> PathBuf {
@@ -221,6 +233,42 @@ fn what_runs_is_finished_and_who_rests_is_not_cut() {
             &film.bytes,
             "of the new one",
         );
+    }
+}
+
+#[test]
+fn viewers_over_tls_are_finished_and_their_tickets_hold() {
+    for backend in BACKENDS {
+        let installed = Installed::new(backend);
+        let authority = Authority::new();
+        installed.speak_tls(&authority);
+        let daemon = installed.start();
+        let address = daemon.https.unwrap();
+        let film = &installed.films[0];
+        for suites in [&[][..], &[TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256]] {
+            let mut config = authority.client(suites);
+            config.resumption = Resumption::in_memory_sessions(8);
+            let config = Arc::new(config);
+            let mut slow = tls::connect(address, &config);
+            assert_eq!(slow.stream.conn.handshake_kind(), Some(HandshakeKind::Full));
+            slow.send(&format!("GET {} HTTP/1.1\r\nHost: test\r\n\r\n", film.path))
+                .unwrap();
+            let mut resting = tls::connect(address, &config);
+            resting.get(&film.path, &["Range: bytes=0-9"]).unwrap();
+            eventually("it runs", || {
+                (daemon.metric("oca_transfers", "") == 1.0).then_some(())
+            });
+            assert_eq!(upgrade(&daemon).transfers, 1);
+            let told = resting.get(&film.path, &["Range: bytes=10-19"]).unwrap();
+            assert_eq!(told.field("Connection"), Some("close"));
+            let mut back = tls::connect(address, &config);
+            let kind = back.stream.conn.handshake_kind();
+            assert_eq!(kind, Some(HandshakeKind::Resumed), "{backend}");
+            let answer = back.get(&film.path, &["Range: bytes=20-29"]).unwrap();
+            assert_same(&answer.body, &film.bytes[20..30], "of the new one");
+            let answer = slow.response(false).unwrap();
+            assert_same(&answer.body, &film.bytes, "what a viewer got");
+        }
     }
 }
 

@@ -19,6 +19,7 @@ use crate::operator::refused;
 use crate::shared::Service;
 use crate::succession::successor::Legacy;
 use crate::succession::{Later, OfPredecessor, OfSuccessor, ToParent, VERSION, hear_later, tell};
+use crate::tls::TicketKey;
 
 /// What an operator wants.
 #[derive(Debug, Clone)]
@@ -75,13 +76,15 @@ impl Control {
         )?;
         let door = self.doors.operator.descriptors();
         let door = door.ok_or("another daemon serves already")?;
+        let tls = self.shared.tls.as_ref();
+        let tickets = tls.map_or_else(Vec::new, |tls| tls.tickets.keys());
         let prepared = || -> io::Result<_> {
             let (ours, theirs) = Messages::pair()?;
             let start = ToParent::Start {
                 previous: order.previous,
                 force: order.force,
             };
-            let gifts = Gifts::of(legacy, door)?;
+            let gifts = Gifts::of(legacy, door, tickets)?;
             tell(&legacy.parent, &start, &[theirs.as_fd()])?;
             Ok((Later::of(ours)?, gifts))
         };
@@ -172,10 +175,11 @@ impl Control {
 struct Gifts {
     sockets: Vec<OwnedFd>,
     estate: [OwnedFd; 3],
+    tickets: Vec<TicketKey>,
 }
 
 impl Gifts {
-    fn of(legacy: &Legacy, door: [BorrowedFd<'_>; 2]) -> io::Result<Self> {
+    fn of(legacy: &Legacy, door: [BorrowedFd<'_>; 2], tickets: Vec<TicketKey>) -> io::Result<Self> {
         let copy = |it: &OwnedFd| it.try_clone();
         let [listener, lock] = door;
         Ok(Self {
@@ -185,13 +189,17 @@ impl Gifts {
                 lock.try_clone_to_owned()?,
                 legacy.parent.try_clone()?.into(),
             ],
+            tickets,
         })
     }
 
-    fn give(&self, to: &Messages) -> io::Result<()> {
+    fn give(&self, to: &Messages, with_tickets: bool) -> io::Result<()> {
         for some in self.sockets.chunks(DESCRIPTORS) {
             let some: Vec<_> = some.iter().map(AsFd::as_fd).collect();
             tell(to, &OfPredecessor::Sockets, &some)?;
+        }
+        if with_tickets {
+            tell(to, &OfPredecessor::Tickets(self.tickets.clone()), &[])?;
         }
         let estate = self.estate.each_ref().map(AsFd::as_fd);
         tell(to, &OfPredecessor::Estate, &estate)
@@ -200,12 +208,15 @@ impl Gifts {
 
 /// From the start of the successor until it serves; an error says why it does not.
 async fn follow(channel: Later, gifts: &Gifts) -> Result<Served, String> {
-    match heard(&channel).await? {
-        OfSuccessor::Begin { version: VERSION } => {}
+    let with_tickets = match heard(&channel).await? {
+        OfSuccessor::Begin {
+            version: VERSION,
+            tickets,
+        } => tickets,
         other => return Err(strange(&other)),
-    }
+    };
     let said = |error: io::Error| error.to_string();
-    gifts.give(&channel.end).map_err(said)?;
+    gifts.give(&channel.end, with_tickets).map_err(said)?;
     match heard(&channel).await? {
         OfSuccessor::Ready => {}
         other => return Err(strange(&other)),

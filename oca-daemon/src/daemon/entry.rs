@@ -8,6 +8,7 @@ use protocol::config::Config;
 use crate::control::Doors;
 use crate::listener::{self, Listeners};
 use crate::succession::successor::{Legacy, Successor};
+use crate::tls::Tls;
 
 /// How a daemon comes to serve.
 #[derive(Debug)]
@@ -35,7 +36,12 @@ pub(super) struct Place {
 }
 
 impl Entry {
-    pub(super) fn of(origin: Origin, config: &Config, workers: usize) -> anyhow::Result<Self> {
+    pub(super) fn of(
+        origin: Origin,
+        config: &Config,
+        workers: usize,
+        tls: Option<&Tls>,
+    ) -> anyhow::Result<Self> {
         const HELD: &str = "sockets of the service manager";
         let (mut inherited, door, parent, successor) = match origin {
             Origin::Alone => (Inherited::of_process().context(HELD)?, None, None, None),
@@ -46,6 +52,9 @@ impl Entry {
             Origin::Successor(successor) => {
                 let estate = successor.begin()?;
                 let door = Some(estate.door);
+                if let Some(tls) = tls {
+                    tls.tickets.take_over(estate.tickets);
+                }
                 (estate.sockets, door, Some(estate.parent), Some(successor))
             }
         };

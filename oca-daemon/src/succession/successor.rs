@@ -9,6 +9,7 @@ use platform::messages::Messages;
 
 use super::{OfPredecessor, OfSuccessor, ToParent, VERSION, hear, tell};
 use crate::limits::PREDECESSOR_WAIT;
+use crate::tls::TicketKey;
 
 /// A daemon that is to take the place of the one at the other end.
 #[derive(Debug)]
@@ -25,6 +26,8 @@ pub struct Estate {
     pub door: [OwnedFd; 2],
     /// The end that leads to the parent.
     pub parent: Messages,
+    /// The keys by which viewers' tickets are read; none from a daemon without TLS, or of an earlier release.
+    pub tickets: Vec<TicketKey>,
 }
 
 impl Successor {
@@ -59,12 +62,17 @@ impl Successor {
     /// # Errors
     /// The daemon that serves is gone, or speaks otherwise.
     pub fn begin(&self) -> anyhow::Result<Estate> {
-        tell(&self.channel, &OfSuccessor::Begin { version: VERSION }, &[])?;
-        let mut sockets = Vec::new();
+        let begin = OfSuccessor::Begin {
+            version: VERSION,
+            tickets: true,
+        };
+        tell(&self.channel, &begin, &[])?;
+        let (mut sockets, mut tickets) = (Vec::new(), Vec::new());
         loop {
             match self.hear()? {
                 (OfPredecessor::Sockets, some) => sockets.extend(some),
-                (OfPredecessor::Estate, rest) => return estate(sockets, rest),
+                (OfPredecessor::Tickets(keys), _) => tickets = keys,
+                (OfPredecessor::Estate, rest) => return estate(sockets, rest, tickets),
                 (OfPredecessor::Go, _) => anyhow::bail!("told to go on before there was anything"),
             }
         }
@@ -105,7 +113,11 @@ impl Successor {
     }
 }
 
-fn estate(sockets: Vec<OwnedFd>, rest: Vec<OwnedFd>) -> anyhow::Result<Estate> {
+fn estate(
+    sockets: Vec<OwnedFd>,
+    rest: Vec<OwnedFd>,
+    tickets: Vec<TicketKey>,
+) -> anyhow::Result<Estate> {
     let rest: Result<[OwnedFd; 3], _> = rest.try_into();
     let [listener, lock, parent] =
         rest.map_err(|_| anyhow::anyhow!("other descriptors than a door and a parent"))?;
@@ -113,6 +125,7 @@ fn estate(sockets: Vec<OwnedFd>, rest: Vec<OwnedFd>) -> anyhow::Result<Estate> {
         sockets: Inherited::of(sockets)?,
         door: [listener, lock],
         parent: parent.try_into()?,
+        tickets,
     })
 }
 
