@@ -42,7 +42,7 @@ use crate::control::ControlEndpoint;
 use crate::daemon::Daemon;
 use crate::fetch::Progress;
 use crate::lanes::Lanes;
-use crate::limits::{EVENTS_WAITING, TICK, WRITE_DEADLINE};
+use crate::limits::{EVENTS_WAITING, STOP_BOUND, TICK, WRITE_DEADLINE};
 use crate::metrics::Counters;
 use crate::notify;
 use crate::operator::Command;
@@ -244,10 +244,27 @@ impl Agent {
         }
     }
 
-    /// Stops fetching, publishes what is whole, and lets go of the store.
+    /// Publishes what is whole, unless that takes too long: a device may hang.
     async fn stop(&mut self) {
-        notify::stopping();
         tracing::info!("stopping; what is whole is published");
+        let finished = tokio::time::timeout(STOP_BOUND, self.finish());
+        tokio::pin!(finished);
+        loop {
+            notify::stopping();
+            tokio::select! {
+                in_time = &mut finished => {
+                    if in_time.is_err() {
+                        tracing::warn!("stopping without what a device has not taken");
+                    }
+                    return;
+                }
+                () = tokio::time::sleep(TICK) => {}
+            }
+        }
+    }
+
+    /// Stops fetching, publishes what is whole, and lets go of the store.
+    async fn finish(&mut self) {
         self.following.cancel();
         while self.following.is_filling() {
             match self.received.recv().await {

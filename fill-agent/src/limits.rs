@@ -153,6 +153,12 @@ pub const DAEMON_WAIT: Duration = Duration::from_secs(12);
 /// How often the daemon is told the agent's facts; after 30 s without, it counts the agent as silent.
 pub const FACTS_EVERY: Duration = Duration::from_secs(5);
 
+/// For what is whole to be published after SIGTERM. What is not is found again at the next start.
+pub const STOP_BOUND: Duration = Duration::from_secs(30);
+
+/// How much longer the service manager waits meanwhile, told at each [`TICK`]. The unit's `TimeoutStopSec=` is this, too.
+pub const STOP_EXTENSION: Duration = Duration::from_secs(10);
+
 /// For a device to say who it is and what room it has.
 pub const DEVICE_WAIT: Duration = Duration::from_secs(5);
 

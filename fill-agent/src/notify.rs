@@ -2,6 +2,8 @@
 
 use sd_notify::NotifyState;
 
+use crate::limits::STOP_EXTENSION;
+
 /// Operators are answered, and the loop turns.
 pub fn ready() {
     tell(&[NotifyState::Ready]);
@@ -15,9 +17,14 @@ pub fn reloading() {
     }
 }
 
-/// What is verified is being published.
+/// What is verified is being published. Said again and again until it is: a process that is over and cannot end, as a thread of it hangs
+/// in a disk, is then given up after the short time of the unit.
 pub fn stopping() {
-    tell(&[NotifyState::Stopping]);
+    let microseconds = u32::try_from(STOP_EXTENSION.as_micros()).unwrap_or(u32::MAX);
+    tell(&[
+        NotifyState::Stopping,
+        NotifyState::ExtendTimeoutUsec(microseconds),
+    ]);
 }
 
 /// The loop turns; `why` is for `systemctl status`.
