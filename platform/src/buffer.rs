@@ -15,7 +15,7 @@ use crate::file::{DIRECT_ALIGNMENT, prefer_large_pages};
 use crate::free_slots::FreeSlots;
 use crate::park::WaitSet;
 
-/// `count` buffers of `size` bytes each. Their memory is taken from the kernel when it is first used, or by [`warm`](Self::warm), and kept.
+/// `count` buffers of `size` bytes each. Their memory is taken from the kernel when it is first used, or before, and kept.
 #[derive(Debug)]
 pub struct BufferPool {
     region: MmapRaw,
