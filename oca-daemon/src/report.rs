@@ -128,8 +128,14 @@ impl ReportStatus {
     /// Whether the endpoint has been silent for some reports, for a process that began at `started`.
     #[must_use]
     pub fn is_overdue(&self, now: Instant, started: Instant) -> bool {
+        self.silence(now, started) > self.interval * REPORTS_MISSED
+    }
+
+    /// For how long no report was answered.
+    #[must_use]
+    pub fn silence(&self, now: Instant, started: Instant) -> Duration {
         let since = self.answered.unwrap_or(started);
-        now.saturating_duration_since(since) > self.interval * REPORTS_MISSED
+        now.saturating_duration_since(since)
     }
 }
 
@@ -350,6 +356,7 @@ mod tests {
             keys: Vec::new(),
             token_file: None,
             report_interval: protocol::units::Interval::from_seconds(5),
+            strict: None,
         };
         let mut status = ReportStatus::new(&control);
         let start = Instant::now();

@@ -287,6 +287,48 @@ fn no_endpoint_changes_what_is_served() {
     assert!(begun.elapsed() < Duration::from_secs(10));
 }
 
+/// Unless it is told not to serve without one.
+#[test]
+fn a_strict_box_is_down_while_nobody_answers_it() {
+    let watched = Watched::new();
+    watched.publish(1);
+    let text = std::fs::read_to_string(watched.site.config()).unwrap();
+    let interval = "report_interval = \"1 s\"\n";
+    let strict = text.replace(interval, &format!("{interval}strict = \"3 s\"\n"));
+    assert_ne!(text, strict);
+    std::fs::write(watched.site.config(), strict).unwrap();
+    let daemon = watched.site.start();
+    watched.control.await_report("a report", 0, |_| true);
+    assert_eq!(daemon.status().state, State::Ok);
+
+    watched
+        .control
+        .reply(|_| Some(b"HTTP/1.1 503 x\r\nContent-Length: 0\r\n\r\n".to_vec()));
+    let status = eventually("it is down", || {
+        Some(daemon.status()).filter(|status| status.state == State::Down)
+    });
+    let cause = &status.causes[0];
+    assert_eq!((&*cause.component, cause.scope), ("strict", Scope::Local));
+    assert!(
+        cause.detail.ends_with("; control.strict allows 3 s"),
+        "{}",
+        cause.detail
+    );
+    assert_eq!(get(daemon.admin, "/readyz", &[]).unwrap().status, 503);
+    let metrics = get(daemon.admin, "/metrics", &[]).unwrap();
+    let metrics = String::from_utf8(metrics.body).unwrap();
+    let sample = "oca_health_causes{component=\"strict\",scope=\"local\",severity=\"down\"} 1";
+    assert!(metrics.contains(sample), "{metrics}");
+    // Who comes all the same is not sent away.
+    assert_served(&daemon);
+
+    watched.control.reply(known);
+    eventually("it is well again", || {
+        (daemon.status().state == State::Ok).then_some(())
+    });
+    terminate(daemon);
+}
+
 fn assert_served(daemon: &Daemon) {
     let response = get(daemon.http, &path(1), &[]).unwrap();
     assert!(response.status == 200 && response.body == content(1, SIZE));

@@ -48,6 +48,7 @@ fn the_shipped_example_is_right_with_and_without_its_comments() {
         "{MINIMAL}[control]\nurl = \"https://control.example/\"\nkeys = [\"/etc/oca/control-1.pub\"]\n\
          token_file = \"/etc/oca/token\"\nca = \"/etc/oca/tls/fleet-ca.pem\"\n\
          client = {{ cert = \"/etc/oca/tls/box.pem\", key = \"/etc/oca/tls/box.key\" }}\n\
+         strict = \"12 h\"\n\
          [fill]\nwindow = \"02:00-14:00\"\ntimezone = \"Europe/Berlin\"\nrate = \"1.2 Gbit/s\"\n\
          urgent_rate = \"120 Mbit/s\"\norigin_ca = \"/etc/oca/tls/origin-ca.pem\"\n"
     );

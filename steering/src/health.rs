@@ -11,7 +11,7 @@
 //! first. So does each sample of what was judged before ([`Canary`](crate::bgp::canary::Canary)). A subject that is no longer sampled is forgotten at once: it was configured away.
 //!
 //! Invariant: shared causes are listed, and never change [`Health::worst_local`]; an outage of the control endpoint would
-//! otherwise take every box out of service together.
+//! otherwise take every box out of service together. Whoever wants just that says so: [`Component::Strict`].
 
 use serde::{Deserialize, Serialize};
 
@@ -53,6 +53,8 @@ pub enum Component {
     SelfTest,
     /// An address at which viewers are served, asked from outside.
     ServiceAddress,
+    /// The control endpoint, where the box may not serve without it.
+    Strict,
     /// The control endpoint.
     Control,
     /// The age of the manifest.
@@ -74,6 +76,25 @@ pub enum Scope {
 }
 
 impl Component {
+    /// Every one.
+    pub const ALL: [Self; 15] = [
+        Self::Device,
+        Self::Wear,
+        Self::Worker,
+        Self::Egress,
+        Self::Memory,
+        Self::Interface,
+        Self::Catalog,
+        Self::Certificate,
+        Self::SelfTest,
+        Self::ServiceAddress,
+        Self::Strict,
+        Self::Control,
+        Self::Manifest,
+        Self::RouteFeed,
+        Self::Agent,
+    ];
+
     /// Whose trouble it is.
     #[must_use]
     pub fn scope(self) -> Scope {
@@ -87,7 +108,8 @@ impl Component {
             | Self::Catalog
             | Self::Certificate
             | Self::SelfTest
-            | Self::ServiceAddress => Scope::Local,
+            | Self::ServiceAddress
+            | Self::Strict => Scope::Local,
             Self::Control | Self::Manifest | Self::RouteFeed | Self::Agent => Scope::Shared,
         }
     }
@@ -111,6 +133,7 @@ impl Component {
             Self::Certificate => "certificate",
             Self::SelfTest => "self-test",
             Self::ServiceAddress => "service-address",
+            Self::Strict => "strict",
             Self::Control => "control",
             Self::Manifest => "manifest",
             Self::RouteFeed => "route-feed",

@@ -18,6 +18,7 @@
 //! | self-test | - | it failed |
 //! | service-address | it does not answer, and others do | - |
 //! | service-address, no subject | - | none answers |
+//! | strict | - | no report was answered for as long as `control.strict` allows |
 //! | control | no report was answered for some intervals | - |
 //! | route-feed | there is no session with a router that says whom to serve | - |
 //! | agent | it is to fill, and has not told of itself for a while | - |
@@ -64,7 +65,7 @@ pub fn samples(
     samples.extend(certificate::samples(observed));
     samples.push(self_test_sample(self_test));
     samples.extend(service_samples(observed));
-    samples.extend(control_sample(observed));
+    samples.extend(control_samples(observed));
     samples.extend(agent_sample(observed));
     samples.extend(route_feed_samples(observed));
     samples
@@ -115,22 +116,30 @@ fn route_feed_samples(observed: &Observation) -> Vec<Sample> {
 }
 
 /// The time is said as a point: a detail that changed with every look would be news each time.
-fn control_sample(observed: &Observation) -> Option<Sample> {
-    let report = observed.report.as_ref()?;
+fn control_samples(observed: &Observation) -> Vec<Sample> {
+    let Some(report) = &observed.report else {
+        return Vec::new();
+    };
+    let unheard = || {
+        let since = report.answered.map_or_else(
+            || "the start".to_owned(),
+            |at| words::date(observed.unix_at(at)),
+        );
+        let problem = report.problem.as_deref().unwrap_or("none came in time");
+        format!("no report was answered since {since}: {problem}")
+    };
     let overdue = report.is_overdue(observed.now, observed.started);
-    Some(sample(
-        Component::Control,
-        "",
-        overdue.then_some(Severity::Degraded),
-        || {
-            let since = report.answered.map_or_else(
-                || "the start".to_owned(),
-                |at| words::date(observed.unix_at(at)),
-            );
-            let problem = report.problem.as_deref().unwrap_or("none came in time");
-            format!("no report was answered since {since}: {problem}")
-        },
-    ))
+    let overdue = overdue.then_some(Severity::Degraded);
+    let mut samples = vec![sample(Component::Control, "", overdue, unheard)];
+    let control = observed.config.control.as_ref();
+    if let Some(strict) = control.and_then(|control| control.strict) {
+        let silence = report.silence(observed.now, observed.started);
+        let ended = (silence > strict.duration()).then_some(Severity::Down);
+        samples.push(sample(Component::Strict, "", ended, || {
+            format!("{}; control.strict allows {strict}", unheard())
+        }));
+    }
+    samples
 }
 
 fn agent_sample(observed: &Observation) -> Option<Sample> {

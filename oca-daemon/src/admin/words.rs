@@ -3,24 +3,7 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use protocol::status::{Cause, Scope, State};
-use steering::health::{Component, Severity};
-
-/// Every kind of thing that can be wrong, for metrics.
-pub const COMPONENTS: [Component; 13] = [
-    Component::Device,
-    Component::Wear,
-    Component::Worker,
-    Component::Egress,
-    Component::Memory,
-    Component::Interface,
-    Component::Catalog,
-    Component::Certificate,
-    Component::SelfTest,
-    Component::Control,
-    Component::Manifest,
-    Component::RouteFeed,
-    Component::Agent,
-];
+use steering::health::Severity;
 
 /// A point in time, to the minute: the same words for the same point, although the clock on the wall is slewed.
 #[must_use]

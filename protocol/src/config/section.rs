@@ -219,6 +219,9 @@ pub struct Control {
     /// How often the daemon reports, unless the control endpoint asks otherwise. Default: 5 s.
     #[serde(default = "five_seconds")]
     pub report_interval: Interval,
+    /// When no report has been answered for so long, the box is `down`: its routes are withdrawn, and nobody is sent to it. Default: never; it
+    /// keeps serving, and is offered.
+    pub strict: Option<Interval>,
 }
 
 fn five_seconds() -> Interval {

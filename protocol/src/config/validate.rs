@@ -314,6 +314,13 @@ fn control(config: &Config, findings: &mut Findings<'_, '_>) {
             "is empty; allowed: one or more files with Ed25519 public keys",
         );
     }
+    let least = Interval::from_seconds(3 * control.report_interval.duration().as_secs());
+    if let Some(strict) = control.strict.filter(|strict| *strict < least) {
+        findings.add(
+            "control.strict",
+            format!("is {strict}; allowed: at least three times report_interval, here {least}"),
+        );
+    }
 }
 
 fn http_url(url: &str, path: &str, findings: &mut Findings<'_, '_>) {

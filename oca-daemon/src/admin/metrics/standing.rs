@@ -2,7 +2,7 @@
 
 use prometheus::proto::Metric;
 use protocol::status::State;
-use steering::health::Severity;
+use steering::health::{Component, Severity};
 
 use super::page::{Page, holds, measured};
 use crate::admin::observation::Observation;
@@ -73,7 +73,7 @@ fn add_steering(page: &mut Page, standing: &Standing) {
 
 fn causes(standing: &Standing) -> Vec<Metric> {
     let mut samples = Vec::new();
-    for component in words::COMPONENTS {
+    for component in Component::ALL {
         for severity in [Severity::Degraded, Severity::Down] {
             let matching = standing.hint.facts.causes.iter();
             let count = matching
