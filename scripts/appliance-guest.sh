@@ -10,12 +10,22 @@
 
 . "$(dirname "$0")/common.sh"
 
+# The same program in a later version: other bytes behind its end do not matter to it.
+next_package() {
+    dpkg-deb -R "$share"/packages/oca-appliance_*.deb "$share/next"
+    sed -i 's/^Version: .*/Version: 99.0/' "$share/next/DEBIAN/control"
+    echo next >> "$share/next/usr/bin/oca-daemon"
+    dpkg-deb -Znone --root-owner-group -b "$share/next" "$share/next.deb" > /dev/null
+    rm -r "$share/next"
+}
+
 [ "${1:-}" = inside ] || {
     share=$(mktemp -d "${TMPDIR:-/tmp}/oca-appliance.XXXXXX")
     trap 'rm -rf "$share"' EXIT
     mkdir "$share/scripts"
     cp "$project/scripts/common.sh" "$project/scripts/appliance-guest.sh" "$share/scripts"
     step "packages" "$project/scripts/package.sh" "$share/packages" "${1:-release}"
+    step "the next package" next_package
     step "guest" "$project/scripts/guest.sh" --share "$share" --memory 2048 --seconds 2400 --reboots yes \
         --nvme 512M --nvme 512M --sata 512M --sata 512M scripts/appliance-guest.sh inside
     exit 0
@@ -50,7 +60,11 @@ within() {
 installs() {
     dpkg -i packages/oca-appliance_*.deb packages/oca-control_*.deb &&
         ! systemctl -q is-active oca-daemon.service && ! systemctl -q is-enabled oca-daemon.service &&
-        getent passwd oca && man_page oca-daemon && man_page oca-control
+        getent passwd oca || return 1
+    local program
+    for program in oca-daemon oca-fill-agent ocactl oca-control; do
+        man_page "$program" && [ -s "/usr/share/bash-completion/completions/$program" ] || return 1
+    done
 }
 man_page() { zcat "/usr/share/man/man1/$1.1.gz" | grep -q '^\.TH'; }
 
@@ -274,7 +288,23 @@ asked_and_said() {
 }
 
 hang() { dmsetup suspend --noflush --nolockfs disk2; }
-resumes() { dmsetup resume disk2 && within 120 says_of disk2 'ok' && serves; }
+resumes() { dmsetup resume disk2 && { within 120 says_of disk2 'ok' || { ocactl device ls; false; }; } && serves; }
+
+# ends_beside COMMAND...: each ends beside a disk that hangs, and so does what reads from it; the agent is restarted in less than a minute.
+ends_beside() {
+    local command begun
+    for command in "$@"; do
+        begun=$SECONDS
+        rm -f "$work/ended"
+        { $command | cat > "$work/answer"; echo "${PIPESTATUS[0]}" > "$work/ended"; } &
+        within 120 test -s "$work/ended" || { say "does not end: $command"; return 1; }
+        say "$command: $(cat "$work/ended") after $((SECONDS - begun)) s"
+    done
+    begun=$SECONDS
+    systemctl restart oca-fill-agent.service || return 1
+    say "the agent's restart: $((SECONDS - begun)) s"
+    [ $((SECONDS - begun)) -lt 60 ]
+}
 # As if somebody had pulled it out.
 pull_out() {
     local disk
@@ -331,17 +361,50 @@ boots() {
 }
 
 main_pid() { systemctl show -p MainPID --value oca-daemon.service; }
-# The same packages again are an upgrade to dpkg as any other.
 upgrades() {
     local before
     before=$(main_pid)
+    cp /usr/bin/oca-daemon "$work/before"
     echo '# mine' >> /etc/oca/oca.toml
-    dpkg -i packages/oca-appliance_*.deb
-    [ "$(main_pid)" = "$before" ] && grep -q '# mine' /etc/oca/oca.toml && ready
+    dpkg -i next.deb || return 1
+    [ "$(main_pid)" = "$before" ] && grep -q '# mine' /etc/oca/oca.toml && ready && serves &&
+        ! cmp -s /usr/bin/oca-daemon "$work/before" && cmp /usr/lib/oca/previous/oca-daemon "$work/before"
+}
+
+# With TLS from now on: what a reload does not follow is taken live in the same way.
+goes_live() {
+    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 90 -subj /CN=media.example -addext subjectAltName=DNS:media.example \
+        -keyout "$work/media.key" -out "$work/media.pem"
+    install -d -m 750 -g oca /etc/oca/tls
+    install -m 640 -g oca "$work"/media.* /etc/oca/tls
+    sed -i 's/^http = .*/&\nhttps = ["0.0.0.0:443"]/' /etc/oca/oca.toml
+    printf '\n[tls]\ncertificates = [{ cert = "/etc/oca/tls/media.pem", key = "/etc/oca/tls/media.key" }]\n' >> /etc/oca/oca.toml
+    ocactl upgrade && serves_program /usr/bin/oca-daemon && over_tls -o /dev/null -r 0-0 https://media.example/vod/0.bin
+}
+over_tls() { curl -fsS --max-time 120 --cacert "$work/media.pem" --resolve media.example:443:127.0.0.1 "$@"; }
+serves_program() { [ "$(readlink "/proc/$(pgrep -n -x oca-daemon)/exe")" = "$1" ]; }
+
+# What a viewer draws slowly over TLS when the daemon before takes over again arrives whole, and others are served all the while.
+rolls_back() {
+    local before watching slow rolled=0
+    before=$(main_pid)
+    printf '%s\n' "${objects[@]}" > "$work/elsewhere"
+    rm -f "$work/watch"*
+    : > "$work/watch"
+    viewers "$work/watch" &
+    watching=$!
+    over_tls --limit-rate 200k -o "$work/slow" https://media.example/vod/1.bin &
+    slow=$!
+    { within 30 test -s "$work/slow" && within 30 test -s "$work/watch.asked" && ocactl upgrade --rollback && kill -0 $slow; } || rolled=1
+    rm "$work/watch"
+    wait $watching
+    cat "$work/watch.errors"
+    wait $slow && cmp "$work/slow" "$media/1.bin" && [ $rolled -eq 0 ] && [ ! -s "$work/watch.errors" ] || return 1
+    [ "$(main_pid)" = "$before" ] && serves_program /usr/lib/oca/previous/oca-daemon && over_tls https://media.example/vod/2.bin | cmp - "$media/2.bin"
 }
 removes() {
     dpkg -r oca-appliance
-    ! pgrep -x oca-daemon && [ -d /srv/oca/disk1/objects ] && [ -e /etc/oca/oca.toml ] && [ -d /var/lib/oca/catalog ]
+    ! pgrep -x oca-daemon && [ -d /srv/oca/disk1/objects ] && [ -e /etc/oca/oca.toml ] && [ -d /var/lib/oca/catalog ] && [ ! -e /usr/lib/oca ]
 }
 purges() {
     dpkg -P oca-appliance | tee "$work/purge"
@@ -364,6 +427,9 @@ if [ ! -e rebooted ]; then
     row "a disk hangs: shown within 30 s, nobody else sees an error" beside disk2 hang
     row "what lies on it is said to be away, or comes from a copy" is_away
     row "restarts beside it within 15 s" restarts
+    row "whatever looks at it ends; the agent restarts within a minute" ends_beside "ocactl device ls" "ocactl check" "ocactl doctor" \
+        "ocactl content stat /vod/0.bin" "ocactl content verify" "ocactl catalog check" "ocactl support-bundle --output $work/beside.tar" \
+        "as_appliance oca-daemon check" "as_appliance oca-fill-agent check"
     row "it goes on, and is taken back" resumes
     row "an NVMe is pulled out: shown within 30 s, nobody else sees an error" beside disk0 pull_out
     row "what lay on it is said to be away, or comes from a copy" is_away
@@ -377,9 +443,12 @@ if [ ! -e rebooted ]; then
 fi
 row "boots with a disk absent and one that hangs: serves within 90 s" boots
 rm -f "$work/absent" "$work/hung"
+row "whatever looks at the hung one ends; the agent restarts within a minute" ends_beside "ocactl device ls" "ocactl doctor"
 row "the hung one goes on" resumes
 row "the absent one is put back" put_back
-row "an upgrade restarts nothing and keeps the configuration" upgrades
+row "a new package restarts nothing, keeps configuration, content, and the program before" upgrades
+row "ocactl upgrade: the new program serves, and TLS as well" goes_live
+row "ocactl upgrade --rollback under viewers, one of them on TLS: nobody notices" rolls_back
 row "removal keeps content and configuration" removes
 row "purge says what it keeps" purges
 [ ! -s failed ] || fail "$(wc -l < failed) FAILED"
