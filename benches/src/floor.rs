@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use clap::ValueEnum;
+use content_store::limits::CRC_BLOCK_BYTES;
 use platform::buffer::{BufferPool, FilledBuffer};
 use platform::file::{DIRECT_ALIGNMENT, Directness, open_direct};
 use platform::sendfile::{FilePiece, More, send_head_and_file};
@@ -23,9 +24,6 @@ use platform::watch::Watch;
 
 /// Bytes of one connection per turn, and of one read, as in the daemon.
 const QUANTUM_BYTES: usize = 256 * 1024;
-
-/// Bytes of which the daemon has a checksum.
-const CHECKED_BYTES: usize = 64 * 1024;
 
 /// Connections with bytes that were read and not yet sent.
 const MAX_READ: u32 = 512;
@@ -219,8 +217,7 @@ impl<'a> Connection<'a> {
         }
         match source {
             Source::Memory => Ok(self.send()),
-            Source::Disk => self.read_and_send(pool, false),
-            Source::CheckedDisk => self.read_and_send(pool, true),
+            Source::Disk | Source::CheckedDisk => self.read_and_send(source, pool),
         }
     }
 
@@ -286,7 +283,8 @@ impl<'a> Connection<'a> {
             Next::Wait
         }
     }
-    fn read_and_send(&mut self, pool: &Arc<BufferPool>, check: bool) -> Result<Next> {
+
+    fn read_and_send(&mut self, source: Source, pool: &Arc<BufferPool>) -> Result<Next> {
         let Some((file, offset)) = &mut self.body else {
             return Ok(Next::Wait);
         };
@@ -299,7 +297,7 @@ impl<'a> Connection<'a> {
         }
         let (buffer, sent) = match self.read.take() {
             Some(read) => read,
-            None => (read(file, *offset, self.left, pool, check)?, 0),
+            None => (read(file, *offset, self.left, source, pool)?, 0),
         };
         let rest = &buffer.bytes()[sent..];
         let now = match self.socket.write(rest) {
@@ -327,8 +325,8 @@ fn read(
     file: &File,
     offset: u64,
     left: usize,
+    source: Source,
     pool: &Arc<BufferPool>,
-    check: bool,
 ) -> Result<FilledBuffer> {
     ensure!(
         offset.is_multiple_of(DIRECT_ALIGNMENT as u64),
@@ -339,8 +337,8 @@ fn read(
     let space = &mut buffer.space()[..length.next_multiple_of(DIRECT_ALIGNMENT)];
     let read = file.read_at(space, offset)?;
     ensure!(read >= length, "a file that was cut");
-    if check {
-        for block in space[..length].chunks(CHECKED_BYTES) {
+    if source == Source::CheckedDisk {
+        for block in space[..length].chunks(CRC_BLOCK_BYTES as usize) {
             black_box(crc32fast::hash(block));
         }
     }

@@ -425,9 +425,6 @@ pub const REPORT_PAUSE_MAX: Duration = Duration::from_secs(300);
 /// After failures, reports are tried at least this often.
 pub const REPORT_RETRY_MAX: Duration = Duration::from_secs(30);
 
-/// After so many intervals without an answer, the control endpoint is called unreachable.
-pub const REPORTS_MISSED: u32 = 3;
-
 /// The fill agent tells of itself every 5 s; after this without a word it is called silent, and what it said is not told any more.
 pub const AGENT_SILENCE: Duration = Duration::from_secs(30);
 

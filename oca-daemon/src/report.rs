@@ -22,15 +22,14 @@ use std::time::{Duration, Instant};
 
 use protocol::config::Control;
 use protocol::control::{Answer, Report};
+use protocol::limits::REPORTS_MISSED;
 use tokio::time::{sleep, timeout};
 use trust::Fault;
 
 use crate::admin::Admin;
 use crate::admin::observation::Observation;
 use crate::demand::Demand;
-use crate::limits::{
-    REPORT_PAUSE_MAX, REPORT_PAUSE_MIN, REPORT_RETRY_MAX, REPORTS_MISSED, STOP_TICK, TALLY_EVERY,
-};
+use crate::limits::{REPORT_PAUSE_MAX, REPORT_PAUSE_MIN, REPORT_RETRY_MAX, STOP_TICK, TALLY_EVERY};
 use crate::shared::Shared;
 use document::Document;
 use endpoint::{Endpoint, Failure};

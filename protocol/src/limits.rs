@@ -33,6 +33,9 @@ pub const WORKERS_MAX: u16 = 1024;
 /// that takes longer than 3 s for it loses the buffer of its device.
 pub const PACING_MIN: BitRate = BitRate::from_bits_per_second(1_000_000);
 
+/// After so many intervals without an answer to a report, the control endpoint is called unreachable.
+pub const REPORTS_MISSED: u32 = 3;
+
 /// The lowest rate at which a device is read back: a group of 1 MiB in 8 s.
 pub const SCRUB_RATE_MIN: BitRate = BitRate::from_bits_per_second(1_000_000);
 

@@ -71,6 +71,12 @@ impl Interval {
         Self(seconds * 1000)
     }
 
+    /// So many of them.
+    #[must_use]
+    pub const fn times(self, count: u32) -> Self {
+        Self(self.0.saturating_mul(count as u64))
+    }
+
     /// The interval as a [`Duration`].
     #[must_use]
     pub const fn duration(self) -> Duration {

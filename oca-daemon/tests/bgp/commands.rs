@@ -40,9 +40,9 @@ fn lines(said: &str) -> Vec<Vec<&str>> {
 /// A daemon to whom BIRD tells three prefixes over IPv4, and which tells it of its IPv6 service address.
 struct Stand {
     network: Network,
-    site: Site,
-    bird: Bird,
     daemon: Daemon,
+    bird: Bird,
+    site: Site,
 }
 
 impl Stand {
@@ -65,29 +65,25 @@ impl Stand {
         });
         Self {
             network,
-            site,
-            bird,
             daemon,
+            bird,
+            site,
         }
     }
 }
 
 #[test]
 fn what_is_learned_is_listed() {
-    let Stand {
-        site,
-        mut bird,
-        daemon: _daemon,
-        network: _network,
-    } = Stand::new();
-    let said = ocactl(&site, "bgp routes").unwrap();
+    let mut stand = Stand::new();
+    let site = &stand.site;
+    let said = ocactl(site, "bgp routes").unwrap();
     let rows = lines(&said);
     let first = [SERVED[0], ROUTER, ROUTER, "7", "64496", "64496:1"];
     assert_eq!(rows[1][..6], first, "{said}");
     let prefixes: Vec<&str> = rows[1..4].iter().map(|row| row[0]).collect();
     assert_eq!(prefixes, SERVED);
     assert!(said.ends_with("Prefixes to serve: learned.\n"), "{said}");
-    let routes = json(&site, "bgp routes");
+    let routes = json(site, "bgp routes");
     assert_eq!(routes["feed"], "learned");
     let third = &routes["routes"][2];
     assert_eq!(
@@ -95,16 +91,16 @@ fn what_is_learned_is_listed() {
         (&SERVED[2].into(), &ROUTER.into())
     );
     assert_eq!((&third["med"], &third["stale"]), (&7.into(), &false.into()));
-    let only = json(&site, &format!("bgp routes --neighbor {ROUTER}"));
+    let only = json(site, &format!("bgp routes --neighbor {ROUTER}"));
     assert_eq!(only["routes"].as_array().unwrap().len(), 3);
     for other in ["10.9.9.9", ROUTER_6] {
-        let refused = ocactl(&site, &format!("bgp routes --neighbor {other}")).unwrap_err();
+        let refused = ocactl(site, &format!("bgp routes --neighbor {other}")).unwrap_err();
         let why = format!("{other} is not a [[bgp.neighbor]] with role = \"listen\"");
         assert!(refused.contains(&why), "{refused}");
     }
-    bird.kill();
+    stand.bird.kill();
     eventually("stale routes", || {
-        let said = ocactl(&site, "bgp routes").unwrap();
+        let said = ocactl(site, "bgp routes").unwrap();
         let rows = lines(&said);
         let stale = rows.iter().filter(|row| row.last() == Some(&"stale"));
         (stale.count() == 3 && said.ends_with("Prefixes to serve: stale.\n")).then_some(())
@@ -113,13 +109,9 @@ fn what_is_learned_is_listed() {
 
 #[test]
 fn what_is_told_is_listed() {
-    let Stand {
-        site,
-        mut bird,
-        daemon: _daemon,
-        network: _network,
-    } = Stand::new();
-    let said = ocactl(&site, "bgp advertised").unwrap();
+    let mut stand = Stand::new();
+    let site = &stand.site;
+    let said = ocactl(site, "bgp advertised").unwrap();
     let rows = lines(&said);
     assert_eq!(
         rows[1..3],
@@ -127,25 +119,20 @@ fn what_is_told_is_listed() {
     );
     let told = [&format!("{SERVICE_6}/128"), ROUTER_6, "100", "65535:65281"];
     assert_eq!(rows.last().unwrap()[..], told);
-    let advertised = json(&site, "bgp advertised");
+    let advertised = json(site, "bgp advertised");
     assert_eq!(advertised["services"][0]["address"], SERVICE);
     let told = advertised["advertised"].as_array().unwrap();
     assert_eq!((told.len(), &told[0]["med"]), (1, &100.into()));
-    bird.kill();
+    stand.bird.kill();
     eventually("nobody is told", || {
-        let told = json(&site, "bgp advertised")["advertised"].clone();
+        let told = json(site, "bgp advertised")["advertised"].clone();
         told.as_array()?.is_empty().then_some(())
     });
 }
 
 #[test]
 fn each_neighbour_has_its_metrics() {
-    let Stand {
-        network,
-        daemon,
-        site: _site,
-        bird: _bird,
-    } = Stand::new();
+    let stand = Stand::new();
     for (name, label, value) in [
         (
             "oca_bgp_neighbor_state",
@@ -169,7 +156,7 @@ fn each_neighbour_has_its_metrics() {
         ("oca_bgp_service_announced", SERVICE_6, 1.0),
     ] {
         assert_eq!(
-            network.sample(&daemon, name, label),
+            stand.network.sample(&stand.daemon, name, label),
             value,
             "{name} {label}"
         );

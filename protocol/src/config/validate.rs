@@ -12,7 +12,9 @@ use super::file::{Written, WrittenAppliance};
 use super::locate::{Document, shown};
 use super::value::{Auto, OnMiss};
 use super::{Appliance, Config, Fill};
-use crate::limits::{ACCESS_LOG_MIN, ACCESS_LOGS_MAX, PACING_MIN, SCRUB_RATE_MIN, WORKERS_MAX};
+use crate::limits::{
+    ACCESS_LOG_MIN, ACCESS_LOGS_MAX, PACING_MIN, REPORTS_MISSED, SCRUB_RATE_MIN, WORKERS_MAX,
+};
 use crate::paths::Paths;
 use crate::units::{BitRate, Interval};
 
@@ -314,7 +316,7 @@ fn control(config: &Config, findings: &mut Findings<'_, '_>) {
             "is empty; allowed: one or more files with Ed25519 public keys",
         );
     }
-    let least = Interval::from_seconds(3 * control.report_interval.duration().as_secs());
+    let least = control.report_interval.times(REPORTS_MISSED);
     if let Some(strict) = control.strict.filter(|strict| *strict < least) {
         findings.add(
             "control.strict",
