@@ -15,6 +15,7 @@ use super::case::Illness;
 use super::disk::Disk;
 use super::mirror::{Mirror, Mood};
 use super::place::Ground;
+use super::report::{LEAST_RATIO, MOST_MS};
 use super::throttle::Rule;
 use crate::content::{self, Shape};
 use crate::load::Object;
@@ -43,8 +44,6 @@ const RANGE_BYTES: u64 = 256 << 10;
 /// How long viewers are looked at, before and beside.
 const WINDOW: Duration = Duration::from_secs(3);
 
-const LEAST_RATIO: f64 = 0.97;
-const MOST_MS: f64 = 20.0;
 /// Within this, who asks for what is on the ill device hears of it.
 const HEARD_MS: f64 = 1000.0;
 /// Within this, the device is said to have failed; and to be well again.
@@ -92,10 +91,10 @@ impl Row {
         if self.ratio < LEAST_RATIO {
             misses.push(format!("others are served {:.3} of before", self.ratio));
         }
-        if self.worst_beside_ms >= MOST_MS && self.worst_beside_ms > self.worst_alone_ms {
+        if self.worst_beside_ms >= self.worst_alone_ms + MOST_MS {
             misses.push(format!(
-                "a request of others took {:.1} ms",
-                self.worst_beside_ms
+                "a request of others took {:.1} ms, {:.1} at most before",
+                self.worst_beside_ms, self.worst_alone_ms
             ));
         }
         if self.failed_elsewhere > 0 {
