@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # An appliance as an operator has it: the packages are installed on a Debian guest with two NVMe and two SATA disks, systemd starts
 # everything, the box fills itself and serves; then disks hang and are pulled out under it, the power is cut, and it boots with one disk
-# absent and one that hangs; at last the packages are upgraded and removed. Prints a table; fails if any line of it does.
+# absent and one that hangs; a disk is replaced, the daemon gets stuck; at last the packages are upgraded and removed. Prints a table; fails if any line of it does.
 #
 #   appliance-guest.sh [PROFILE]     some fifteen minutes, and a build by cargo's profile (default: release); the guest's image is made
 #                                    first if there is none (guest.sh)
@@ -301,7 +301,7 @@ ends_beside() {
         say "$command: $(cat "$work/ended") after $((SECONDS - begun)) s"
     done
     begun=$SECONDS
-    systemctl restart oca-fill-agent.service || return 1
+    systemctl restart oca-fill-agent.service || { journalctl -q -u oca-fill-agent -o cat -n 40 _COMM=oca-fill-agent; return 1; }
     say "the agent's restart: $((SECONDS - begun)) s"
     [ $((SECONDS - begun)) -lt 60 ]
 }
@@ -359,6 +359,24 @@ boots() {
     say "active $((since / 1000000)) s after the kernel began"
     [ $((since / 1000000)) -le 90 ] && serves_elsewhere && says_of disk0 'missing' && within 60 asked_and_said disk2
 }
+
+# A new disk in the place of one that is gone for good, while the daemon runs in its sandbox: what lay there is fetched again.
+replaces() {
+    sort_out disk3 || return 1
+    as_appliance ocactl device offline /srv/oca/disk3 && within 30 umount /srv/oca/disk3 &&
+        mkfs.ext4 -q -F -L disk3 "$(device_of 3)" && mount /srv/oca/disk3 && chown oca: /srv/oca/disk3 &&
+        as_appliance ocactl device replace /srv/oca/disk3 &&
+        within 120 says_of disk3 'ok' && within 120 serves && [ -n "$(find /srv/oca/disk3/objects -type f)" ]
+}
+
+# As a daemon that does nothing any more, its watcher included.
+is_stuck() {
+    local before
+    before=$(main_pid)
+    kill -STOP "$(pgrep -n -x oca-daemon)"
+    within 60 is_another_than "$before" && within 30 ready && serves && journalctl -q -u oca-daemon | grep 'Watchdog timeout'
+}
+is_another_than() { [ "$(main_pid)" != "$1" ] && [ "$(main_pid)" != 0 ]; }
 
 main_pid() { systemctl show -p MainPID --value oca-daemon.service; }
 upgrades() {
@@ -446,6 +464,8 @@ rm -f "$work/absent" "$work/hung"
 row "whatever looks at the hung one ends; the agent restarts within a minute" ends_beside "ocactl device ls" "ocactl doctor"
 row "the hung one goes on" resumes
 row "the absent one is put back" put_back
+row "a new disk takes the place of another under the running daemon" replaces
+row "a daemon that is stuck: systemd's watchdog starts another" is_stuck
 row "a new package restarts nothing, keeps configuration, content, and the program before" upgrades
 row "ocactl upgrade: the new program serves, and TLS as well" goes_live
 row "ocactl upgrade --rollback under viewers, one of them on TLS: nobody notices" rolls_back

@@ -147,6 +147,9 @@ pub const CONTACTS_OUTSIDE: u32 = 3;
 /// A control endpoint that does not answer is asked again at the latest after this.
 pub const CONTACT_RETRY_MAX: Duration = Duration::from_secs(60);
 
+/// An address for metrics at which another process listens is tried again after this.
+pub const METRICS_RETRY: Duration = Duration::from_secs(2);
+
 /// For an answer of the daemon; its reload takes up to 10 s.
 pub const DAEMON_WAIT: Duration = Duration::from_secs(12);
 

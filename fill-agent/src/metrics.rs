@@ -17,8 +17,10 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use protocol::fill::{Request, Response as Answer};
 use protocol::manifest::Serial;
+use tokio::time::sleep;
 
 use crate::control::Document;
+use crate::limits::METRICS_RETRY;
 use crate::manifest::Refusal;
 use crate::operator::Agent;
 use crate::tls::Failures;
@@ -92,31 +94,56 @@ struct Asked {
     counters: Arc<Counters>,
 }
 
-/// Listens.
-///
-/// # Errors
-/// An address that cannot be had, with the way out.
-pub fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
-    let listen = || {
-        let listener = TcpListener::bind(address)?;
-        listener.set_nonblocking(true)?;
-        Ok(listener)
-    };
-    listen().map_err(|error: io::Error| {
-        anyhow::anyhow!("cannot listen on {address}: {error}; choose another fill.metrics")
-    })
+/// Where Prometheus asks.
+#[derive(Debug)]
+pub struct Scrapes {
+    address: SocketAddr,
+    /// `None` while another process listens there, as one does that was killed beside a disk that hangs, until the disk lets it go.
+    listener: Option<TcpListener>,
 }
 
-/// Answers until the future is dropped.
-///
-/// # Errors
-/// When the socket cannot be waited for.
-pub async fn serve(listener: TcpListener, agent: Agent, counters: Arc<Counters>) -> io::Result<()> {
-    let router = Router::new()
-        .route("/metrics", get(metrics))
-        .route("/healthz", get(healthz))
-        .with_state(Asked { agent, counters });
-    axum::serve(tokio::net::TcpListener::from_std(listener)?, router).await
+impl Scrapes {
+    /// Listens if nobody else does.
+    ///
+    /// # Errors
+    /// An address that cannot be had, with the way out.
+    pub fn at(address: SocketAddr) -> anyhow::Result<Self> {
+        let listener = match TcpListener::bind(address) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => None,
+            Ok(listener) => Some(listener),
+            Err(error) => {
+                anyhow::bail!("cannot listen on {address}: {error}; choose another fill.metrics")
+            }
+        };
+        Ok(Self { address, listener })
+    }
+
+    /// Answers until the future is dropped; first, as soon as the address is free.
+    ///
+    /// # Errors
+    /// When the socket cannot be waited for.
+    pub async fn serve(mut self, agent: Agent, counters: Arc<Counters>) -> anyhow::Result<()> {
+        if self.listener.is_none() {
+            tracing::warn!(
+                address = %self.address,
+                "no metrics while another process listens there: one that ends, or choose another fill.metrics"
+            );
+        }
+        let listener = loop {
+            match self.listener {
+                Some(listener) => break listener,
+                None => sleep(METRICS_RETRY).await,
+            }
+            self = Self::at(self.address)?;
+        };
+        tracing::info!(address = %listener.local_addr()?, "metrics");
+        listener.set_nonblocking(true)?;
+        let router = Router::new()
+            .route("/metrics", get(metrics))
+            .route("/healthz", get(healthz))
+            .with_state(Asked { agent, counters });
+        Ok(axum::serve(tokio::net::TcpListener::from_std(listener)?, router).await?)
+    }
 }
 
 async fn metrics(State(asked): State<Asked>) -> Response {

@@ -14,10 +14,11 @@ use crate::agent::{Agent, Ended, Mode};
 use crate::control::{ControlEndpoint, Document};
 use crate::daemon::Daemon;
 use crate::limits::OPERATOR_QUEUE;
+use crate::metrics::Scrapes;
 use crate::operator;
 use crate::state::StateFolder;
 use crate::tls::{Files, Tls};
-use crate::{facts, metrics, survey};
+use crate::{facts, survey};
 
 /// Works until SIGTERM, or until `once` is done.
 ///
@@ -33,7 +34,7 @@ pub fn work(config: Config, path: PathBuf, mode: Mode) -> anyhow::Result<()> {
     let scrapes = config
         .fill
         .as_ref()
-        .map(|fill| metrics::bind(fill.metrics))
+        .map(|fill| Scrapes::at(fill.metrics))
         .transpose()?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -46,10 +47,8 @@ pub fn work(config: Config, path: PathBuf, mode: Mode) -> anyhow::Result<()> {
         let (sender, commands) = mpsc::channel(OPERATOR_QUEUE);
         let way = operator::Agent::new(sender);
         tokio::spawn(operator::serve(door.listener()?, way.clone()));
-        if let Some(listener) = scrapes {
-            let address = listener.local_addr()?;
-            tracing::info!(%address, "metrics");
-            tokio::spawn(metrics::serve(listener, way.clone(), counters.clone()));
+        if let Some(scrapes) = scrapes {
+            tokio::spawn(scrapes.serve(way.clone(), counters.clone()));
         }
         tokio::spawn(facts::tell(way, daemon, counters));
         agent.run(commands).await
