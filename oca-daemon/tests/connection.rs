@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use machine::answers::{Answer, answers};
 use machine::{Bench, Greedy, Mood, Viewer, Written, exercise, patience};
 use oca_daemon::connection::{Connection, Late, Step};
+use oca_daemon::limits::{LINGER, LINGER_BYTES, PIPELINED_BYTES};
 use proptest::prelude::*;
 use support::{assert_same, content, publish};
 
@@ -232,6 +233,109 @@ fn a_slow_head_is_answered_408_and_an_idle_connection_just_closed() {
     assert_eq!(ask(&mut connection, 10), (Late::Act, "408"));
 }
 
+/// All of an answer without a body is taken.
+fn take_head(bench: &mut Bench, connection: &mut Connection) {
+    let mut cx = bench.context();
+    let Step::Send { head, .. } = connection.step(&mut cx) else {
+        panic!("there is no answer");
+    };
+    let bytes = head.len();
+    connection.sent(bytes, 0, &cx);
+}
+
+/// What of a head came behind another request has as long as any head.
+#[test]
+fn the_rest_of_a_pipelined_head_is_waited_for_as_long_as_a_head() {
+    let mut bench = bench();
+    let start = bench.now;
+    let mut connection = Connection::new(start, &patience());
+    let input = b"OPTIONS * HTTP/1.1\r\nHost: h\r\n\r\nGET /a HT";
+    connection.received(input, &mut bench.context(), Vec::new);
+    take_head(&mut bench, &mut connection);
+    let mut ask = |seconds| {
+        let now = start + Duration::from_secs(seconds);
+        late(&mut bench, &mut connection, now)
+    };
+    assert_eq!(ask(0), (Late::Patient, "receive"));
+    assert_eq!(ask(9), (Late::Patient, "receive"));
+    assert_eq!(ask(10), (Late::Act, "408"));
+}
+
+/// One that is one too many has no more time to ask than a head takes.
+#[test]
+fn who_is_turned_away_and_does_not_ask_has_to_leave() {
+    let mut bench = bench();
+    let start = bench.now;
+    let mut connection = Connection::turned_away(start, &patience());
+    let mut ask = |seconds| {
+        let now = start + Duration::from_secs(seconds);
+        late(&mut bench, &mut connection, now)
+    };
+    assert_eq!(ask(9), (Late::Patient, "receive"));
+    assert_eq!(ask(10), (Late::Act, "close"));
+}
+
+/// RFC 9112 section 9.6: what still comes after the last answer is read and thrown away, or a reset could take the answer from the
+/// peer; but neither for long nor without end.
+#[test]
+fn what_comes_after_the_last_answer_is_thrown_away_within_bounds() {
+    let mut bench = bench();
+    let start = bench.now;
+    let closed_for_writing = |bench: &mut Bench| {
+        bench.now = start;
+        let mut connection = Connection::new(start, &patience());
+        let input = b"OPTIONS * HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
+        connection.received(input, &mut bench.context(), Vec::new);
+        take_head(bench, &mut connection);
+        let is_told = matches!(connection.step(&mut bench.context()), Step::Linger);
+        assert!(is_told, "it is closed for writing first");
+        connection
+    };
+    let mut silent = closed_for_writing(&mut bench);
+    let mut ask = |now| late(&mut bench, &mut silent, now);
+    let almost = LINGER.checked_sub(Duration::from_millis(1));
+    assert_eq!(ask(start + almost.unwrap()), (Late::Patient, "receive"));
+    assert_eq!(ask(start + LINGER), (Late::Act, "close"));
+
+    let mut talker = closed_for_writing(&mut bench);
+    let some = [b'G'; 1024];
+    for piece in 1..=LINGER_BYTES / 1024 {
+        let step = late(&mut bench, &mut talker, start).1;
+        assert_eq!(step, "receive", "before piece {piece}");
+        assert!(talker.received(&some, &mut bench.context(), Vec::new));
+    }
+    assert_eq!(late(&mut bench, &mut talker, start).1, "close");
+}
+
+/// Requests that come before the answer to the first one are kept, but not without end.
+#[test]
+fn no_more_is_taken_of_a_pipeline_than_there_is_room_for() {
+    let mut bench = bench();
+    let mut connection = Connection::new(bench.now, &patience());
+    let head = b"GET /a HTTP/1.1\r\nHost: h\r\n\r\n";
+    let mut kept = 0;
+    while connection.received(head, &mut bench.context(), Vec::new) {
+        kept += head.len();
+        assert!(kept < 2 * PIPELINED_BYTES, "it never has enough");
+    }
+    bench.end(&mut connection);
+}
+
+/// Another process takes the place of this one: who is here is told with the next answer, and not cut before.
+#[test]
+fn a_parting_box_says_so_with_the_next_answer_and_closes_nobody_before() {
+    let mut bench = bench();
+    bench.parting = true;
+    let start = bench.now;
+    let mut idle = Connection::new(start, &patience());
+    assert_eq!(
+        late(&mut bench, &mut idle, start),
+        (Late::Patient, "receive")
+    );
+    let answers = asked(&mut bench, PIPELINE);
+    assert_eq!(statuses(&answers), [206], "the last one");
+}
+
 /// A device that fails before the head leaves is a 503; afterwards, only the end of the connection can say it, and no peer
 /// is blamed for it. Not even between two parts.
 #[test]
@@ -261,7 +365,11 @@ fn a_device_that_fails_is_told_or_ends_the_connection() {
 
 /// Somebody who asked for the film at the bench's time.
 fn viewer(bench: &mut Bench) -> Viewer {
-    let mut connection = Connection::new(bench.now, &patience());
+    let connection = Connection::new(bench.now, &patience());
+    asks(bench, connection)
+}
+
+fn asks(bench: &mut Bench, mut connection: Connection) -> Viewer {
     let head = b"GET /a HTTP/1.1\r\nHost: h\r\n\r\n";
     connection.received(head, &mut bench.context(), Vec::new);
     bench.viewer(connection)
@@ -312,4 +420,34 @@ fn a_read_that_comes_too_late_for_a_sleeper_does_not_wake_it() {
 fn a_viewer_below_the_least_rate_is_let_go() {
     assert_eq!(let_go(|_| 990), Some(60));
     assert_eq!(let_go(|_| 1100), None);
+}
+
+/// A film that is looked at a minute after the connection was made.
+#[test]
+fn the_time_between_requests_is_not_held_against_a_viewer() {
+    let mut bench = Bench::new(&[("/a", &content(1, 400_000))]);
+    let start = bench.now;
+    let connection = Connection::new(start, &patience());
+    bench.now = start + Duration::from_secs(59);
+    let mut viewer = asks(&mut bench, connection);
+    for second in 59..63 {
+        bench.now = start + Duration::from_secs(second);
+        viewer
+            .take(&mut bench, 1000)
+            .expect("it has asked just now");
+    }
+}
+
+/// What a device does not give cannot be taken.
+#[test]
+fn the_time_of_a_device_is_not_held_against_a_viewer() {
+    let mut bench = Bench::new(&[("/a", &content(1, 400_000))]);
+    let start = bench.now;
+    let mut viewer = viewer(&mut bench);
+    viewer.turn(&mut bench);
+    for second in 0..130 {
+        bench.now = start + Duration::from_secs(second);
+        viewer.take(&mut bench, 0).expect("the read is under way");
+    }
+    viewer.take(&mut bench, 1000).expect("bytes");
 }

@@ -5,6 +5,7 @@ use crate::rule::{Rule, get, head, rule};
 /// When the film was published.
 const SAME: &str = "Tue, 14 Nov 2023 22:13:20 GMT";
 const BEFORE: &str = "Tue, 14 Nov 2023 22:13:19 GMT";
+const AFTER: &str = "Tue, 14 Nov 2023 22:13:21 GMT";
 
 pub(crate) fn rules() -> Vec<Rule> {
     [matches(), dates(), orders(), if_ranges()].concat()
@@ -94,6 +95,7 @@ fn dates() -> Vec<Rule> {
     let since = "If-Modified-Since";
     vec![
         with("not modified since this date", since, SAME).is(304),
+        with("not modified since a later date", since, AFTER).is(304),
         with("modified since an earlier date", since, BEFORE).whole(),
         with(
             "a date of RFC 850",
@@ -113,6 +115,12 @@ fn dates() -> Vec<Rule> {
             "9110 13.1.4",
             "unmodified since this date",
             &[&format!("If-Unmodified-Since: {SAME}")],
+        )
+        .whole(),
+        get(
+            "9110 13.1.4",
+            "unmodified since a later date",
+            &[&format!("If-Unmodified-Since: {AFTER}")],
         )
         .whole(),
         get(
@@ -205,7 +213,7 @@ fn if_ranges() -> Vec<Rule> {
         with("If-Range takes no list", "\"x\", {etag}").whole(),
         with("If-Range of the exact date of what never changes", SAME).part(0, 9),
         with("If-Range of an earlier date", BEFORE).whole(),
-        with("If-Range of a later date", "Tue, 14 Nov 2023 22:13:21 GMT").whole(),
+        with("If-Range of a later date", AFTER).whole(),
         get(
             "9110 13.1.5",
             "If-Range twice holds never",

@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
+use oca_daemon::limits::TURNED_AWAY;
 use protocol::status::SelfTest;
 use tokio::net::TcpSocket;
 
@@ -218,7 +219,18 @@ fn a_crowd_at_the_door_keeps_nobody_out() {
             eventually("all were looked at", || {
                 (refused(daemon, "all") == 60.0).then_some(())
             });
+            // So many are being told, and the others are gone.
+            let held = 5 + TURNED_AWAY;
+            eventually("who is not told is closed", || {
+                (connections(daemon) == held as f64).then_some(())
+            });
             guests.iter_mut().for_each(is_served);
+            guests.pop();
+            eventually("a place is free", || {
+                (connections(daemon) < held as f64).then_some(())
+            });
+            let mut newcomer = Client::connect(daemon.http).unwrap();
+            is_served(&mut newcomer);
             drop(crowd);
             eventually("they have left", || {
                 (connections(daemon) == 5.0).then_some(())
@@ -242,5 +254,35 @@ fn one_address_does_not_take_the_places_of_others() {
         guests.pop();
         eventually("it has left", || (connections(daemon) == 2.0).then_some(()));
         is_served(&mut connect_from("127.0.0.2", daemon));
+    });
+}
+
+/// RFC 9112 section 9.3.2: whoever pipelines without reading is not listened to any more, rather than remembered without end; and when
+/// he reads, nothing of it is lost.
+#[test]
+fn a_pipeline_without_end_is_not_kept() {
+    /// More than the kernels of both sides keep.
+    const MOST: usize = 48 << 20;
+    each_backend("", |daemon, film| {
+        let mut client = Client::connect(daemon.http).unwrap();
+        client
+            .send("GET /film HTTP/1.1\r\nHost: h\r\n\r\n")
+            .unwrap();
+        let padding = "x".repeat(4000);
+        let next = format!("HEAD /film HTTP/1.1\r\nHost: h\r\nA: {padding}\r\n\r\n");
+        let patience = Some(Duration::from_secs(2));
+        client.stream.set_write_timeout(patience).unwrap();
+        let mut written = 0;
+        while let Ok(bytes) = client.stream.write(&next.as_bytes()[written % next.len()..]) {
+            written += bytes;
+            assert!(written < MOST, "{written} bytes of requests were taken");
+        }
+        let whole = client.response(false).unwrap();
+        assert_same(&whole.body, film, "the film");
+        for _ in 0..written / next.len() {
+            assert_eq!(client.response(true).unwrap().status, 200);
+        }
+        client.send(&next[written % next.len()..]).unwrap();
+        assert_eq!(client.response(true).unwrap().status, 200, "the last one");
     });
 }

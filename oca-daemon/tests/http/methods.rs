@@ -33,6 +33,14 @@ pub(crate) fn rules() -> Vec<Rule> {
         .for_head()
         .closes(),
         rule(
+            "9110 9.3.2",
+            "HEAD that is refused, behind an empty line",
+            "\r\nHEAD /film HTTP/1.1\r\n\r\n",
+        )
+        .is(400)
+        .for_head()
+        .closes(),
+        rule(
             "9110 14.2",
             "HEAD has no range",
             head("HEAD /film", &["Range: bytes=0-9"]),

@@ -135,6 +135,11 @@ impl Viewer {
         Some(())
     }
 
+    /// One thing happens; what is read of a device does not come back by itself.
+    pub(crate) fn turn(&mut self, bench: &mut Bench) {
+        assert!(self.0.turn(bench, &mut Greedy), "the connection is over");
+    }
+
     /// What is read ahead of it comes.
     pub(crate) fn deliver(&mut self, bench: &Bench) {
         self.0.deliver(bench, &mut Greedy);
