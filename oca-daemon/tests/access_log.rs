@@ -171,6 +171,26 @@ fn a_line_says_who_asked_for_what_and_what_came_of_it() {
 }
 
 #[test]
+fn a_line_says_what_came_from_memory() {
+    for backend in BACKENDS {
+        let plan = Plan {
+            backend,
+            ..Plan::default()
+        };
+        let logged = Logged::new(&plan, None, "", "");
+        eventually("the film comes from memory", || {
+            assert_same(&logged.ask(&[]).body, &logged.film, "the film");
+            let text = fs::read_to_string(&logged.path).ok()?;
+            let lines = parsed(&text[..text.rfind('\n')? + 1]);
+            let both =
+                |line: &Value| (line["memory_bytes"].as_u64(), line["device_bytes"].as_u64());
+            let whole = (Some(FILM_BYTES as u64), Some(0));
+            lines.iter().any(|line| both(line) == whole).then_some(())
+        });
+    }
+}
+
+#[test]
 fn a_line_says_why_an_answer_was_cut() {
     for backend in BACKENDS {
         let plan = Plan {

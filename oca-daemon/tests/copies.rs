@@ -37,7 +37,7 @@ fn site(backend: &str, film: &[u8]) -> Site {
 }
 
 /// The devices of each copy.
-fn copies(site: &Site, film: &[u8]) -> [Vec<usize>; 2] {
+fn copies<const COPIES: usize>(site: &Site, film: &[u8]) -> [Vec<usize>; COPIES] {
     let object = ChunkTree::of(film).object();
     let store = site.store();
     let snapshot = content_store::catalog::CatalogReader::open(&site.path("state"))
@@ -50,7 +50,7 @@ fn copies(site: &Site, film: &[u8]) -> [Vec<usize>; 2] {
         slots.position(|slot| slot.id() == Some(*id)).unwrap()
     };
     let mut copies = record.unwrap().copies.iter();
-    [(); 2].map(|()| copies.next().unwrap().devices.iter().map(place).collect())
+    [(); COPIES].map(|()| copies.next().unwrap().devices.iter().map(place).collect())
 }
 
 /// The device's folder is not there any more; what is open of it can still be read.
@@ -132,7 +132,7 @@ fn many_viewers_of_one_object_read_from_both_copies() {
     for backend in BACKENDS {
         let film = content(3, 32 * MIB);
         let site = site(backend, &film);
-        let copies = copies(&site, &film);
+        let copies: [_; 2] = copies(&site, &film);
         let daemon = site.start();
         std::thread::scope(|scope| {
             for viewer in 0..64 {
@@ -156,5 +156,37 @@ fn many_viewers_of_one_object_read_from_both_copies() {
         });
         let share = read[1] / (read[0] + read[1]);
         assert!(share > 0.05, "{backend}: {read:?}");
+    }
+}
+
+/// A box that has the beginning and not the end says so before the first byte, also if the end is a part of several.
+#[test]
+fn what_cannot_be_finished_is_not_begun() {
+    for backend in BACKENDS {
+        let film = content(4, 4 * MIB);
+        let site = Site::new(&Plan {
+            backend,
+            memory: "0 B",
+            ..Plan::default()
+        });
+        site.publish("/film", &film);
+        let [devices] = copies(&site, &film);
+        let daemon = site.start();
+        take_away(&site, &daemon, devices[1]);
+        let mut viewer = Client::connect(daemon.http).unwrap();
+        let begin = viewer.get("/film", &["Range: bytes=0-9"]).unwrap();
+        assert_same(&begin.body, &film[..10], "the beginning");
+        let fields: [&[&str]; 3] = [
+            &[],
+            &["Range: bytes=0-1048576"],
+            &["Range: bytes=0-9,1048576-1048585"],
+        ];
+        for fields in fields {
+            let answer = viewer.get("/film", fields).unwrap();
+            assert_eq!(answer.status, 503, "{fields:?}: {}", answer.head);
+            assert!(answer.field("Retry-After").is_some());
+        }
+        let head = viewer.request("HEAD", "/film", &[]).unwrap();
+        assert_eq!(head.status, 503, "HEAD says what GET says");
     }
 }

@@ -137,6 +137,7 @@ impl Record {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::request::{Parsed, parse};
 
     #[test]
     fn of_what_is_no_request_the_first_words_are_kept() {
@@ -164,6 +165,23 @@ mod tests {
                 "{input:?}"
             );
         }
+    }
+
+    /// Records are used again and again.
+    #[test]
+    fn nothing_is_left_of_the_request_before() {
+        let viewer = Record::default().viewer;
+        let head = b"GET /film?CMCD=br%3D1 HTTP/1.1\r\nHost: h\r\nRange: bytes=0-9\r\nUser-Agent: a\r\n\r\n";
+        let Parsed::Complete(request, _) = parse(head) else {
+            panic!("it is a request");
+        };
+        let mut cmcd = Cmcd::default();
+        assert!(cmcd.read_field(b"br=1"));
+        let mut record = Record::default();
+        record.of_request(viewer, &request, cmcd);
+        record.of_input(viewer, b"BREW /tea HTTP/1.1\r\n\r\n");
+        assert!(record.range.is_empty() && record.user_agent.is_empty() && record.cmcd.is_empty());
+        assert_eq!(json(&record.path), "/tea");
     }
 
     fn json<const N: usize>(text: &Text<N>) -> String {

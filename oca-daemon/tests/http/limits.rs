@@ -273,7 +273,10 @@ fn a_pipeline_without_end_is_not_kept() {
         let patience = Some(Duration::from_secs(2));
         client.stream.set_write_timeout(patience).unwrap();
         let mut written = 0;
-        while let Ok(bytes) = client.stream.write(&next.as_bytes()[written % next.len()..]) {
+        while let Ok(bytes) = client
+            .stream
+            .write(&next.as_bytes()[written % next.len()..])
+        {
             written += bytes;
             assert!(written < MOST, "{written} bytes of requests were taken");
         }

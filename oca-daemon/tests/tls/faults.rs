@@ -158,6 +158,28 @@ fn every_fault_gets_its_alert_and_is_counted() {
     }
 }
 
+/// RFC 8446 section 6.1: `user_canceled` says nothing by itself; a close_notify follows when it is meant.
+#[test]
+fn a_user_who_cancels_is_heard_until_he_closes() {
+    for backend in BACKENDS {
+        let server = Server::start(backend, "64 MiB");
+        for suite in [TLS13[0], TLS12[0]] {
+            let config = Arc::new(server.authority.client(&[suite]));
+            let mut peer = Crafted::connect(server.https(), &config);
+            peer.send(ContentType::Alert, &[1, 90]);
+            let request = b"HEAD /film HTTP/1.1\r\nHost: t\r\n\r\n";
+            peer.send(ContentType::ApplicationData, request);
+            peer.send(ContentType::Alert, &[1, 0]);
+            let heard = peer.heard();
+            let [(ContentType::ApplicationData, answer), goodbye] = &heard[..] else {
+                panic!("{heard:?}");
+            };
+            assert!(answer.starts_with(b"HTTP/1.1 200 "));
+            assert_eq!(*goodbye, (ContentType::Alert, vec![1, 0]));
+        }
+    }
+}
+
 /// A client that replaces its key without end, and sends nothing with it.
 #[test]
 fn a_flood_of_key_updates_is_cut_off() {
@@ -208,6 +230,8 @@ fn an_answer_that_is_cut_by_a_fault_ends_with_whole_records() {
         assert_eq!(*last, (ContentType::Alert, vec![2, 20]));
         let bytes: usize = body.iter().map(|(_, payload)| payload.len()).sum();
         assert!(bytes < server.film.len(), "it was cut");
+        let aborted = "oca_aborted_transfers_total";
+        assert_eq!(server.daemon.metric(aborted, "by=\"peer\""), 1.0);
     }
 }
 

@@ -7,10 +7,11 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use oca_daemon::limits::HANDSHAKE_BYTES;
 use rustls::ClientConfig;
 use rustls::crypto::aws_lc_rs::cipher_suite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256;
 
-use crate::support::tls::{TlsClient, begin, connect, read_all};
+use crate::support::tls::{TlsClient, begin, connect, read_all, write_all};
 use crate::support::{BACKENDS, eventually};
 use crate::viewers::Server;
 
@@ -113,6 +114,26 @@ fn a_handshake_without_end_is_cut_off() {
         eventually("it is counted", || {
             (failures(&server, "too_long") + failures(&server, "protocol") == 1.0).then_some(())
         });
+    }
+}
+
+/// A hello of a length that a hello may have, a record for each of its bytes: what counts is what was sent for it.
+#[test]
+fn a_handshake_in_crumbs_is_cut_off() {
+    for backend in BACKENDS {
+        let server = Server::start(backend, "64 MiB");
+        let mut stream = TcpStream::connect(server.https()).unwrap();
+        stream
+            .set_read_timeout(Some(Duration::from_secs(20)))
+            .unwrap();
+        // The begin of a ClientHello of 60 000 bytes.
+        let mut sent = vec![22, 3, 1, 0, 4, 1, 0, 0xea, 0x60];
+        while sent.len() <= HANDSHAKE_BYTES {
+            sent.extend([22, 3, 1, 0, 1, 0]);
+        }
+        write_all(&mut stream, &sent);
+        assert_eq!(read_all(&mut stream), b"");
+        assert_eq!(failures(&server, "too_long"), 1.0);
     }
 }
 

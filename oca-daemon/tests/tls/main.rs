@@ -11,6 +11,7 @@ mod crafted;
 mod faults;
 mod handshakes;
 mod kernel;
+mod patience;
 mod programs;
 mod session;
 mod viewers;

@@ -285,6 +285,40 @@ fn a_half_closed_client_gets_its_answer() {
     }
 }
 
+/// And all that it asked for, also what was not opened yet when it half-closed.
+#[test]
+fn a_half_closed_client_gets_all_its_answers() {
+    const MORE: usize = 20;
+    for backend in BACKENDS {
+        let server = Server::start(backend, "64 MiB");
+        for tells in [true, false] {
+            let mut client = server.connect();
+            client
+                .send("GET /film HTTP/1.1\r\nHost: t\r\n\r\n")
+                .unwrap();
+            let padding = "x".repeat(4000);
+            let head = format!("HEAD /film HTTP/1.1\r\nHost: t\r\nA: {padding}\r\n\r\n");
+            (0..MORE).for_each(|_| client.send(&head).unwrap());
+            if tells {
+                client.stream.conn.send_close_notify();
+                client.stream.flush().unwrap();
+            }
+            client
+                .stream
+                .sock
+                .shutdown(std::net::Shutdown::Write)
+                .unwrap();
+            let whole = client.response(false).unwrap();
+            assert_same(&whole.body, &server.film, "the first answer");
+            for at in 0..MORE {
+                let answer = client.response(true);
+                assert_eq!(answer.unwrap().status, 200, "answer {at} after it");
+            }
+            assert!(client.is_closed());
+        }
+    }
+}
+
 /// The log says how a connection was secured; the metrics count it.
 #[test]
 fn what_was_agreed_is_told() {

@@ -147,6 +147,20 @@ fn what_the_plan_expects_comes_in_at_the_first_touch_and_a_wrong_plan_is_forgott
     assert_eq!(held(&policy, 100..110), 10);
 }
 
+/// What was watched very often gives way to what is watched less often now: a memory of traffic is a memory of some time.
+#[test]
+fn what_was_hot_yesterday_goes() {
+    let mut policy = policy(2);
+    for _ in 0..200 {
+        (1..=2).for_each(|piece| play(&mut policy, piece));
+    }
+    assert_eq!(held(&policy, 1..3), 2);
+    for _ in 0..50 {
+        (3..=4).for_each(|piece| play(&mut policy, piece));
+    }
+    assert_eq!(held(&policy, 3..5), 2, "after a quarter as many");
+}
+
 /// Room for 250 pieces; a hot set of 100 of them that everybody watches.
 fn with_hot_set(seed: u64) -> (Policy<u32>, std::ops::Range<u32>) {
     let mut policy = Policy::new(250 * PIECE, seed);
