@@ -39,22 +39,25 @@ fn films(numbers: std::ops::Range<u64>, length: usize) -> Vec<Film> {
     numbers.map(|number| Film::new(number, length)).collect()
 }
 
-fn watch(client: &mut Client, films: &[Film]) {
-    for Film { path, bytes } in films {
-        let response = client.get(path, &[]).expect("an answer");
-        assert_same(&response.body, bytes, path);
-    }
+/// Watches `films`. Returns how many bytes of them came from devices.
+fn watch(daemon: &Daemon, client: &mut Client, films: &[Film]) -> f64 {
+    watch_saying(&[], daemon, client, films)
 }
 
-/// Watches `films`. Returns how many bytes of them came from devices.
-fn watch_counted(daemon: &Daemon, client: &mut Client, films: &[Film]) -> f64 {
-    let sent = |source: &str| daemon.metric("oca_sent_bytes_total", source);
-    let before = (sent("device"), sent("memory"));
-    watch(client, films);
-    let all: usize = films.iter().map(|film| film.bytes.len()).sum();
+fn watch_saying(fields: &[&str], daemon: &Daemon, client: &mut Client, films: &[Film]) -> f64 {
+    let sent = |source| daemon.metric("oca_sent_bytes_total", source);
+    let sent = || (sent("source=\"device\""), sent("source=\"memory\""));
+    let before = sent();
+    let mut all = 0;
+    for Film { path, bytes } in films {
+        let response = client.get(path, fields).expect("an answer");
+        assert_same(&response.body, bytes, path);
+        all += bytes.len();
+    }
     // A worker counts bytes just after the kernel has taken them: a viewer may have them before.
     eventually("all of it is counted", || {
-        let (device, memory) = (sent("device") - before.0, sent("memory") - before.1);
+        let now = sent();
+        let (device, memory) = (now.0 - before.0, now.1 - before.1);
         (device + memory == all as f64).then_some(device)
     })
 }
@@ -62,7 +65,7 @@ fn watch_counted(daemon: &Daemon, client: &mut Client, films: &[Film]) -> f64 {
 /// Watches `films` until all of them come from memory.
 fn bring_in(daemon: &Daemon, client: &mut Client, films: &[Film]) {
     eventually("the films are in memory", || {
-        (watch_counted(daemon, client, films) == 0.0).then_some(())
+        (watch(daemon, client, films) == 0.0).then_some(())
     });
 }
 
@@ -81,10 +84,10 @@ fn what_is_hot_outlives_one_time_traffic() {
         bring_in(&daemon, &mut client, hot);
         bring_in(&daemon, &mut client, warm);
         for _ in 0..3 {
-            watch(&mut client, hot);
+            watch(&daemon, &mut client, hot);
         }
-        watch(&mut client, cold);
-        let missed = watch_counted(&daemon, &mut client, hot) / LENGTH as f64;
+        watch(&daemon, &mut client, cold);
+        let missed = watch(&daemon, &mut client, hot) / LENGTH as f64;
         assert!(
             missed <= 0.05 * hot.len() as f64,
             "{missed} of {} hot films had to be read again on {backend}",
@@ -167,10 +170,9 @@ fn what_another_appliance_fetches_does_not_come_into_memory() {
         let site = site(backend, "8 MiB", &films);
         let daemon = site.start();
         let mut client = Client::connect(daemon.http).expect("connected");
-        let Film { path, bytes } = &films[0];
         for _ in 0..8 {
-            let fetched = client.get(path, &["Oca-Fill: c002.test.example"]);
-            assert_same(&fetched.expect("an answer").body, bytes, path);
+            let fill = ["Oca-Fill: c002.test.example"];
+            watch_saying(&fill, &daemon, &mut client, &films[..1]);
         }
         // The tier looks at reads in the order in which they were made.
         bring_in(&daemon, &mut client, &films[1..]);
@@ -192,10 +194,10 @@ fn what_the_manifest_expects_is_in_memory_after_the_first_viewer() {
     std::fs::write(site.path("state/fill/demand.json"), expected).expect("written");
     let daemon = site.start();
     let mut client = Client::connect(daemon.http).expect("connected");
-    watch(&mut client, &films);
+    watch(&daemon, &mut client, &films);
     eventually("one film is in memory", || {
         (daemon.metric("oca_memory_tier_pieces", "") == 1.0).then_some(())
     });
-    let missed = watch_counted(&daemon, &mut client, &films[..1]);
+    let missed = watch(&daemon, &mut client, &films[..1]);
     assert_eq!(missed, 0.0, "it was the one that is expected");
 }
