@@ -65,12 +65,14 @@ pub enum CatalogProblem {
         found: u32,
     },
     /// Another process writes.
-    #[error("{}: the catalog is being written by {holder}: wait for it to end", path.display())]
+    #[error("{}: the catalog is being written by {holder}: {way_out}", path.display())]
     Locked {
         /// The lock file.
         path: PathBuf,
-        /// Process id and program of the holder.
+        /// Process id and program of the holder, and for how long.
         holder: String,
+        /// What to do.
+        way_out: String,
     },
     /// It was replaced by a rebuild while this process still had the old one open.
     #[error("{}: the catalog was rebuilt while this program had it open: start the program again", path.display())]

@@ -6,8 +6,9 @@ mod appliance;
 #[path = "../../oca-daemon/tests/support/silent.rs"]
 mod silent;
 
+use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use appliance::{Appliance, Said, text};
 use silent::SilentFile;
@@ -88,4 +89,41 @@ fn other_devices_are_imported_to_and_the_one_that_hangs_is_taken_offline() {
     assert!(listed.out.contains("offline"), "{listed:?}");
     let back = frozen.run(&["device", "online", text(&device)]);
     assert!(back.code >= 0, "{back:?}");
+}
+
+/// An import that hangs in what it imports, and was killed.
+fn killed_import(appliance: &Appliance, disk: &SilentFile) -> Child {
+    let import = Command::new(env!("CARGO_BIN_EXE_ocactl"))
+        .arg("--config")
+        .arg(appliance.path("oca.toml"))
+        .args(["content", "import", text(&appliance.path("media"))])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn();
+    let mut import = import.unwrap();
+    let begun = Instant::now();
+    while !disk.is_waited_for() {
+        assert!(begun.elapsed() < LONGEST, "it does not hang");
+        std::thread::yield_now();
+    }
+    import.kill().unwrap();
+    import
+}
+
+#[test]
+fn who_is_kept_out_by_a_writer_that_was_killed_and_cannot_end_is_told_what_it_waits_for() {
+    let appliance = Appliance::new();
+    let file = appliance.media("a.mp4", &[7; 3 << 20]);
+    let disk = SilentFile::over(&file, &appliance.path("fuse"));
+    disk.fall_silent();
+    let mut import = killed_import(&appliance, &disk);
+    let process = import.id();
+    let refused = appliance.run(&["content", "rm", "/a.mp4"]);
+    drop(disk);
+    import.wait().unwrap();
+
+    let refused = refused.failed(1, &format!("pid {process} (ocactl) for "));
+    let waits_for = format!("has an answer from {}: ", file.display());
+    assert!(refused.err.contains(&waits_for), "{refused:?}");
+    appliance.import_media().done();
 }

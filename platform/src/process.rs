@@ -7,6 +7,7 @@ mod linux;
 
 use std::io;
 use std::mem::MaybeUninit;
+use std::path::PathBuf;
 use std::process::Child;
 use std::time::Duration;
 
@@ -52,6 +53,13 @@ pub fn boot_id() -> Option<[u8; 16]> {
 #[must_use]
 pub fn is_ending(process: u32) -> bool {
     system::is_ending(process)
+}
+
+/// The files at which threads of a process are in the kernel; of one that [`is_ending`], those that keep it from it. Empty where that
+/// cannot be told: the kernel tells root, and the user that the process runs as.
+#[must_use]
+pub fn waits_for(process: u32) -> Vec<PathBuf> {
+    system::waits_for(process)
 }
 
 /// What a process is told.
@@ -138,6 +146,31 @@ mod tests {
         }
         assert_eq!(is_ending(child.id()), cfg!(target_os = "linux"));
         child.wait().unwrap();
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_process_waits_for_the_file_that_it_opens_or_reads() {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("pipe");
+        let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+        assert!(made.unwrap().success());
+        let mut reader = std::process::Command::new("cat")
+            .arg(&pipe)
+            .spawn()
+            .unwrap();
+        let until_it_waits = || {
+            let begun = Instant::now();
+            while waits_for(reader.id()) != [pipe.as_path()] {
+                assert!(begun.elapsed() < Duration::from_secs(30));
+                std::thread::yield_now();
+            }
+        };
+        until_it_waits();
+        let writer = File::options().write(true).open(&pipe).unwrap();
+        until_it_waits();
+        drop(writer);
+        assert!(reader.wait().unwrap().success());
     }
 
     #[test]

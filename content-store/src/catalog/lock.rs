@@ -1,10 +1,15 @@
 //! The writer lock: one process writes the catalog and the devices. It dies with its holder.
+//!
+//! A holder that was killed beside a disk that hangs cannot end, and holds it on: what it has begun there may still reach the disk. Who is
+//! refused is told so.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
 use platform::file::{self, FileLock};
+use platform::process;
+use protocol::units::Interval;
 
 use super::CatalogProblem;
 
@@ -23,10 +28,7 @@ impl WriterLock {
                 sign(lock.file(), program).map_err(|source| CatalogProblem::io(&path, source))?;
                 Ok(Self { _lock: lock })
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                let holder = holder(&path);
-                Err(CatalogProblem::Locked { path, holder })
-            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(refused(path)),
             Err(source) => Err(CatalogProblem::io(&path, source)),
         }
     }
@@ -48,19 +50,62 @@ fn sign(mut file: &File, program: &str) -> io::Result<()> {
     writeln!(file, "pid {} ({program})", std::process::id())
 }
 
-fn holder(path: &Path) -> String {
-    let mut text = String::new();
-    let read = fs::File::open(path).and_then(|file| file.take(256).read_to_string(&mut text));
-    match (read, text.trim()) {
-        (Ok(_), line) if !line.is_empty() => line.into(),
-        // Between taking the lock and signing it, or a file system that does not let us read.
-        _ => "another process that has not said its name yet".into(),
+fn refused(path: PathBuf) -> CatalogProblem {
+    let mut signed = String::new();
+    let read = File::open(&path).and_then(|file| file.take(256).read_to_string(&mut signed));
+    let signed = signed.trim();
+    // Between taking the lock and signing it, or a file system that does not let us read.
+    if read.is_err() || signed.is_empty() {
+        return CatalogProblem::Locked {
+            path,
+            holder: "another process that has not said its name yet".to_owned(),
+            way_out: WAIT.to_owned(),
+        };
     }
+    let process = signed
+        .strip_prefix("pid ")
+        .and_then(|rest| rest.split(' ').next()?.parse().ok());
+    CatalogProblem::Locked {
+        holder: format!("{signed} for {}", held_for(&path)),
+        way_out: process
+            .filter(|process| process::is_ending(*process))
+            .map_or_else(|| WAIT.to_owned(), cannot_end),
+        path,
+    }
+}
+
+const WAIT: &str = "wait for it to end";
+
+/// Since it was signed; of more than two minutes the whole ones.
+fn held_for(lock: &Path) -> Interval {
+    let since = fs::metadata(lock).and_then(|lock| lock.modified());
+    let age = since.ok().and_then(|since| since.elapsed().ok());
+    match age.map_or(0, |age| age.as_secs()) {
+        seconds @ ..120 => Interval::from_seconds(seconds),
+        seconds => Interval::from_seconds(seconds - seconds % 60),
+    }
+}
+
+fn cannot_end(process: u32) -> String {
+    let files = process::waits_for(process);
+    let files: Vec<String> = files
+        .iter()
+        .map(|file| file.display().to_string())
+        .collect();
+    let waits_for = match files.as_slice() {
+        [] => "a disk (`ocactl device ls` says which one hangs)".to_owned(),
+        files => files.join(", "),
+    };
+    format!(
+        "it was killed, and cannot end before the kernel has an answer from {waits_for}: bring that disk back or pull it out; \
+         if that does not help, restart the machine (`ocactl drain` first)"
+    )
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::{Duration, SystemTime};
 
     #[test]
     fn the_second_is_told_who_holds_it() {
@@ -69,9 +114,24 @@ mod tests {
         let refused = WriterLock::take(folder.path(), "second")
             .unwrap_err()
             .to_string();
-        let holder = format!("pid {} (firstprogram)", std::process::id());
+        let holder = format!("pid {} (firstprogram) for ", std::process::id());
         assert!(refused.contains(&holder), "{refused}");
+        assert!(refused.ends_with(": wait for it to end"), "{refused}");
         drop(held);
         WriterLock::take(folder.path(), "second").unwrap();
+    }
+
+    #[test]
+    fn the_second_is_told_for_how_long_it_is_held() {
+        let folder = tempfile::tempdir().unwrap();
+        let held = WriterLock::take(folder.path(), "first").unwrap();
+        for (seconds, words) in [(59, " for 59 s:"), (14 * 60 + 7, " for 14 min:")] {
+            let since = SystemTime::now() - Duration::from_secs(seconds);
+            held._lock.file().set_modified(since).unwrap();
+            let refused = WriterLock::take(folder.path(), "second")
+                .unwrap_err()
+                .to_string();
+            assert!(refused.contains(words), "{refused}");
+        }
     }
 }

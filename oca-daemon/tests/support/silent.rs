@@ -52,6 +52,13 @@ impl SilentFile {
     pub(crate) fn fall_silent(&self) {
         *self.silence.lock().unwrap() = Some(Vec::new());
     }
+
+    /// Whether somebody waits for an answer.
+    #[allow(dead_code, reason = "each test file uses a part of it")]
+    pub(crate) fn is_waited_for(&self) -> bool {
+        let silence = self.silence.lock().unwrap();
+        silence.as_ref().is_some_and(|waiting| !waiting.is_empty())
+    }
 }
 
 impl Drop for SilentFile {

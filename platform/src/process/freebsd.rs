@@ -2,6 +2,7 @@
 
 use std::io;
 use std::mem::{MaybeUninit, offset_of, size_of};
+use std::path::PathBuf;
 use std::ptr;
 
 /// `KERN_PROC_NFDS` of sys/sysctl.h: the number of open descriptors, as an `int`.
@@ -82,4 +83,9 @@ unsafe fn ask<T>(what: libc::c_int) -> io::Result<T> {
 /// Not told apart here.
 pub(super) fn is_ending(_process: u32) -> bool {
     false
+}
+
+/// Not asked here.
+pub(super) fn waits_for(_process: u32) -> Vec<PathBuf> {
+    Vec::new()
 }

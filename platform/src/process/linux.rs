@@ -1,7 +1,11 @@
-//! `/proc/self`.
+//! `/proc`.
 
-use std::fs;
+use std::ffi::{CStr, OsStr};
+use std::fs::{self, File};
 use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
 
 /// Second field of `/proc/self/statm`, in pages; proc(5).
 pub(super) fn resident_bytes() -> io::Result<u64> {
@@ -26,14 +30,49 @@ pub(super) fn limit(limit: libc::rlim_t) -> u64 {
     limit
 }
 
-/// The state in `/proc/<pid>/stat`, behind the name in brackets; proc(5). The first thread of a killed process is a zombie while others
-/// still hang.
+/// By `/proc/<pid>/status`, proc(5). The first thread of a killed process is a zombie while others still hang; one that hangs itself has
+/// SIGKILL before it, which nothing but the end can follow.
 pub(super) fn is_ending(process: u32) -> bool {
-    let text = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
-    let state = text
-        .rsplit_once(')')
-        .and_then(|(_, rest)| rest.trim_start().chars().next());
-    matches!(state, Some('Z' | 'X'))
+    let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+    let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name));
+    let is_killed = |pending: &str| {
+        u64::from_str_radix(pending.trim(), 16).is_ok_and(|set| set >> (libc::SIGKILL - 1) & 1 == 1)
+    };
+    field("State:\t").is_some_and(|state| state.starts_with(['Z', 'X']))
+        || field("SigPnd:").is_some_and(is_killed)
+        || field("ShdPnd:").is_some_and(is_killed)
+}
+
+pub(super) fn waits_for(process: u32) -> Vec<PathBuf> {
+    let threads = fs::read_dir(format!("/proc/{process}/task"));
+    let threads = threads.into_iter().flatten().flatten();
+    threads
+        .filter_map(|thread| file_of_call(&thread.path()))
+        .collect()
+}
+
+/// The file of the system call that a thread is in. `syscall` has its number and arguments (proc(5)); the first one is a descriptor,
+/// or `AT_FDCWD`, and then a path follows.
+fn file_of_call(thread: &Path) -> Option<PathBuf> {
+    let call = fs::read_to_string(thread.join("syscall")).ok()?;
+    let mut arguments = call.split(' ').skip(1).map(|argument| {
+        let digits = argument.trim_start_matches("0x");
+        u64::from_str_radix(digits, 16).ok()
+    });
+    let first = arguments.next()??;
+    if first as i32 == libc::AT_FDCWD {
+        return path_at(thread, arguments.next()??);
+    }
+    fs::read_link(thread.join("fd").join(first.to_string())).ok()
+}
+
+/// The path that lies at an address of its memory.
+fn path_at(thread: &Path, address: u64) -> Option<PathBuf> {
+    let mut bytes = vec![0; libc::PATH_MAX as usize];
+    let memory = File::open(thread.join("mem")).ok()?;
+    let read = memory.read_at(&mut bytes, address).ok()?;
+    let path = CStr::from_bytes_until_nul(&bytes[..read]).ok()?;
+    Some(OsStr::from_bytes(path.to_bytes()).into())
 }
 
 /// A UUID; random(4).
