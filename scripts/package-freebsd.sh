@@ -31,10 +31,12 @@ build() {
     [ -n "${PROGRAMS:-}" ] || (cd "$project" && cargo build -q --locked "${bins[@]}")
 }
 
-# What the files of this project say of Linux's places, said of FreeBSD's (protocol/src/paths.rs).
+# What the files of this project say of Linux's places (protocol/src/paths.rs) and commands, said of FreeBSD's. man pages have `\-` for `-`.
 for_its_places() {
     sed -E -e 's#^\# Linux: .*FreeBSD: #\# #; s# +\# FreeBSD: /.*##; s#Default: [^ ]+, on FreeBSD #Default: #' \
-        -e 's#(^|[^a-z])/etc/oca#\1/usr/local/etc/oca#g; s#(^|[^a-z])/var/lib/oca#\1/var/db/oca#g; s#(^|[^a-z])/run/oca#\1/var/run/oca#g' "$@"
+        -e 's#(^|[^a-z])/etc/oca#\1/usr/local/etc/oca#g; s#(^|[^a-z])/var/lib/oca#\1/var/db/oca#g; s#(^|[^a-z])/run/oca#\1/var/run/oca#g' \
+        -e 's#/usr/lib/oca#/usr/local/lib/oca#g; s#apt install \./oca\\?-appliance_([0-9.]+)_amd64\.deb#pkg add oca-appliance-\1.pkg#' \
+        -e 's#systemctl reload oca\\?-daemon#service oca_daemon reload#' "$@"
 }
 
 # put MODE TARGET SOURCE: into the staging tree.
