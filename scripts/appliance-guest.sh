@@ -19,12 +19,19 @@ next_package() {
     rm -r "$share/next"
 }
 
+# What Debian's own eyes see. Packages of the profile dev are not compressed.
+lint_packages() {
+    packages lintian
+    lintian --fail-on error,warning --suppress-tags uses-no-compression-for-data-tarball,uses-no-compression-for-control-tarball "$share"/packages/*.deb
+}
+
 [ "${1:-}" = inside ] || {
     share=$(mktemp -d "${TMPDIR:-/tmp}/oca-appliance.XXXXXX")
     trap 'rm -rf "$share"' EXIT
     mkdir "$share/scripts"
     cp "$project/scripts/common.sh" "$project/scripts/appliance-guest.sh" "$share/scripts"
     step "packages" "$project/scripts/package.sh" "$share/packages" "${1:-release}"
+    step "lintian" lint_packages
     step "the next package" next_package
     step "guest" "$project/scripts/guest.sh" --share "$share" --memory 2048 --seconds 2400 --reboots yes \
         --nvme 512M --nvme 512M --sata 512M --sata 512M scripts/appliance-guest.sh inside
