@@ -170,7 +170,7 @@ pub(crate) fn refuse_wrong_user(config: &Config) -> Result<(), Failure> {
     let name = user_name(owner);
     Err(Failure::failed(format!(
         "{} belongs to {name}, and what root writes there the daemon could not open; run it as that user: \
-         sudo -u {name} ocactl ..",
+         runuser -u {name} -- ocactl .. (FreeBSD: su -m {name} -c 'ocactl ..')",
         state_dir.display()
     )))
 }

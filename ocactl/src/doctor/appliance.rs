@@ -52,7 +52,7 @@ fn of_check(check: &Check) -> Finding {
         ),
         "user" => (
             "some of what follows may be seen wrongly",
-            "sudo -u oca ocactl doctor".to_owned(),
+            "runuser -u oca -- ocactl doctor".to_owned(),
         ),
         "catalog" => (
             "it says what is served, and where it lies",
