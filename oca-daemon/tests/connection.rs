@@ -12,6 +12,7 @@ use machine::answers::{Answer, answers};
 use machine::{Bench, Greedy, Mood, Viewer, Written, exercise, patience};
 use oca_daemon::connection::{Connection, Late, Step};
 use oca_daemon::limits::{LINGER, LINGER_BYTES, PIPELINED_BYTES};
+use platform::device::Class;
 use proptest::prelude::*;
 use support::{assert_same, content, publish};
 
@@ -120,6 +121,25 @@ fn a_fill_holds_a_place_and_is_no_popularity() {
     assert_eq!(bench.fills.running(), 1);
     bench.end(&mut connection);
     assert_eq!(bench.fills.running(), 0, "cut in the middle");
+}
+
+/// At a device, who fills another appliance waits behind viewers.
+#[test]
+fn a_read_is_of_the_class_of_who_asks() {
+    for (field, class) in [
+        ("Accept: */*", Class::Viewer),
+        ("Oca-Fill: c002.test.example", Class::FillSource),
+    ] {
+        let mut bench = bench();
+        let mut connection = Connection::new(bench.now, &patience());
+        let head = format!("GET /a HTTP/1.1\r\nHost: h\r\n{field}\r\n\r\n");
+        connection.received(head.as_bytes(), &mut bench.context(), Vec::new);
+        let Step::Read(wanted) = connection.step(&mut bench.context()) else {
+            panic!("nothing is read");
+        };
+        assert_eq!(wanted.class, class, "{field}");
+        bench.end(&mut connection);
+    }
 }
 
 #[test]
