@@ -60,7 +60,7 @@ run() {
 # full_ext4 OPTION..: a file system of 96 MiB, made with these options, is filled.
 full_ext4() {
     on_ext4 96M "$@" -N 160
-    for driver in full_driver reserve_driver; do
+    for driver in full_driver reserve_driver files_driver; do
         OCA_OWN_FILE_SYSTEM=$work/ext4.d "$program" --nocapture --exact "$driver" | grep refused
         rm -rf "$work"/ext4.d/*
     done

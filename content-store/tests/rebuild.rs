@@ -9,7 +9,7 @@ mod support;
 
 use content_store::catalog::{CatalogProblem, CatalogReader, Snapshot};
 use content_store::{Generation, Rebuilt, Store, StoreError, rebuild};
-use support::{Appliance, MIB, bytes, id, publish, tree};
+use support::{Appliance, MIB, bytes, id, make_newer, publish, tree};
 
 const NOW_S: u64 = 1_800_000_000;
 
@@ -139,6 +139,65 @@ fn objects_of_a_missing_device_are_listed_and_come_back_with_it() {
     let report = rebuilt(&appliance);
     assert!(report.incomplete.is_empty() && report.absent.is_empty());
     assert_eq!(published(appliance.snapshot()), published(before));
+}
+
+/// A path went over to another object while the device of its former one was away, whose sidecar claims it still.
+#[test]
+fn of_all_claims_to_a_path_the_newest_wins_also_if_its_object_is_incomplete() {
+    // Whichever of the two has the lower name.
+    for (former, latter) in [(1, 2), (2, 1)] {
+        let (former, latter) = (bytes(former, 10), bytes(latter, 2 * MIB));
+        let appliance = Appliance::new();
+        let [_, nvme1, hdd0] = appliance.devices();
+        let away = appliance.folder.join("away");
+        let mut store = appliance.open();
+        publish(&mut store, &["/a"], &former, "hdd");
+        drop(store);
+        std::fs::rename(&hdd0, &away).unwrap();
+        let mut store = appliance.open();
+        publish(&mut store, &["/a"], &latter, "nvme");
+        drop(store);
+        std::fs::rename(&away, &hdd0).unwrap();
+        rebuilt(&appliance);
+        let newest = [("/a".into(), id(&latter))];
+        assert_eq!(tree(&appliance.snapshot()), newest);
+
+        std::fs::rename(&nvme1, &away).unwrap();
+        let report = rebuilt(&appliance);
+        assert_eq!(tree(&appliance.snapshot()), []);
+        let waits: Vec<_> = report.incomplete.iter().map(|one| one.object).collect();
+        assert_eq!((waits, report.unreferenced), (vec![id(&latter)], 1));
+        std::fs::rename(&away, &nvme1).unwrap();
+        rebuilt(&appliance);
+        assert_eq!(tree(&appliance.snapshot()), newest);
+    }
+}
+
+#[test]
+fn sidecars_of_a_release_to_come_are_named_with_the_way_out_and_left_alone() {
+    let appliance = Appliance::new();
+    let mut store = appliance.open();
+    publish(&mut store, &["/a"], &bytes(1, 10), "hdd");
+    publish(&mut store, &["/b"], &bytes(2, 10), "hdd");
+    let device = store.devices()[2].device.as_ref().unwrap().clone();
+    drop(store);
+    let sidecar = device.sidecar_path(&id(&bytes(1, 10)));
+    make_newer(&sidecar);
+    let newer = std::fs::read(&sidecar).unwrap();
+    let report = rebuilt(&appliance);
+    assert_eq!((report.objects, report.unusable.len()), (1, 1));
+    let named = &report.unusable[0];
+    assert_eq!(named.path, sidecar);
+    assert!(named.cause.contains("format 2 is newer"), "{}", named.cause);
+    assert!(
+        named.cause.contains("install a newer version"),
+        "{}",
+        named.cause
+    );
+    let mut store = appliance.open();
+    store.reap(report.generation).unwrap();
+    assert_eq!(std::fs::read(&sidecar).unwrap(), newer);
+    assert!(device.column_path(&id(&bytes(1, 10))).exists());
 }
 
 #[test]

@@ -46,6 +46,12 @@ fn reserve_driver() {
     reserve::run();
 }
 
+/// The same, down to the files that are kept back.
+#[test]
+fn files_driver() {
+    reserve::run_short_of_files();
+}
+
 /// When a test of a long run ends that begins now. Without it, a run is bounded otherwise.
 fn time_box() -> Option<Instant> {
     let seconds = std::env::var("OCA_CRASH_SECONDS").ok()?;

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use content_store::chunk_tree::ChunkTree;
-use content_store::limits::{DEVICE_RESERVE_BYTES, DEVICE_RESERVE_INODES};
+use content_store::limits::{DEVICE_RESERVE_BYTES, DEVICE_RESERVE_INODES, INODES_PER_COLUMN};
 use content_store::space::room_columns;
 use content_store::{Content, Publication, Stage, Staging, Store, StoreError};
 use platform::file::{Space, space};
@@ -56,6 +56,53 @@ pub fn run() {
         kept.available_bytes,
         kept.available_inodes
     );
+}
+
+/// The body of the test `files_driver`: in the child it uses up the files of the folder's file system, anywhere else it does nothing.
+pub fn run_short_of_files() {
+    let Some(folder) = given() else { return };
+    let appliance = Appliance::make_at(&folder.join("box"));
+    let mut store = appliance.open();
+    let mut tree = Tree::new();
+    loop {
+        let of = Bytes(tree.len() as u64, 10);
+        match store.stage(ChunkTree::of(&of.bytes()), "hdd") {
+            Ok(Stage::Write(staging)) => {
+                let publication = write(staging, of, &mut tree);
+                store.publish(vec![publication]).unwrap();
+            }
+            Ok(Stage::Stored(object)) => panic!("{object} was never published"),
+            Err(StoreError::NoRoom { .. }) => break,
+            Err(error) => panic!("{error}"),
+        }
+        keeps_reserve(&folder);
+    }
+    let kept = space(&folder).unwrap();
+    assert!(
+        kept.available_bytes > 2 * DEVICE_RESERVE_BYTES,
+        "{kept:?}: bytes ran out first"
+    );
+    assert!(
+        kept.available_inodes < DEVICE_RESERVE_INODES + INODES_PER_COLUMN,
+        "refused with files for more: {kept:?}"
+    );
+    println!(
+        "{}: {} objects, then refused with {} B and {} files kept",
+        folder.display(),
+        tree.len(),
+        kept.available_bytes,
+        kept.available_inodes
+    );
+    // The way out.
+    let state_dir = appliance.state_dir();
+    for number in 0..4 {
+        let gone = format!("/{number}");
+        perform(&mut store, &state_dir, &Deed::Remove(gone.clone())).unwrap();
+        tree.remove(&gone);
+    }
+    perform(&mut store, &state_dir, &Deed::Reap).unwrap();
+    drop(store);
+    is_sound(&appliance, &tree).unwrap();
 }
 
 /// As much as there is room for, all at once: what is staged has its room before its first byte is written.
@@ -134,6 +181,14 @@ fn keeps_reserve(folder: &Path) {
 #[test]
 fn publications_never_take_what_is_kept_back() {
     let said = in_memory("reserve_driver", "size=96m,nr_inodes=600");
+    assert!(said.contains("refused"), "{said}");
+    println!("{said}");
+}
+
+/// With bytes enough for the files to run out first.
+#[test]
+fn publications_never_take_the_files_that_are_kept_back() {
+    let said = in_memory("files_driver", "size=96m,nr_inodes=200");
     assert!(said.contains("refused"), "{said}");
     println!("{said}");
 }

@@ -196,6 +196,16 @@ pub fn id(bytes: &[u8]) -> ObjectId {
     ChunkTree::of(bytes).object()
 }
 
+/// A sidecar becomes one of the format after the one that is written.
+pub fn make_newer(sidecar: &Path) {
+    let mut bytes = std::fs::read(sidecar).unwrap();
+    bytes.truncate(bytes.len() - 4);
+    bytes[8] += 1;
+    let checksum = crc32fast::hash(&bytes);
+    bytes.extend_from_slice(&checksum.to_le_bytes());
+    std::fs::write(sidecar, bytes).unwrap();
+}
+
 /// The paths of a snapshot with the objects that they lead to.
 pub fn tree(snapshot: &Snapshot) -> Vec<(String, ObjectId)> {
     let mut tree: Vec<_> = snapshot
