@@ -19,6 +19,7 @@ mod filling;
 mod follow;
 pub mod hours;
 mod judging;
+mod looking;
 mod moving;
 mod orders;
 pub mod planning;
@@ -129,6 +130,7 @@ impl Agent {
         let control = ControlEndpoint::of(&config, &tls).map_err(anyhow::Error::msg)?;
         let folder = StateFolder::open(&config.appliance.state_dir)?;
         let book = Book::read(folder, control.as_ref());
+        book.renew_expected();
         let settings = Settings::of(&config, &book.intent).context("the window")?;
         let clock = Clock::look(config.fill.as_ref());
         let publisher = Publisher::start(survey::store_config(&config), survey::placing(&config))?;

@@ -189,6 +189,9 @@ pub const LOCK_AGAIN: Duration = Duration::from_secs(5);
 /// A plan is looked over after this: devices may have come, or gone.
 pub const PLAN_AGE: Duration = Duration::from_secs(300);
 
+/// How often the devices are looked at for those who ask how they are. Cost: a file is opened on each.
+pub const LOOK_EVERY: Duration = Duration::from_secs(10);
+
 /// How often it is looked whether a device is back, or something lies on one that is being evacuated.
 pub const TEND_EVERY: Duration = Duration::from_secs(30);
 

@@ -16,6 +16,7 @@ use crate::daemon::Daemon;
 use crate::limits::OPERATOR_QUEUE;
 use crate::metrics::Scrapes;
 use crate::operator;
+use crate::scrub::Places;
 use crate::state::StateFolder;
 use crate::tls::{Files, Tls};
 use crate::{facts, survey};
@@ -115,10 +116,15 @@ impl Found {
                 None
             }
         };
-        let book = match StateFolder::open(&config.appliance.state_dir) {
-            Ok(folder) => Book::read(folder, control.as_ref()),
+        let folder = match StateFolder::open(&config.appliance.state_dir) {
+            Ok(folder) => folder,
             Err(problem) => return self.faults.push(problem.to_string()),
         };
+        let replaced = [folder.read::<Places>().err(), folder.check_expected().err()];
+        let replaced = replaced.into_iter().flatten();
+        self.notes
+            .extend(replaced.map(|problem| problem.to_string()));
+        let book = Book::read(folder, control.as_ref());
         self.faults.extend(book.damage.iter().cloned());
         self.see_window(config, &book);
         survey::leave_silent_alone(config);

@@ -21,11 +21,13 @@ mod intent;
 mod ledger;
 pub mod sealed;
 
+use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
-use protocol::demand::{self, Expected};
+use protocol::demand::{BadDemand, Expected};
+use protocol::limits::EXPECTED_MAX_BYTES;
 use protocol::manifest::{Manifest, Serial};
 use protocol::summed;
 use serde::de::DeserializeOwned;
@@ -38,6 +40,9 @@ pub use ledger::Ledger;
 
 /// The agent's folder in `state_dir`.
 pub const FOLDER: &str = "fill";
+
+/// [`demand::FILE`] in it.
+const EXPECTED: &str = "demand.json";
 
 /// The version of all files here. A new field leaves it; a changed meaning raises it. From 2 on they carry a checksum
 /// ([`protocol::summed`]).
@@ -60,25 +65,46 @@ pub enum StateProblem {
         source: io::Error,
     },
     /// Not what this program writes.
-    #[error("{}: is damaged: {cause}. Until it is restored or removed, nothing is fetched and nothing is evicted. Removing it {removing}", path.display())]
+    #[error("{}: is damaged: {cause}. {cost}", path.display())]
     Damaged {
         /// The file.
         path: PathBuf,
         /// What was found.
         cause: String,
-        /// What comes of removing it.
-        removing: &'static str,
+        /// What comes of it.
+        cost: Cost,
     },
     /// Written by a newer release.
-    #[error("{}: has format {found}, this program reads up to {FORMAT}: install the newer release. Removing the file {removing}", path.display())]
+    #[error("{}: has format {found}, this program reads up to {FORMAT}: install the newer release. {cost}", path.display())]
     Newer {
         /// The file.
         path: PathBuf,
         /// Its format.
         found: u32,
-        /// What comes of removing it.
-        removing: &'static str,
+        /// What comes of it.
+        cost: Cost,
     },
+}
+
+/// What comes of a file that cannot be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cost {
+    /// The agent fills no more until somebody has done something; with what comes of removing the file, as the end of a sentence.
+    Filling(&'static str),
+    /// Its place is taken by a new one; with what is lost, as a sentence.
+    Replaced(&'static str),
+}
+
+impl fmt::Display for Cost {
+    fn fmt(&self, words: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Filling(removing) => write!(
+                words,
+                "Until it is restored or removed, nothing is fetched and nothing is evicted. Removing it {removing}"
+            ),
+            Self::Replaced(lost) => words.write_str(lost),
+        }
+    }
 }
 
 impl StateProblem {
@@ -96,8 +122,8 @@ impl StateProblem {
 pub trait Kept: Serialize + DeserializeOwned + Default {
     /// Its name in the folder.
     const FILE: &'static str;
-    /// What comes of removing it, as the end of a sentence.
-    const REMOVING: &'static str;
+    /// What comes of one that cannot be used.
+    const COST: Cost;
 }
 
 /// The highest serials that were accepted or held.
@@ -111,7 +137,8 @@ pub struct Seen {
 
 impl Kept for Seen {
     const FILE: &'static str = "seen.json";
-    const REMOVING: &'static str = "lets an older manifest of the control endpoint in again, once";
+    const COST: Cost =
+        Cost::Filling("lets an older manifest of the control endpoint in again, once");
 }
 
 /// The folder.
@@ -152,7 +179,7 @@ impl StateFolder {
         let Some(text) = read_bounded(&path, STATE_MAX_BYTES)? else {
             return Ok(T::default());
         };
-        parse(&path, &text, T::REMOVING)
+        parse(&path, &text, T::COST)
     }
 
     /// Keeps it; it is on the disk when this returns.
@@ -168,10 +195,26 @@ impl StateFolder {
     /// # Errors
     /// What the disk says.
     pub fn write_expected(&self, manifest: &Manifest) -> Result<(), StateProblem> {
-        let name = demand::FILE
-            .trim_start_matches(FOLDER)
-            .trim_start_matches('/');
-        self.replace(name, &[&Expected::of(manifest).text()])
+        self.replace(EXPECTED, &[&Expected::of(manifest).text()])
+    }
+
+    /// Looks at what the daemon is told to expect; whether there is anything.
+    ///
+    /// # Errors
+    /// [`StateProblem`]: the file is there and cannot be used.
+    pub fn check_expected(&self) -> Result<bool, StateProblem> {
+        let path = self.path.join(EXPECTED);
+        let Some(text) = read_bounded(&path, EXPECTED_MAX_BYTES)? else {
+            return Ok(false);
+        };
+        let cost = Cost::Replaced(
+            "Until the agent has written it anew, when it starts or a manifest comes into force, the daemon expects of viewers what it did before, and after a start nothing",
+        );
+        match Expected::parse(&text) {
+            Ok(_) => Ok(true),
+            Err(BadDemand::Newer(found)) => Err(StateProblem::Newer { path, found, cost }),
+            Err(BadDemand::Damaged(cause)) => Err(StateProblem::Damaged { path, cause, cost }),
+        }
     }
 
     fn replace(&self, name: &str, pieces: &[&[u8]]) -> Result<(), StateProblem> {
@@ -227,15 +270,11 @@ fn read_bounded(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, StateProblem
     Ok(Some(bytes))
 }
 
-fn parse<T: DeserializeOwned>(
-    path: &Path,
-    text: &[u8],
-    removing: &'static str,
-) -> Result<T, StateProblem> {
+fn parse<T: DeserializeOwned>(path: &Path, text: &[u8], cost: Cost) -> Result<T, StateProblem> {
     let because = |cause: String| StateProblem::Damaged {
         path: path.to_owned(),
         cause,
-        removing,
+        cost,
     };
     let damaged = |error: serde_json::Error| because(error.to_string());
     let OnlyFormat { format } = serde_json::from_slice(text).map_err(damaged)?;
@@ -243,7 +282,7 @@ fn parse<T: DeserializeOwned>(
         return Err(StateProblem::Newer {
             path: path.to_owned(),
             found: format,
-            removing,
+            cost,
         });
     }
     if format == 0 || format >= SUMMED {

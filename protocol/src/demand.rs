@@ -38,15 +38,24 @@ struct Object {
 /// Why the file cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum BadDemand {
-    /// Not what the agent writes.
-    #[error("{FILE} is damaged: {0}; the next manifest replaces it")]
-    Damaged(#[from] serde_json::Error),
-    /// A bit has flipped, or its end is lost.
-    #[error("{FILE} is damaged: {0}; the next manifest replaces it")]
-    Sum(#[from] BadSum),
+    /// Not what the agent writes, or not any more.
+    #[error("is damaged: {0}")]
+    Damaged(String),
     /// Written by a newer agent.
-    #[error("{FILE} has format {0}, this program reads up to {FORMAT}: install the newer release")]
+    #[error("has format {0}, this program reads up to {FORMAT}: install the newer release")]
     Newer(u32),
+}
+
+impl From<serde_json::Error> for BadDemand {
+    fn from(error: serde_json::Error) -> Self {
+        Self::Damaged(error.to_string())
+    }
+}
+
+impl From<BadSum> for BadDemand {
+    fn from(bad: BadSum) -> Self {
+        Self::Damaged(bad.to_string())
+    }
 }
 
 impl Expected {

@@ -128,6 +128,17 @@ impl Book {
         None
     }
 
+    /// Tells the daemon again what to expect of viewers, if it cannot read that. Blocks on the state disk.
+    pub fn renew_expected(&self) {
+        let is_there = self.folder.check_expected().unwrap_or_else(|problem| {
+            tracing::warn!("{problem}");
+            false
+        });
+        if let (Some(believed), false) = (&self.in_force, is_there) {
+            write_expected(&self.folder, &believed.manifest);
+        }
+    }
+
     /// The folder, to write on a thread that may block.
     #[must_use]
     pub fn folder(&self) -> StateFolder {
@@ -179,10 +190,7 @@ impl Book {
         on_disk(move || {
             folder.write_sealed(Which::Accepted, &note, &sealed)?;
             folder.write(&seen)?;
-            // Only the order in which the daemon's memory is filled depends on it.
-            if let Err(problem) = folder.write_expected(&expected.manifest) {
-                tracing::warn!("{problem}");
-            }
+            write_expected(&folder, &expected.manifest);
             folder.remove_sealed(Which::Held)
         })
         .await?;
@@ -255,6 +263,13 @@ impl Book {
             folder.write(&seen)
         })
         .await
+    }
+}
+
+/// Only the order in which the daemon's memory is filled depends on it.
+fn write_expected(folder: &StateFolder, manifest: &Manifest) {
+    if let Err(problem) = folder.write_expected(manifest) {
+        tracing::warn!("{problem}");
     }
 }
 

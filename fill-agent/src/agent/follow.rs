@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Instant;
 
-use content_store::{BadColumn, Generation};
+use content_store::{BadColumn, Generation, StoreError};
 use protocol::manifest::{Manifest, Serial, Tombstones};
 use protocol::root::Root;
 use tokio_util::sync::CancellationToken;
@@ -21,6 +21,7 @@ use super::judging::Thought;
 use super::tending::Tended;
 use crate::planner::Amount;
 use crate::publish::{NotDone, Removed};
+use crate::survey::FoundDevice;
 
 /// What came of something that ran beside the loop.
 pub(super) enum Event {
@@ -34,6 +35,7 @@ pub(super) enum Event {
     Token(Result<String, String>),
     Marked(Vec<BadColumn>, Result<Option<Generation>, NotDone>),
     Tended(Tended),
+    Looked(Result<Vec<FoundDevice>, StoreError>),
 }
 
 /// What runs, and what is due.
@@ -56,6 +58,11 @@ pub(super) struct Following {
     pub(super) is_tending: bool,
     /// When it is looked again whether there is anything to do for them.
     pub(super) tend_at: Instant,
+    pub(super) is_looking: bool,
+    /// When the devices are looked at again.
+    pub(super) look_at: Instant,
+    /// The devices as they were found since the last plan.
+    pub(super) looked: Vec<FoundDevice>,
     /// The store may be open.
     pub(super) store_used: bool,
     /// What keeps the store or the catalog from being used.
@@ -104,6 +111,9 @@ impl Default for Following {
             reap_due: false,
             is_tending: false,
             tend_at: Instant::now(),
+            is_looking: false,
+            look_at: Instant::now(),
+            looked: Vec::new(),
             store_used: false,
             store_problem: None,
             takedown_problem: None,
@@ -167,6 +177,7 @@ impl Agent {
             }
             Event::Marked(columns, marked) => self.marked(&columns, marked),
             Event::Tended(tended) => self.tended(tended),
+            Event::Looked(devices) => self.looked(devices),
             Event::Token(read) => {
                 self.following.is_reading_token = false;
                 match read {
@@ -190,6 +201,7 @@ impl Agent {
         }
         self.fill(&decision).await;
         self.tend();
+        self.look();
         self.tidy();
     }
 

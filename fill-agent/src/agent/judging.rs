@@ -117,6 +117,7 @@ impl Agent {
                     self.following.done = Arc::default();
                     self.following.waiting_evictions = Amount::default();
                     self.following.reap_due |= planned.doomed > 0;
+                    self.following.looked.clear();
                     self.planned = Some(planned);
                 }
             }

@@ -52,6 +52,7 @@ impl Agent {
             Request::Devices => {
                 self.following.replan();
                 self.following.tend_at = Instant::now();
+                self.following.look_at = Instant::now();
                 // A device that ocactl took back may hold what is not needed any more.
                 self.following.reap_due = true;
                 return Ok(self.status());

@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
+use content_store::device::Complaint;
 use protocol::config::Config;
 use protocol::fill::{
     Activity, DeviceFill, Held, ManifestFacts, Plan, PlanTotals, Progress, Status,
@@ -12,7 +13,7 @@ use protocol::status::DeviceState;
 use super::book::Believed;
 use super::{Agent, Ended, Mode};
 use crate::lanes::{LaneState, LaneStatus};
-use crate::survey::FoundDevice;
+use crate::survey::{FoundDevice, Room};
 use crate::window::{Decision, Reason};
 
 impl Agent {
@@ -266,7 +267,7 @@ impl Agent {
         }
     }
 
-    /// As the last plan found them, with what the agent's own writes tell.
+    /// As they were found last, with what the catalog had on them at the last plan, and what the agent's own writes tell.
     fn devices(&self) -> Vec<DeviceFill> {
         let Some(planned) = &self.planned else {
             return Vec::new();
@@ -275,7 +276,12 @@ impl Agent {
         planned
             .devices
             .iter()
-            .map(|device| device_fill(&self.config, device, &lanes))
+            .map(|device| {
+                let mut looked = self.following.looked.iter();
+                let looked = looked.find(|looked| looked.root == device.root);
+                let found = &looked.unwrap_or(device).found;
+                device_fill(&self.config, device, found, &lanes)
+            })
             .collect()
     }
 
@@ -297,10 +303,16 @@ impl Agent {
     }
 }
 
-fn device_fill(config: &Config, device: &FoundDevice, lanes: &[LaneStatus]) -> DeviceFill {
-    let room = device.found.as_ref().ok();
+/// `found` may be newer than the rest of `device`.
+fn device_fill(
+    config: &Config,
+    device: &FoundDevice,
+    found: &Result<Room, Complaint>,
+    lanes: &[LaneStatus],
+) -> DeviceFill {
+    let room = found.as_ref().ok();
     let lane = room.and_then(|room| lanes.iter().find(|lane| lane.device == room.id));
-    let (verdict, state) = match (&device.found, lane.map(|lane| &lane.state)) {
+    let (verdict, state) = match (found, lane.map(|lane| &lane.state)) {
         (Err(wrong), _) => (
             DeviceState::of_word(wrong.condition.as_str()),
             wrong.words.clone(),

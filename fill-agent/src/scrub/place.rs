@@ -5,7 +5,7 @@ use protocol::root::Root;
 use serde::{Deserialize, Serialize};
 
 use super::ByDevice;
-use crate::state::Kept;
+use crate::state::{Cost, Kept};
 
 /// Where the passes over all devices are.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,7 +34,8 @@ pub struct Place {
 
 impl Kept for Places {
     const FILE: &'static str = "scrub.json";
-    const REMOVING: &'static str = "begins the scrub of all devices anew";
+    const COST: Cost =
+        Cost::Replaced("The scrub of all devices begins anew, and writes the file anew");
 }
 
 impl Places {

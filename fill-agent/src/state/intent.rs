@@ -4,7 +4,7 @@ use protocol::fill::{Overridden, Pause, SetHours};
 use protocol::manifest::Serial;
 use serde::{Deserialize, Serialize};
 
-use super::Kept;
+use super::{Cost, Kept};
 
 /// What the operator said, with who and when.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,8 +34,9 @@ pub struct Accepted {
 
 impl Kept for Intent {
     const FILE: &'static str = "intent.json";
-    const REMOVING: &'static str =
-        "goes back to the configured window, and forgets overrides, a pause and accepted manifests";
+    const COST: Cost = Cost::Filling(
+        "goes back to the configured window, and forgets overrides, a pause and accepted manifests",
+    );
 }
 
 impl Intent {

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Kept;
+use super::{Cost, Kept};
 
 /// Amounts of one civil day in the window's zone. Written before the deed, so a crash counts too much rather than too little.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,8 +17,9 @@ pub struct Ledger {
 
 impl Kept for Ledger {
     const FILE: &'static str = "ledger.json";
-    const REMOVING: &'static str =
-        "forgets what was evicted and fetched as urgent today, so today's limits begin anew";
+    const COST: Cost = Cost::Filling(
+        "forgets what was evicted and fetched as urgent today, so today's limits begin anew",
+    );
 }
 
 impl Ledger {

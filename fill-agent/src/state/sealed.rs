@@ -3,7 +3,7 @@
 use protocol::limits::{MANIFEST_MAX_PACKED_BYTES, SEAL_MAX_BYTES};
 use serde::{Deserialize, Serialize};
 
-use super::{StateFolder, StateProblem, line, parse, read_bounded};
+use super::{Cost, StateFolder, StateProblem, line, parse, read_bounded};
 use crate::limits::STATE_MAX_BYTES;
 
 /// Which of the sealed documents.
@@ -35,14 +35,14 @@ impl Which {
         }
     }
 
-    fn removing(self) -> &'static str {
-        match self {
+    fn cost(self) -> Cost {
+        Cost::Filling(match self {
             Self::Accepted => {
                 "makes the next manifest the first one, which the shrink guard compares with nothing"
             }
             Self::Held => "forgets the held manifest; the control endpoint is asked for it again",
             Self::Tombstones => "makes the agent ask the control endpoint for all takedowns anew",
-        }
+        })
     }
 }
 
@@ -60,7 +60,7 @@ impl StateFolder {
         let head = bytes.iter().take(STATE_MAX_BYTES as usize);
         let end = head.into_iter().position(|byte| *byte == b'\n');
         let end = end.ok_or_else(|| self.damaged(which, "it has no first line".to_owned()))?;
-        let note = parse(&path, &bytes[..end], which.removing())?;
+        let note = parse(&path, &bytes[..end], which.cost())?;
         bytes.drain(..=end);
         Ok(Some((note, bytes)))
     }
@@ -92,7 +92,7 @@ impl StateFolder {
         StateProblem::Damaged {
             path: self.path.join(which.file()),
             cause,
-            removing: which.removing(),
+            cost: which.cost(),
         }
     }
 }

@@ -336,6 +336,41 @@ fn a_read_only_and_a_full_device_keep_what_they_hold_and_are_given_nothing() {
     assert!(all_good(&appliance));
 }
 
+/// The plan of before stays in force for minutes.
+#[test]
+fn a_device_that_fills_up_is_shown_as_full_between_two_plans_and_beside_a_pause() {
+    let test = "a_device_that_fills_up_is_shown_as_full_between_two_plans_and_beside_a_pause";
+    if !mounts::are_own(&format!("devices::{test}")) {
+        return;
+    }
+    let endpoint = Endpoint::start();
+    let appliance = appliance(&endpoint);
+    for name in ["d0", "d1", "d2"] {
+        mounts::mount(&appliance, name, "size=96m");
+    }
+    endpoint.offer(&manifest(1, small(&endpoint, 0..4)));
+    let agent = appliance.run();
+    agent.open();
+    until_complete(&agent, 1);
+    let pause = Request::Pause {
+        by: "ada".to_owned(),
+        until: None,
+    };
+    assert!(matches!(agent.ask(&pause), Response::Status(_)));
+    until_state(&agent, "d1", DeviceState::Ok);
+    let foreign = appliance.path("d1/foreign");
+    let space = device::open(&appliance.path("d1")).unwrap().space();
+    let most = space.unwrap().available_bytes as usize - MIB;
+    fs::write(&foreign, vec![1; most]).unwrap();
+    let status = agent.until("d1 is full", |status| {
+        status.devices[1].verdict == Some(DeviceState::Full)
+    });
+    assert_eq!(status.devices[1].room, 0);
+    assert_eq!(status.devices[0].verdict, Some(DeviceState::Ok));
+    fs::remove_file(foreign).unwrap();
+    until_state(&agent, "d1", DeviceState::Ok);
+}
+
 /// Objects that lie on one device each.
 pub(crate) fn small(endpoint: &Endpoint, seeds: std::ops::Range<u8>) -> Vec<WantedObject> {
     let object = |seed: u8| endpoint.object(&format!("/{seed}.mp4"), super::content(seed, 300_000));

@@ -371,6 +371,54 @@ fn an_agent_whose_address_for_metrics_is_taken_works_without_until_it_is_free() 
 }
 
 #[test]
+fn a_damaged_file_that_filling_does_not_need_is_said_and_written_anew() {
+    let endpoint = Endpoint::start();
+    let appliance = Appliance::new(&endpoint);
+    let wanted = objects(&endpoint, 0..2);
+    endpoint.offer(&manifest(1, wanted.clone()));
+    assert!(appliance.once().status.success());
+    let [scrub, demand] =
+        ["scrub", "demand"].map(|name| appliance.path(&format!("state/fill/{name}.json")));
+    let expected = std::fs::read(&demand).unwrap();
+    for file in [&scrub, &demand] {
+        std::fs::write(file, "torn").unwrap();
+    }
+    let are_said = |said: &str| {
+        for (file, cost) in [
+            (
+                &scrub,
+                "The scrub of all devices begins anew, and writes the file anew",
+            ),
+            (
+                &demand,
+                "the daemon expects of viewers what it did before, and after a start nothing",
+            ),
+        ] {
+            let damaged = format!("{}: is damaged: ", file.display());
+            assert!(said.contains(&damaged) && said.contains(cost), "{said}");
+        }
+        assert!(!said.contains("nothing is fetched"), "{said}");
+    };
+    let check = appliance.check();
+    assert!(check.status.success(), "{check:?}");
+    are_said(&String::from_utf8_lossy(&check.stdout));
+    let agent = appliance.run();
+    are_said(&appliance.log());
+    assert_eq!(std::fs::read(&demand).unwrap(), expected);
+    agent.open();
+    agent.until("complete", |status| status.activity == Activity::Complete);
+    appliance::eventually("the scrub has written its file", || {
+        let written = std::fs::read_to_string(&scrub).ok()?;
+        written.starts_with("{\"format\":2").then_some(())
+    });
+    drop(agent);
+    // Lost, it comes again too.
+    std::fs::remove_file(&demand).unwrap();
+    let _agent = appliance.run();
+    assert_eq!(std::fs::read(&demand).unwrap(), expected);
+}
+
+#[test]
 fn the_metrics_are_what_prometheus_expects() {
     let endpoint = Endpoint::start();
     let appliance = Appliance::new(&endpoint);

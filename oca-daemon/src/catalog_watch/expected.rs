@@ -47,7 +47,11 @@ impl ExpectedDemand {
                         .inspect(|object| expect(object, *share));
                 }
             }
-            Err(error) => tracing::warn!("what viewers are expected to ask for: {error}"),
+            Err(error) => tracing::warn!(
+                "{}: {error}. Of viewers is expected what was before, after a start nothing; the fill agent writes it anew when it starts, \
+                 or a manifest comes into force",
+                self.path.display()
+            ),
         }
     }
 
