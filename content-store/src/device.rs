@@ -25,7 +25,7 @@ mod seen;
 
 pub use blast::Blast;
 pub use intent::{INTENT_FILE, Intent, Intents, Wanted};
-pub use left_alone::leave_silent_alone;
+pub use left_alone::{leave_configured_alone, leave_silent_alone};
 pub use problem::{Complaint, Condition, DeviceProblem};
 pub use returned::Comparison;
 pub use seen::{SEEN_FILE, Seen, SeenDevice};

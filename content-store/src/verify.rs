@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
 use platform::file::{self, DIRECT_ALIGNMENT};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::catalog::{CopyRecord, ObjectRecord};
 use crate::chunk_tree::{ChunkTree, group_count};
@@ -17,7 +17,7 @@ use crate::sidecar::Sidecar;
 use crate::store::DeviceSlot;
 
 /// What reading an object back found.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Verified {
     /// The object.
     pub object: ObjectId,
@@ -30,7 +30,7 @@ pub struct Verified {
 }
 
 /// What reading a column found.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct VerifiedColumn {
     /// The device.
     pub device: DeviceId,

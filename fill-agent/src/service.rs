@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use content_store::device;
 use platform::door::Door;
 use protocol::config::Config;
 use protocol::fill::FILL_SOCKET;
@@ -13,7 +14,7 @@ use crate::agent::hours::{Clock, Settings};
 use crate::agent::{Agent, Ended, Mode};
 use crate::control::{ControlEndpoint, Document};
 use crate::daemon::Daemon;
-use crate::limits::OPERATOR_QUEUE;
+use crate::limits::{DEVICE_WAIT, OPERATOR_QUEUE};
 use crate::metrics::Scrapes;
 use crate::operator;
 use crate::scrub::Places;
@@ -127,7 +128,8 @@ impl Found {
         let book = Book::read(folder, control.as_ref());
         self.faults.extend(book.damage.iter().cloned());
         self.see_window(config, &book);
-        survey::leave_silent_alone(config);
+        // The look says which one is; no thread of this process is to hang in it.
+        device::leave_configured_alone(config, DEVICE_WAIT);
         let devices = survey::devices(config).unwrap_or_else(|problem| {
             self.faults.push(problem.to_string());
             Vec::new()

@@ -145,14 +145,6 @@ pub fn placing(config: &Config) -> Rule {
     }
 }
 
-/// For a look of a process that has to end: no thread of it is to hang in a device.
-pub fn leave_silent_alone(config: &Config) {
-    let roots: Vec<&Path> = config.devices().map(|(_, root)| root).collect();
-    // The look itself says if what is wanted cannot be read.
-    let intents = Intents::read(&config.appliance.state_dir).unwrap_or_default();
-    device::leave_silent_alone(&roots, &intents, DEVICE_WAIT);
-}
-
 /// Looks at all devices at once.
 ///
 /// # Errors

@@ -26,6 +26,13 @@ pub(crate) const WATCH_INTERVAL: Duration = Duration::from_secs(1);
 /// How long all devices together may take to answer. One that does not costs a process for as long as it hangs.
 pub(crate) const DEVICE_TIMEOUT: Duration = Duration::from_secs(3);
 
+/// After so much silence of a child that reads or writes devices it is looked whether they all answer. Longer than a disk tries to read a
+/// bad sector (7 s is usual).
+pub(crate) const CHILD_QUIET: Duration = Duration::from_secs(10);
+
+/// How long a child that was killed may take to end; one that hangs in a disk takes longer, and is left behind.
+pub(crate) const CHILD_END_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// How long one entry of a support bundle may take; a command that hangs on a disk is left behind.
 pub(crate) const BUNDLE_MEMBER_TIMEOUT: Duration = Duration::from_secs(20);
 

@@ -32,6 +32,7 @@ mod support_bundle;
 mod tls;
 mod upgrade;
 mod watch;
+mod watched;
 
 use std::process::ExitCode;
 

@@ -26,6 +26,11 @@ impl Progress {
         Self { bar }
     }
 
+    /// So many bytes are to be read, as it turns out.
+    pub(crate) fn expect(&self, bytes: u64) {
+        self.bar.set_length(bytes);
+    }
+
     /// For things of a kind, until there are no more.
     pub(crate) fn of(things: &str) -> Self {
         let progress = Self::new(0);

@@ -115,12 +115,10 @@ pub(crate) fn probe(config: &Config) -> Vec<Probed> {
     probed
 }
 
-/// No thread of this program is to hang in a device: the command would not end.
-fn leave_silent_alone(config: &Config) {
-    let roots: Vec<&Path> = config.devices().map(|(_, root)| root).collect();
-    // Whoever uses what is wanted says that it cannot be read.
-    let intents = Intents::read(&config.appliance.state_dir).unwrap_or_default();
-    device::leave_silent_alone(&roots, &intents, DEVICE_TIMEOUT);
+/// No thread of this program is to hang in a device: the command would not end. Gives those that have fallen silent since it was called
+/// last.
+pub(crate) fn leave_silent_alone(config: &Config) -> Vec<PathBuf> {
+    device::leave_configured_alone(config, DEVICE_TIMEOUT)
 }
 
 /// What is wanted of the devices; nothing, with a warning, if it cannot be read.

@@ -6,6 +6,8 @@ mod appliance;
 #[path = "../../oca-daemon/tests/support/silent.rs"]
 mod silent;
 
+use std::ffi::OsStr;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -126,4 +128,91 @@ fn who_is_kept_out_by_a_writer_that_was_killed_and_cannot_end_is_told_what_it_wa
     let waits_for = format!("has an answer from {}: ", file.display());
     assert!(refused.err.contains(&waits_for), "{refused:?}");
     appliance.import_media().done();
+}
+
+/// A device that answers until somebody reads a certain column.
+struct Falters {
+    appliance: Appliance,
+    root: PathBuf,
+    column: Option<SilentFile>,
+    identity: Option<SilentFile>,
+}
+
+impl Falters {
+    /// With objects on both devices of a tier, of which the first one in the order of reading lies on it.
+    fn new() -> Self {
+        let appliance = Appliance::new();
+        for number in 0..16 {
+            appliance.media(&format!("{number}.mp4"), &[number; 70_000]);
+        }
+        let media = appliance.path("media");
+        let tier = ["content", "import", text(&media), "--tier", "hdd"];
+        appliance.run(&tier).done();
+        let columns = appliance.columns();
+        let first = columns
+            .iter()
+            .min_by_key(|column| column.file_name().map(OsStr::to_owned));
+        let first = first.unwrap();
+        let mut roots = ["hdd0", "hdd1"]
+            .map(|name| appliance.path(name))
+            .into_iter();
+        let root = roots.find(|root| first.starts_with(root)).unwrap();
+        let column = SilentFile::over(first, &appliance.path("fuse-column"));
+        let identity = root.join("oca-device.toml");
+        let identity = SilentFile::over(&identity, &appliance.path("fuse-identity"));
+        column.fall_silent();
+        Self {
+            appliance,
+            root,
+            column: Some(column),
+            identity: Some(identity),
+        }
+    }
+
+    /// What a command says during which the device falls silent; that it does is seen to.
+    fn run(&mut self, arguments: &[&str]) -> Said {
+        let (sender, receiver) = mpsc::channel();
+        let (appliance, column, identity) = (&self.appliance, &mut self.column, &mut self.identity);
+        std::thread::scope(|scope| {
+            scope.spawn(move || sender.send(appliance.run(arguments)));
+            let is_read = || column.as_ref().is_some_and(SilentFile::is_waited_for);
+            let begun = Instant::now();
+            while !is_read() && begun.elapsed() < LONGEST {
+                std::thread::park_timeout(Duration::from_millis(5));
+            }
+            let was_read = is_read();
+            identity.as_ref().unwrap().fall_silent();
+            let said = receiver.recv_timeout(LONGEST);
+            let said = said.unwrap_or_else(|_| {
+                drop((column.take(), identity.take()));
+                panic!("{arguments:?} has not ended within {LONGEST:?}");
+            });
+            assert!(was_read, "{said:?}");
+            let stopped = format!("{} stopped answering for 13 s", self.root.display());
+            assert!(said.code == 1 && said.err.contains(&stopped), "{said:?}");
+            said
+        })
+    }
+}
+
+#[test]
+fn a_device_that_begins_to_hang_while_it_is_read_back_is_left_out_and_the_others_are_read() {
+    let mut falters = Falters::new();
+    let said = falters.run(&["content", "verify", "--json"]);
+    let report: serde_json::Value = serde_json::from_str(&said.out).unwrap();
+    let columns = falters.appliance.columns().into_iter();
+    let on_it = columns.filter(|column| column.starts_with(&falters.root));
+    let damaged = report["damaged"].as_array().unwrap();
+    assert_eq!(report["objects"], 16);
+    assert_eq!(damaged.len(), on_it.count());
+    for one in damaged {
+        assert_eq!(one["columns"][0]["problem"], "its device is not here");
+    }
+}
+
+#[test]
+fn an_evacuation_ends_if_its_device_begins_to_hang() {
+    let mut falters = Falters::new();
+    let root = falters.root.clone();
+    falters.run(&["device", "evacuate", text(&root)]);
 }

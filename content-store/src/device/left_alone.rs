@@ -5,6 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use platform::visit::Visit;
+use protocol::config::Config;
 
 use super::{DeviceProblem, IDENTITY_FILE, Intents};
 
@@ -14,8 +15,8 @@ static LEFT_ALONE: Mutex<Vec<(PathBuf, Duration)>> = Mutex::new(Vec::new());
 /// Lets child processes visit all devices at once, except those that an operator took offline. One that has not answered within `wait` is
 /// [`DeviceProblem::Silent`] from now on, without being touched: a thread that hangs in it would keep this process from ending.
 ///
-/// A program that runs on does without: a device may be well again.
-pub fn leave_silent_alone(roots: &[&Path], intents: &Intents, wait: Duration) {
+/// A program that runs on does without: a device may be well again. Gives those that are left alone only now.
+pub fn leave_silent_alone(roots: &[&Path], intents: &Intents, wait: Duration) -> Vec<PathBuf> {
     let asked = roots
         .iter()
         .filter(|root| intents.refuse_root(root).is_none() && refuse(root).is_none());
@@ -24,11 +25,20 @@ pub fn leave_silent_alone(roots: &[&Path], intents: &Intents, wait: Duration) {
         .filter_map(|root| Some((*root, Visit::begin(&root.join(IDENTITY_FILE)).ok()?)))
         .collect();
     let deadline = Instant::now() + wait;
-    for (root, visit) in visits {
-        if !visit.is_back(deadline) {
-            left_alone().push((root.into(), wait));
-        }
-    }
+    let silent = visits
+        .into_iter()
+        .filter_map(|(root, visit)| (!visit.is_back(deadline)).then(|| root.to_path_buf()));
+    let silent: Vec<PathBuf> = silent.collect();
+    left_alone().extend(silent.iter().map(|root| (root.clone(), wait)));
+    silent
+}
+
+/// The same for all devices of a configuration.
+pub fn leave_configured_alone(config: &Config, wait: Duration) -> Vec<PathBuf> {
+    let roots: Vec<&Path> = config.devices().map(|(_, root)| root).collect();
+    // Whoever uses what is wanted says that it cannot be read.
+    let intents = Intents::read(&config.appliance.state_dir).unwrap_or_default();
+    leave_silent_alone(&roots, &intents, wait)
 }
 
 /// Why the device is not touched, if it is not.

@@ -15,6 +15,7 @@ use crate::error::{Failure, Outcome};
 use crate::limits::EVACUATION_POLL_INTERVAL;
 use crate::output::{self, Format, Report, bytes, count};
 use crate::store;
+use crate::watched::{self, Work};
 
 /// Evacuates.
 pub(super) fn run(
@@ -23,6 +24,9 @@ pub(super) fn run(
     path: &Path,
     wait: bool,
 ) -> Result<Outcome, Failure> {
+    if watched::place().is_some() {
+        return move_all(config);
+    }
     let known = Known::of(config);
     let meant = Meant::by(config, &known, path)?;
     known.must_know(&meant.root)?;
@@ -36,9 +40,10 @@ pub(super) fn run(
     let intent = intent(&meant, Some(id), Wanted::Evacuating, None);
     change(config, |intents| intents.want(intent))?;
     let told = tell(config).err();
-    if known.agent.is_none() {
-        move_all(config)?;
-    }
+    let ended = match known.agent {
+        None => Some(watched::run(config, &mut Moves)?),
+        Some(_) => None,
+    };
     let left = match wait && known.agent.is_some() {
         true => await_all(config, &meant.root, id)?,
         false => left_on(config, &meant.root, id)?,
@@ -53,10 +58,24 @@ pub(super) fn run(
             problem: told,
         },
     )?;
-    Ok(match wait && left.objects_alone > 0 {
+    let outcome = match wait && left.objects_alone > 0 {
         true => Outcome::Partly,
         false => Outcome::Done,
-    })
+    };
+    ended.map_or(Ok(outcome), |ended| ended.with(outcome))
+}
+
+/// What has been moved is in the catalog: the next child finds what is left there.
+struct Moves;
+
+impl Work for Moves {
+    fn begin(&self) -> String {
+        String::new()
+    }
+
+    fn take(&mut self, _: &str) -> Result<(), Failure> {
+        Ok(())
+    }
 }
 
 /// Waits for the fill agent until nothing lies on the device alone, or nothing changes any more.
@@ -83,14 +102,15 @@ fn left_on(config: &Config, root: &Path, id: DeviceId) -> Result<Blast, Failure>
 /// Looks without any change after which it is not waited for any more.
 const STANDS_STILL: u32 = 120;
 
-/// Under the writer lock.
-fn move_all(config: &Config) -> Result<(), Failure> {
+/// Under the writer lock; of each object that is moved it says the name.
+fn move_all(config: &Config) -> Result<Outcome, Failure> {
     let mut store = store::open(config)?;
     let stranded = store.stranded()?;
     for batch in stranded.chunks(MAX_BATCH_OBJECTS) {
         let mut moved = Vec::new();
         for stranded in batch {
             moved.extend(copied(&store, stranded)?);
+            watched::say(&stranded.object)?;
         }
         if !moved.is_empty() {
             store.finish_repairs(moved)?;
@@ -102,7 +122,7 @@ fn move_all(config: &Config) -> Result<(), Failure> {
         Err(error) => return Err(error.into()),
     };
     store.reap(oldest)?;
-    Ok(())
+    Ok(Outcome::Done)
 }
 
 /// `None` for what stays, which was said.
