@@ -8,11 +8,11 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
 use content_store::catalog::Snapshot;
-use content_store::device::{self, InitOptions};
+use content_store::device::{self, InitOptions, Intent, Intents, Wanted};
 use content_store::limits::GROUP_BYTES;
 use content_store::staging::journal::Journal;
 use content_store::verify::verify;
-use content_store::{ObjectId, open_devices};
+use content_store::{DeviceId, ObjectId, open_devices};
 use fill_agent::survey;
 use protocol::fill::{Activity, Request, Response, Status};
 use protocol::operator;
@@ -62,6 +62,57 @@ impl Appliance {
         );
         fs::write(appliance.path("oca.toml"), text).unwrap();
         appliance
+    }
+
+    /// A tier of capacity, with devices of its own. Before it runs.
+    pub(crate) fn add_capacity_tier(&self, names: &[&str]) {
+        let roots = names.iter().map(|name| self.path(name));
+        let roots: Vec<PathBuf> = roots.collect();
+        for root in &roots {
+            fs::create_dir(root).unwrap();
+            let options = InitOptions {
+                now_s: 1,
+                tier: Some("disk".into()),
+                shared_fs: true,
+            };
+            device::initialise(root, &options).unwrap();
+        }
+        let mut config = fs::read_to_string(self.path("oca.toml")).unwrap();
+        config.push_str(&format!(
+            "[[tier]]\nname = \"disk\"\nrole = \"capacity\"\ndevices = {roots:?}\nshared_fs = true\n"
+        ));
+        fs::write(self.path("oca.toml"), config).unwrap();
+    }
+
+    /// Where the object behind a path lies: its copies, each with its tier and its devices.
+    pub(crate) fn copies(&self, path: &str) -> Vec<(String, Vec<DeviceId>)> {
+        let snapshot = self.snapshot();
+        let mut paths = snapshot.paths.iter();
+        let object = paths.find(|(_, entry)| &*entry.path == path);
+        let records = snapshot.objects.iter();
+        let of_it = records.filter(|record| object.is_some_and(|(id, _)| *id == record.object));
+        of_it
+            .flat_map(|record| &record.copies)
+            .map(|copy| (copy.tier.to_string(), copy.devices.to_vec()))
+            .collect()
+    }
+
+    /// As `ocactl device evacuate` does.
+    pub(crate) fn evacuate(&self, name: &str) {
+        let intent = Intent {
+            root: self.path(name),
+            id: Some(self.device(name)),
+            wanted: Wanted::Evacuating,
+            since: 1,
+            by: "ada".into(),
+            reason: None,
+        };
+        Intents::change(&self.path("state"), |intents| intents.want(intent)).unwrap();
+        self.tell(&Request::Devices);
+    }
+
+    pub(crate) fn device(&self, name: &str) -> DeviceId {
+        device::open(&self.path(name)).unwrap().id()
     }
 
     fn path(&self, name: &str) -> PathBuf {

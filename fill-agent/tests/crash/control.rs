@@ -24,8 +24,13 @@ pub(crate) struct Control {
 }
 
 impl Control {
-    /// Serves an object of each size.
+    /// Serves an object of each size, for a box with one tier.
     pub(crate) fn new(sizes: &[usize]) -> Self {
+        Self::with_tiers(sizes, &["--tier", "hot=1TB"])
+    }
+
+    /// The same, with the room of a box in the words of `appliance add`.
+    pub(crate) fn with_tiers(sizes: &[usize], tiers: &[&str]) -> Self {
         let mut control = Self {
             folder: tempfile::tempdir().unwrap(),
             serving: None,
@@ -43,8 +48,8 @@ impl Control {
         }
         control.done(&["ingest", control.path("media").to_str().unwrap()]);
         let add = ["appliance", "add", APPLIANCE, "--site", "fra001.example"];
-        let cluster = ["--cluster", "fra001", "--tier", "hot=1TB"];
-        control.token = control.done(&[&add[..], &cluster[..]].concat());
+        let cluster = ["--cluster", "fra001"];
+        control.token = control.done(&[&add[..], &cluster[..], tiers].concat());
         control.done(&["build"]);
         control.serve();
         // The agent finds it there again after each kill.
@@ -54,6 +59,13 @@ impl Control {
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
+    }
+
+    /// Viewers are expected to ask for so much of an object a day, from the next manifest on.
+    pub(crate) fn expect(&self, number: usize, demand: &str) {
+        let file = self.path(&format!("media/{number}.mp4"));
+        self.done(&["ingest", file.to_str().unwrap(), "--demand", demand]);
+        self.done(&["build"]);
     }
 
     fn listen(&self, address: &str) {

@@ -1,5 +1,5 @@
-//! The agent or the control endpoint is killed, or the fill is interrupted: nothing that was verified is fetched again, and whatever
-//! is published is right.
+//! The agent or the control endpoint is killed, the fill is interrupted, or objects change their places on the box: nothing that was
+//! verified is fetched again, and whatever is published is right.
 //!
 //! Both are the real programs. After each interruption the bytes sent by the one are compared with the bytes on the disks of the
 //! other. What may be sent in vain is what was under way: of each object that is fetched, the range that its next group lies in and
@@ -9,6 +9,7 @@
 
 mod appliance;
 mod control;
+mod moving;
 #[path = "../support/program.rs"]
 mod program;
 mod repair;
