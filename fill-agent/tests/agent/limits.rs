@@ -10,8 +10,9 @@ use protocol::fill::{Activity, Request, Response};
 use protocol::manifest::{Manifest, SiteRate, Wanted};
 
 use super::appliance::{Appliance, eventually};
+use super::damage::all_good;
 use super::endpoint::{Endpoint, manifest};
-use super::{content, objects, paths};
+use super::{content, mounts, objects, paths};
 
 #[test]
 fn what_does_not_fit_is_said_and_the_rest_comes() {
@@ -220,6 +221,49 @@ fn an_object_moves_to_the_tier_where_it_belongs_without_being_fetched_again() {
     agent.until("complete", |status| status.activity == Activity::Complete);
     assert_eq!(endpoint.sent_bytes(), sent);
     assert_eq!(appliance.published().len(), 3);
+}
+
+#[test]
+fn what_is_watched_less_now_leaves_the_hot_tier_without_being_fetched_again() {
+    let test = "what_is_watched_less_now_leaves_the_hot_tier_without_being_fetched_again";
+    if !mounts::are_own(&format!("limits::{test}")) {
+        return;
+    }
+    let endpoint = Endpoint::start();
+    let appliance = Appliance::new(&endpoint);
+    appliance.add_capacity_tier(&endpoint);
+    // Beside what is kept back, there is room for one of two.
+    for name in ["d0", "d1"] {
+        mounts::mount(&appliance, name, "size=48m");
+    }
+    let with_demands = |demands: [u64; 2]| {
+        let seeds = [0, 1].into_iter().zip(demands);
+        let wanted = seeds.map(|(seed, demand)| Wanted {
+            demand,
+            ..endpoint.object(&format!("/{seed}.mp4"), content(seed, 20 << 20))
+        });
+        wanted.collect::<Vec<_>>()
+    };
+    let wanted = with_demands([1 << 40, 1 << 30]);
+    let with_hot = |hot: usize| {
+        let mut tiers = [(&wanted[0].root, "disk"), (&wanted[1].root, "disk")];
+        tiers[hot].1 = "nvme";
+        tiers.sort();
+        tiers.map(|(_, tier)| tier)
+    };
+    endpoint.offer(&manifest(1, wanted.clone()));
+    let agent = appliance.run();
+    agent.open();
+    agent.until("complete", |status| status.activity == Activity::Complete);
+    assert_eq!(appliance.tiers(), with_hot(0));
+    let sent = endpoint.sent_bytes();
+    endpoint.offer(&manifest(2, with_demands([1 << 30, 1 << 40])));
+    eventually("they have changed places", || {
+        (appliance.tiers() == with_hot(1)).then_some(())
+    });
+    agent.until("complete", |status| status.activity == Activity::Complete);
+    assert_eq!(endpoint.sent_bytes(), sent);
+    assert!(all_good(&appliance));
 }
 
 #[test]
