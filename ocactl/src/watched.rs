@@ -1,7 +1,7 @@
 //! Commands that read and write devices for long: a child of this program does it, and tells of it line by line.
 //!
 //! Nobody can end a process of which a thread hangs in a disk (state D). This one touches no device: when the child has said nothing for a
-//! while, other children visit all devices ([`device::leave_silent_alone`]); if one does not come back, the child is left behind, and the
+//! while, other children visit all devices ([`store::leave_silent_alone`]); if one does not come back, the child is left behind, and the
 //! next one, which leaves that device alone, goes on. A device that is merely slow is waited for.
 
 use std::io::{BufRead, BufReader, Read, Write};
