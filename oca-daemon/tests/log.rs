@@ -138,3 +138,24 @@ fn lines_for_syslog_have_no_time() {
         "{line}"
     );
 }
+
+#[test]
+fn damaged_expectations_of_viewers_are_said_with_what_comes_of_it() {
+    let site = Site::new(&Plan::default());
+    let file = site.path("state/fill/demand.json");
+    fs::create_dir_all(site.path("state/fill")).expect("a folder");
+    fs::write(&file, "torn").expect("written");
+    let log = site.path("daemon.log");
+    let _daemon = start(&site, &log);
+    let damaged = format!("{}: is damaged: ", file.display());
+    eventually("it is said", || {
+        let text = fs::read_to_string(&log).expect("a log");
+        let line = text.lines().find(|line| line.contains(&damaged))?;
+        assert!(
+            line.contains("Of viewers is expected what was before"),
+            "{line}"
+        );
+        assert!(line.contains("the fill agent writes it anew"), "{line}");
+        Some(())
+    });
+}
