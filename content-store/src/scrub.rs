@@ -8,7 +8,7 @@ use platform::file;
 use crate::catalog::{CopyRecord, ObjectRecord};
 use crate::device::Device;
 use crate::limits::{CRC_BLOCK_BYTES, GROUP_BYTES, MAX_SIDECAR_BYTES};
-use crate::sidecar::Sidecar;
+use crate::sidecar::{BadSidecar, Sidecar};
 use crate::verify::AlignedBuffer;
 
 /// Why a column was not found good.
@@ -20,6 +20,9 @@ pub enum NotGood {
     /// It cannot be read: the column or its device is to blame.
     #[error(transparent)]
     Unreadable(#[from] io::Error),
+    /// A newer program wrote it: whether it is good cannot be told.
+    #[error("{0}")]
+    Newer(String),
     /// Whoever paces it said that this is enough.
     #[error("stopped")]
     Stopped,
@@ -46,7 +49,13 @@ pub fn check_column(
     let read_bytes = sidecar.len() as u64;
     let sidecar = match Sidecar::decode(&sidecar) {
         Ok(sidecar) => sidecar,
-        Err(problem) => return bad(format!("{}: {problem}", path.display())),
+        Err(problem) => {
+            let why = format!("{}: {problem}", path.display());
+            return Err(match problem {
+                BadSidecar::NewerFormat(_) => NotGood::Newer(why),
+                _ => NotGood::Bad(why),
+            });
+        }
     };
     let found = (sidecar.object, sidecar.layout, usize::from(sidecar.column));
     if found != (record.object, copy.layout, column) || sidecar.placed != copy.placed {

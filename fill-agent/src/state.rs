@@ -41,7 +41,7 @@ pub use ledger::Ledger;
 /// The agent's folder in `state_dir`.
 pub const FOLDER: &str = "fill";
 
-/// [`demand::FILE`] in it.
+/// What viewers are expected to ask for, in the agent's folder.
 const EXPECTED: &str = "demand.json";
 
 /// The version of all files here. A new field leaves it; a changed meaning raises it. From 2 on they carry a checksum

@@ -164,6 +164,7 @@ impl Reader {
                     continue;
                 }
                 Err(NotGood::Stopped) => return Err(Halt::Asked),
+                Err(NotGood::Newer(cause)) => return Err(Halt::Problem(cause)),
                 Err(NotGood::Bad(cause)) => cause,
                 Err(NotGood::Unreadable(error)) => error.to_string(),
             };

@@ -138,6 +138,41 @@ fn one_pass_finds_every_flip_and_only_the_bad_mib_is_fetched() {
     assert_eq!(agent.metric(label), 0.0);
 }
 
+/// As after the way back to an older release.
+#[test]
+fn what_a_newer_release_has_written_is_said_and_left_alone() {
+    let endpoint = Endpoint::start();
+    let appliance = Appliance::new(&endpoint);
+    let wanted = films(&endpoint, 1);
+    endpoint.offer(&manifest(1, wanted.clone()));
+    assert!(appliance.once().status.success());
+    let sent = endpoint.sent_bytes();
+    let sidecar = file(&appliance, "d0", &wanted[0], "meta");
+    let mut newer = fs::read(&sidecar).unwrap();
+    newer.truncate(newer.len() - 4);
+    newer[8] += 1;
+    let checksum = crc32fast::hash(&newer);
+    newer.extend_from_slice(&checksum.to_le_bytes());
+    fs::write(&sidecar, &newer).unwrap();
+
+    with_scrub(&endpoint, &appliance, "");
+    let agent = appliance.run();
+    agent.open();
+    let problem = eventually("it is said", || {
+        let scrub = ask_scrub(&agent, &Request::ScrubStatus);
+        let mut states = scrub.devices.into_iter().map(|device| device.state);
+        states.find(|state| state.contains("newer"))
+    });
+    let name = sidecar.display().to_string();
+    for words in [&*name, "format 2 is newer", "install a newer version"] {
+        assert!(problem.contains(words), "{problem}");
+    }
+    agent.until("complete", |status| status.activity == Activity::Complete);
+    assert!(copies(&appliance).iter().all(|copy| copy.bad.is_empty()));
+    assert_eq!(fs::read(&sidecar).unwrap(), newer);
+    assert_eq!(endpoint.sent_bytes(), sent);
+}
+
 #[test]
 fn outside_the_window_what_is_bad_waits_and_is_said() {
     let endpoint = Endpoint::start();
