@@ -10,6 +10,7 @@ mod support;
 use std::collections::HashSet;
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 use content_store::device::{
     self, Blast, Condition, INTENT_FILE, InitOptions, Intent, Intents, Seen, Wanted,
@@ -234,6 +235,35 @@ fn a_device_that_is_back_is_compared_with_the_catalog() {
     assert_eq!(tree(&snapshot).len(), 2);
     drop(store);
     assert!(appliance.open().devices()[0].device.is_ok());
+}
+
+/// As when somebody has put an image of the disk back.
+#[test]
+fn of_an_older_image_of_a_device_nothing_counts_that_was_placed_anew() {
+    let appliance = Appliance::new();
+    let film = bytes(1, 3 * MIB);
+    let mut store = appliance.open();
+    publish(&mut store, &["/film"], &film, "nvme");
+    drop(store);
+    let (root, image) = (&appliance.devices()[0], appliance.folder.join("image"));
+    let copied = Command::new("cp").arg("-a").args([root, &image]).status();
+    assert!(copied.unwrap().success());
+    let mut store = appliance.open();
+    let generation = store.remove(&["/film"]).unwrap();
+    store.reap(generation).unwrap();
+    publish(&mut store, &["/film"], &film, "nvme");
+    assert!(store.is_stored(&id(&film)).unwrap());
+    drop(store);
+
+    fs::remove_dir_all(root).unwrap();
+    let mut store = appliance.open();
+    publish(&mut store, &["/other"], &bytes(2, MIB), "hdd");
+    drop(store);
+    fs::rename(&image, root).unwrap();
+    let mut store = appliance.open();
+    assert_eq!(problem(&store, 0).condition(), Condition::Returned);
+    assert_eq!(readmit(&mut store), 1);
+    assert!(!store.is_stored(&id(&film)).unwrap());
 }
 
 #[test]
