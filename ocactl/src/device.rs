@@ -40,6 +40,9 @@ pub(crate) fn run(
                 },
             )?;
             output::print(format, &added)?;
+            if added.configured {
+                wanted::tell(config).map_err(Failure::failed)?;
+            }
             Ok(Outcome::Done)
         }
         DeviceCommand::Ls => list::run(config, format),

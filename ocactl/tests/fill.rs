@@ -188,6 +188,19 @@ fn every_answer_says_its_age_in_the_zone_of_the_window() {
 }
 
 #[test]
+fn the_agent_hears_of_a_device_that_is_added() {
+    let appliance = Appliance::bare();
+    let asked = agent(&appliance, obliging);
+    let root = appliance.path("nvme0");
+    appliance.run(&["device", "add", text(&root)]).done();
+    let asked = asked.lock().expect("no panic holds it");
+    assert!(
+        matches!(asked.last(), Some(Request::Devices)),
+        "it heard {asked:?}"
+    );
+}
+
+#[test]
 fn the_agent_says_how_much_it_logs() {
     let appliance = Appliance::bare();
     agent(&appliance, obliging);

@@ -21,6 +21,8 @@ pub(super) struct Reader {
     /// What the rate has allowed so far ends here.
     paid: Instant,
     noted: Instant,
+    /// When it was last seen that the device is to be used.
+    looked: Instant,
     /// A suspect is being read, which nothing but a pause ends.
     on_suspect: bool,
 }
@@ -49,6 +51,7 @@ impl Reader {
             catalog: None,
             paid: now,
             noted: now,
+            looked: now,
             on_suspect: false,
         }
     }
@@ -204,13 +207,19 @@ impl Reader {
         Ok(reader.objects_after(after, limit)?)
     }
 
-    /// Waits as long as the rate asks for; whether this goes on.
+    /// Waits as long as the rate asks for; whether this goes on. Now and then it looks whether the device is still to be used.
     fn pace(&mut self, bytes: u64) -> bool {
         let rate = self.shared.rate.load(Relaxed).max(1);
         let now = Instant::now();
         let cost = Duration::from_secs_f64(bytes as f64 * 8.0 / rate as f64);
         self.paid = self.paid.max(now) + cost;
         loop {
+            if self.looked.elapsed() >= SCRUB_AGAIN {
+                self.looked = Instant::now();
+                if self.open().is_err() {
+                    return false;
+                }
+            }
             let is_asked = {
                 let shown = &self.shared.known().devices[self.number];
                 !self.on_suspect && (shown.start || !shown.suspects.is_empty())
@@ -222,7 +231,7 @@ impl Reader {
             if left <= cost {
                 return true;
             }
-            self.shared.wait(left - cost);
+            self.shared.wait((left - cost).min(SCRUB_AGAIN));
         }
     }
 

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
@@ -253,6 +253,15 @@ impl Running<'_> {
         line.unwrap_or_else(|| panic!("{sample} is not in {page}"))
             .parse()
             .unwrap()
+    }
+
+    /// Whether it has a column of a device open.
+    pub(crate) fn holds_a_column_of(&self, device: &Path) -> bool {
+        let open = fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap();
+        let mut files = open.filter_map(|open| fs::read_link(open.unwrap().path()).ok());
+        files.any(|file| {
+            file.starts_with(device) && file.extension().is_some_and(|end| end == "col")
+        })
     }
 
     /// Bytes that it had from `read(2)` and its kin, as proc_pid_io(5) counts them.

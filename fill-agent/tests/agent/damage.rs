@@ -20,7 +20,7 @@ use super::{content, many};
 pub(crate) const MIB: usize = 1 << 20;
 
 /// Objects of two columns.
-fn films(endpoint: &Endpoint, count: u8) -> Vec<Wanted> {
+pub(crate) fn films(endpoint: &Endpoint, count: u8) -> Vec<Wanted> {
     let film = |seed: u8| endpoint.object(&format!("/{seed}.mp4"), content(seed, 5 * MIB + 7));
     (0..count).map(film).collect()
 }

@@ -57,7 +57,7 @@ fn initialise(root: &Path) {
     device::initialise(root, &options).unwrap();
 }
 
-fn want(appliance: &Appliance, name: &str, wanted: Wanted) -> DeviceId {
+pub(crate) fn want(appliance: &Appliance, name: &str, wanted: Wanted) -> DeviceId {
     let root = appliance.path(name);
     let id = device::open(&root).unwrap().id();
     let intent = Intent {

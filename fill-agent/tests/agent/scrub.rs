@@ -2,11 +2,12 @@
 
 use std::time::Instant;
 
+use content_store::device::Wanted;
 use protocol::fill::Request;
 
 use super::appliance::{Appliance, eventually};
-use super::damage::ask_scrub;
-use super::devices::small;
+use super::damage::{ask_scrub, films};
+use super::devices::{small, want};
 use super::endpoint::{Endpoint, manifest};
 
 const RATE_BYTES_PER_S: f64 = 500_000.0;
@@ -68,4 +69,30 @@ fn in_no_window_of_a_pass_is_a_device_read_faster_than_the_rate() {
             );
         }
     }
+}
+
+/// A pass over this takes more than a minute at the least rate.
+#[test]
+fn a_device_that_is_taken_out_of_use_in_the_midst_of_a_pass_is_let_go() {
+    let endpoint = Endpoint::start();
+    let appliance = Appliance::new(&endpoint);
+    appliance.configure(&endpoint, |text| {
+        format!("{text}[scrub]\nrate = \"1 Mbit/s\"\n")
+    });
+    endpoint.offer(&manifest(1, films(&endpoint, 5)));
+    assert!(appliance.once().status.success());
+    let agent = appliance.run();
+    let device = || {
+        let scrub = ask_scrub(&agent, &Request::ScrubStatus);
+        let mut devices = scrub.devices.into_iter();
+        devices.find(|device| device.name == "d0").unwrap()
+    };
+    let is_held = || agent.holds_a_column_of(&appliance.path("d0"));
+    eventually("it is read", || {
+        (device().bytes > 0 && is_held()).then_some(())
+    });
+    want(&appliance, "d0", Wanted::Offline);
+    eventually("it is let go", || {
+        (device().state.contains("took it offline") && !is_held()).then_some(())
+    });
 }
