@@ -2,7 +2,7 @@
 # Whether a slow, frozen or failing disk is felt by viewers of another one: ours beside nginx and lighttpd, on disks that are made ill.
 # docs/isolation.md says what is emulated, how that is proved, and what the figures mean.
 #
-#   isolation.sh [OPTION...]     about 20 minutes; options as of `oca-bench isolation`, as in
+#   isolation.sh [OPTION...]     about 25 minutes; options as of `oca-bench isolation`, as in
 #                                isolation.sh --cases slow --clients 512 --servers oca-uring --pairs 3
 #
 # Needs root and two idle cores. Installs nothing: says what is missing. Ends with an error if ours is hurt, and says by what.

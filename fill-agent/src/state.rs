@@ -26,7 +26,7 @@ use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
-use protocol::demand::{BadDemand, Expected};
+use protocol::demand::{self, BadDemand, Expected};
 use protocol::limits::EXPECTED_MAX_BYTES;
 use protocol::manifest::{Manifest, Serial};
 use protocol::summed;
@@ -40,9 +40,6 @@ pub use ledger::Ledger;
 
 /// The agent's folder in `state_dir`.
 pub const FOLDER: &str = "fill";
-
-/// What viewers are expected to ask for, in the agent's folder.
-const EXPECTED: &str = "demand.json";
 
 /// The version of all files here. A new field leaves it; a changed meaning raises it. From 2 on they carry a checksum
 /// ([`protocol::summed`]).
@@ -195,7 +192,7 @@ impl StateFolder {
     /// # Errors
     /// What the disk says.
     pub fn write_expected(&self, manifest: &Manifest) -> Result<(), StateProblem> {
-        self.replace(EXPECTED, &[&Expected::of(manifest).text()])
+        self.replace(expected_file(), &[&Expected::of(manifest).text()])
     }
 
     /// Looks at what the daemon is told to expect; whether there is anything.
@@ -203,7 +200,7 @@ impl StateFolder {
     /// # Errors
     /// [`StateProblem`]: the file is there and cannot be used.
     pub fn check_expected(&self) -> Result<bool, StateProblem> {
-        let path = self.path.join(EXPECTED);
+        let path = self.path.join(expected_file());
         let Some(text) = read_bounded(&path, EXPECTED_MAX_BYTES)? else {
             return Ok(false);
         };
@@ -254,6 +251,13 @@ fn line<T: Serialize>(document: T) -> Vec<u8> {
     let mut line = summed::sum(line);
     line.push(b'\n');
     line
+}
+
+/// The name of [`demand::FILE`] in the folder.
+fn expected_file() -> &'static str {
+    demand::FILE
+        .trim_start_matches(FOLDER)
+        .trim_start_matches('/')
 }
 
 /// `None` if there is no such file. One that is longer than `limit` is cut, and is damaged then.

@@ -276,6 +276,15 @@ fn a_device_that_hangs_while_it_is_evacuated_delays_nothing_on_another() {
     assert_eq!(appliance.published(), paths(&wanted));
 }
 
+/// Each device is a file system of 96 MiB of its own.
+fn appliance_of_small_devices(endpoint: &Endpoint) -> Appliance {
+    let appliance = appliance(endpoint);
+    for name in ["d0", "d1", "d2"] {
+        mounts::mount(&appliance, name, "size=96m");
+    }
+    appliance
+}
+
 #[test]
 fn a_read_only_and_a_full_device_keep_what_they_hold_and_are_given_nothing() {
     let test = "a_read_only_and_a_full_device_keep_what_they_hold_and_are_given_nothing";
@@ -283,10 +292,7 @@ fn a_read_only_and_a_full_device_keep_what_they_hold_and_are_given_nothing() {
         return;
     }
     let endpoint = Endpoint::start();
-    let appliance = appliance(&endpoint);
-    for name in ["d0", "d1", "d2"] {
-        mounts::mount(&appliance, name, "size=96m");
-    }
+    let appliance = appliance_of_small_devices(&endpoint);
     let mut wanted = small(&endpoint, 0..12);
     endpoint.offer(&manifest(1, wanted.clone()));
     let agent = appliance.run();
@@ -344,10 +350,7 @@ fn a_device_that_fills_up_is_shown_as_full_between_two_plans_and_beside_a_pause(
         return;
     }
     let endpoint = Endpoint::start();
-    let appliance = appliance(&endpoint);
-    for name in ["d0", "d1", "d2"] {
-        mounts::mount(&appliance, name, "size=96m");
-    }
+    let appliance = appliance_of_small_devices(&endpoint);
     endpoint.offer(&manifest(1, small(&endpoint, 0..4)));
     let agent = appliance.run();
     agent.open();

@@ -259,6 +259,19 @@ fn an_abrupt_end_is_an_aborted_transfer() {
     }
 }
 
+/// Ends the client's half of the connection, and `tells` of it by TLS first or does not.
+fn half_close(client: &mut TlsClient, tells: bool) {
+    if tells {
+        client.stream.conn.send_close_notify();
+        client.stream.flush().unwrap();
+    }
+    client
+        .stream
+        .sock
+        .shutdown(std::net::Shutdown::Write)
+        .unwrap();
+}
+
 /// Of a client that half-closes, what it asked for is answered.
 #[test]
 fn a_half_closed_client_gets_its_answer() {
@@ -269,15 +282,7 @@ fn a_half_closed_client_gets_its_answer() {
             client
                 .send("GET /film HTTP/1.1\r\nHost: t\r\n\r\n")
                 .unwrap();
-            if tells {
-                client.stream.conn.send_close_notify();
-                client.stream.flush().unwrap();
-            }
-            client
-                .stream
-                .sock
-                .shutdown(std::net::Shutdown::Write)
-                .unwrap();
+            half_close(&mut client, tells);
             let answer = client.response(false).unwrap();
             assert_same(&answer.body, &server.film, "after a half-close");
             assert!(client.is_closed());
@@ -299,15 +304,7 @@ fn a_half_closed_client_gets_all_its_answers() {
             let padding = "x".repeat(4000);
             let head = format!("HEAD /film HTTP/1.1\r\nHost: t\r\nA: {padding}\r\n\r\n");
             (0..MORE).for_each(|_| client.send(&head).unwrap());
-            if tells {
-                client.stream.conn.send_close_notify();
-                client.stream.flush().unwrap();
-            }
-            client
-                .stream
-                .sock
-                .shutdown(std::net::Shutdown::Write)
-                .unwrap();
+            half_close(&mut client, tells);
             let whole = client.response(false).unwrap();
             assert_same(&whole.body, &server.film, "the first answer");
             for at in 0..MORE {
