@@ -58,7 +58,7 @@ packages ca-certificates gcc libc6-dev
 step "Rust" install_rust
 [ "${1:-}" = build ] && exit 0
 
-packages aria2 bird2 bsdutils curl exabgp ffmpeg file frr g++ gobgpd groff-base iproute2 lighttpd lighttpd-mod-openssl man-db nginx-light openssl prometheus python3-pip shellcheck strace systemd util-linux \
+packages aria2 bird2 bsdutils curl exabgp ffmpeg file frr g++ gobgpd groff-base iproute2 lighttpd lighttpd-mod-openssl man-db nginx-light openssl prometheus python3-pip shellcheck socat strace systemd util-linux \
     rustc-web cargo-web rust-web-src
 step "zig" install_zig
 step "cargo-deny" install_deny

@@ -17,6 +17,7 @@ use anyhow::{Context, Result, ensure};
 
 use crate::content;
 use crate::load::{self, Check, Load, Object, Rate, Until};
+use crate::long_path::{self, LongPath};
 use crate::namespace::Namespace;
 use crate::process::{Place, own_cpu_seconds};
 use crate::server::{self, Kind, Server, Setting};
@@ -64,6 +65,9 @@ pub(crate) struct Arguments {
     /// Servers in a network namespace, behind a veth pair of MTU 1500, instead of on loopback (root)
     #[arg(long)]
     veth: bool,
+    /// Servers behind a path with a round trip of so many milliseconds, by a device whose packets are held back (root, socat)
+    #[arg(long, value_name = "MILLISECONDS", conflicts_with = "veth", value_parser = clap::value_parser!(u64).range(1..=1000))]
+    round_trip: Option<u64>,
     #[command(flatten)]
     setup: Setup,
     /// Folder for contents and configurations, emptied afterwards; default: a new one among the temporary files
@@ -79,10 +83,16 @@ pub(crate) fn main(arguments: &Arguments) -> Result<()> {
         namespace: namespace.as_ref().map(|made| made.name().to_owned()),
         group: None,
     };
-    let host = namespace
-        .as_ref()
-        .map_or(Ipv4Addr::LOCALHOST.into(), |made| made.inside);
     let folder = Folder::make(arguments.folder.clone())?;
+    let path = arguments.round_trip.map(|round_trip| {
+        LongPath::make(&[], &folder.0, Duration::from_millis(round_trip)).context("a long path")
+    });
+    let path = path.transpose()?;
+    let host = match (&namespace, &path) {
+        (Some(made), _) => made.inside,
+        (None, Some(_)) => long_path::NEAR.into(),
+        (None, None) => Ipv4Addr::LOCALHOST.into(),
+    };
     let contents = folder.0.join("content");
     let shape = content::Shape {
         files: arguments.files,
@@ -113,6 +123,11 @@ pub(crate) fn main(arguments: &Arguments) -> Result<()> {
     }
     for server in &servers {
         prepare(server, &objects).with_context(|| server.kind.name())?;
+    }
+    if path.is_some() {
+        for server in &mut servers {
+            server.target.address.set_ip(long_path::FAR.into());
+        }
     }
     let samples = measure(arguments, &servers, &objects)?;
     let report = Report::of(samples, arguments.tls);

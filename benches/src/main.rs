@@ -23,6 +23,7 @@ mod latency;
     allow(dead_code, reason = "the experiments that need it run on Linux only")
 )]
 mod load;
+mod long_path;
 #[cfg_attr(
     not(target_os = "linux"),
     allow(dead_code, reason = "the experiments that need it run on Linux only")

@@ -7,8 +7,8 @@ use protocol::config::Config;
 use protocol::units::ByteSize;
 
 use crate::limits::{
-    AGENT_BYTES_PER_OBJECT, IN_FLIGHT_SHARE, INDEX_BYTES_PER_OBJECT, MEMORY_TIER_SHARE,
-    PROGRAM_BYTES, SEND_BUFFER_BYTES, SOCKETS_PER_MILLE,
+    AGENT_BYTES_PER_OBJECT, GROWN_SEND_BUFFER_BYTES, IN_FLIGHT_SHARE, INDEX_BYTES_PER_OBJECT,
+    MEMORY_TIER_SHARE, PROGRAM_BYTES, SOCKETS_PER_MILLE,
 };
 use crate::shared::Shared;
 
@@ -82,7 +82,7 @@ impl Needs {
             memory_tier: memory_tier(config, memory),
             in_flight: in_flight(config, memory),
             sockets: connections
-                .saturating_mul(2 * u64::from(SEND_BUFFER_BYTES))
+                .saturating_mul(GROWN_SEND_BUFFER_BYTES)
                 .min(kernels_own),
             objects,
             is_filled: config.control.is_some() && config.fill.is_some(),
@@ -169,12 +169,12 @@ mod tests {
     #[test]
     fn the_examples_of_the_sizing_page_fit() {
         for (memory, viewers, objects, locked, in_flight, sockets, index, agent) in [
-            (32, 2_000, 50_000, "16.00", "4.00", "0.97", "0.01", "0.03"),
+            (32, 2_000, 50_000, "16.00", "4.00", "3.00", "0.01", "0.03"),
             (
-                256, 20_000, 500_000, "128.00", "32.00", "9.76", "0.11", "0.39",
+                256, 20_000, 500_000, "128.00", "32.00", "24.06", "0.11", "0.39",
             ),
             (
-                1024, 80_000, 2_000_000, "512.00", "128.00", "39.06", "0.44", "1.58",
+                1024, 80_000, 2_000_000, "512.00", "128.00", "96.25", "0.44", "1.58",
             ),
         ] {
             let needs = needs("", memory * GIB, viewers, objects);
@@ -199,7 +199,7 @@ mod tests {
             "{fault}"
         );
         assert!(
-            fault.contains("set [workers] memory to at most \"27"),
+            fault.contains("set [workers] memory to at most \"25"),
             "{fault}"
         );
         // What it advises fits, and a MiB more does not.

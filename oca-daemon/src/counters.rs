@@ -152,6 +152,8 @@ pub struct WorkerCounters {
     pub malformed_cmcd: Counter,
     /// Times that the kernel was told another rate for a connection.
     pub pacing_changes: Counter,
+    /// Connections whose send buffer may grow with their path.
+    pub grown_send_buffers: Counter,
     /// From a complete request head to the first byte in the kernel.
     pub first_byte: Latency,
     /// From a complete request head to the last byte in the kernel.

@@ -33,9 +33,15 @@ pub const RESPONSE_HEAD_BYTES: usize = 2 * 1024;
 /// Bytes that one connection may send before another has its turn.
 pub const QUANTUM_BYTES: u64 = 256 * 1024;
 
-/// Kernel send buffer of one connection, in bytes (the kernel doubles it for its own overhead).
+/// Kernel send buffer of one connection, in bytes (the kernel doubles it for its own overhead), until its path turns out to hold more.
 /// Cost: this times the number of busy connections, in kernel memory and, worse, in cache.
 pub const SEND_BUFFER_BYTES: u32 = 256 * 1024;
+
+/// What one that may grow takes at most: the third value of net.ipv4.tcp_wmem as Linux has it (tcp(7)).
+pub const GROWN_SEND_BUFFER_BYTES: u64 = 4 << 20;
+
+/// How often a send buffer must have been full before the path is looked at; then at each doubling of that. Cost: a system call each.
+pub const LOOKS_AT_PATH_FROM: u32 = 8;
 
 /// Provided receive buffers of one worker and their size. Cost: 1 MiB per worker.
 pub const RECEIVE_BUFFERS: u16 = 256;

@@ -112,6 +112,8 @@ struct Slot {
     stay: Option<Stay>,
     /// Whether it is among the holders.
     is_holder: bool,
+    /// How often its send buffer was full, until that may grow.
+    full: Option<u32>,
 }
 
 /// What connections look at while they think.

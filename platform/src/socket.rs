@@ -12,7 +12,7 @@ use std::num::NonZeroU64;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::ptr;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 
@@ -20,6 +20,9 @@ use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 use freebsd as system;
 #[cfg(target_os = "linux")]
 use linux as system;
+
+/// Round trips from this on are longer than a sender's turn takes.
+pub const LONG_PATH: Duration = Duration::from_millis(1);
 
 /// How a service address is listened on.
 #[derive(Debug, Clone)]
@@ -134,6 +137,58 @@ pub fn send_buffer(socket: BorrowedFd<'_>) -> io::Result<usize> {
     SockRef::from(&socket).send_buffer_size()
 }
 
+/// Whether the path to the peer holds more than the connection's send buffer, so that the buffer bounds how fast it is sent to; `false`
+/// where round trips take less than [`LONG_PATH`], as the sender has room again before the buffer runs dry.
+///
+/// # Errors
+/// The socket's error.
+pub fn outgrows_send_buffer(socket: BorrowedFd<'_>) -> io::Result<bool> {
+    // Linux gives what it doubled.
+    let buffer = send_buffer(socket)? / 2;
+    let path = system::path(&tcp_info(socket)?);
+    Ok(path.round_trip >= LONG_PATH && path.bytes >= buffer as u64)
+}
+
+/// What a connection's path is like.
+struct Path {
+    /// The time of a round trip.
+    round_trip: Duration,
+    /// Bytes that may be under way in that time.
+    bytes: u64,
+}
+
+/// `TCP_INFO` of tcp(7), tcp(4).
+fn tcp_info(socket: BorrowedFd<'_>) -> io::Result<libc::tcp_info> {
+    let mut info = MaybeUninit::<libc::tcp_info>::zeroed();
+    let mut length = size_of::<libc::tcp_info>() as libc::socklen_t;
+    // SAFETY: `info` is writable for `length` bytes, and both are ours during the call.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_INFO,
+            info.as_mut_ptr().cast(),
+            &raw mut length,
+        )
+    };
+    if result < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: it is made of integers, for which zeros are values; an older kernel fills less of it.
+    Ok(unsafe { info.assume_init() })
+}
+
+/// Lets a connection's send buffer grow with what its path holds; of that, at most `unsent` bytes wait for their first sending.
+///
+/// Linux: the kernel sizes it again (`SO_BUF_LOCK`, Linux 5.15; up to `net.ipv4.tcp_wmem`), and `TCP_NOTSENT_LOWAT` (tcp(7)) bounds what
+/// waits. FreeBSD does not take a size back: it is given a larger one once, and nothing bounds what waits in it.
+///
+/// # Errors
+/// What the kernel says.
+pub fn grow_send_buffer(socket: BorrowedFd<'_>, unsent: u32) -> io::Result<()> {
+    system::grow_send_buffer(socket, unsent)
+}
+
 /// Holds what a connection sends to at most `bytes_per_second`, from now on; `None`: as fast as the path takes it.
 ///
 /// Linux paces TCP itself if no `fq` queue does it (socket(7), tcp(7)). FreeBSD takes the option on every system and obeys it only in
@@ -142,14 +197,24 @@ pub fn send_buffer(socket: BorrowedFd<'_>) -> io::Result<usize> {
 /// Errors: the socket's error.
 pub fn set_pacing(socket: BorrowedFd<'_>, bytes_per_second: Option<NonZeroU64>) -> io::Result<()> {
     let rate = system::pacing_rate(bytes_per_second);
-    // SAFETY: `rate` is valid for the length that is given, and only read, during the call.
+    set_option(socket, libc::SOL_SOCKET, system::MAX_PACING_RATE, &rate)
+}
+
+/// `setsockopt(2)` with a value of plain bytes or integers.
+pub(crate) fn set_option<T: ?Sized>(
+    socket: BorrowedFd<'_>,
+    level: libc::c_int,
+    option: libc::c_int,
+    value: &T,
+) -> io::Result<()> {
+    // SAFETY: `value` is valid for its own size, and only read, during the call.
     let result = unsafe {
         libc::setsockopt(
             socket.as_raw_fd(),
-            libc::SOL_SOCKET,
-            system::MAX_PACING_RATE,
-            (&raw const rate).cast(),
-            size_of_val(&rate) as libc::socklen_t,
+            level,
+            option,
+            ptr::from_ref(value).cast(),
+            size_of_val(value) as libc::socklen_t,
         )
     };
     if result < 0 {
@@ -284,7 +349,7 @@ mod tests {
     use super::*;
     use std::net::TcpStream;
     use std::os::fd::AsFd;
-    use std::time::{Duration, Instant};
+    use std::time::Instant;
 
     #[test]
     fn workers_share_one_port_and_its_options() {

@@ -85,6 +85,7 @@ impl Worker {
             secure,
             stay,
             is_holder: false,
+            full: Some(0),
         };
         self.timers.insert(token, slot.deadline(now));
         self.connections[token.index()] = Some(slot);

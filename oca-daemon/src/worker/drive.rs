@@ -7,7 +7,7 @@ use std::time::Instant;
 use content_store::Index;
 use platform::device::{Class, Mailbox, ReadRequest};
 use platform::reactor::{More, Progress, Reactor, Token};
-use platform::socket::set_pacing;
+use platform::socket::{grow_send_buffer, outgrows_send_buffer, set_pacing};
 use platform::stored_file::FileRef;
 
 use super::reads::ReadTable;
@@ -16,7 +16,10 @@ use super::transmit::seal_step;
 use super::{Worker, slot};
 use crate::connection::Step;
 use crate::counters::WorkerCounters;
-use crate::limits::{PIPELINED_BYTES, QUANTUM_BYTES, SEALED_QUANTUM_BYTES, SPARE_BUFFERS};
+use crate::limits::{
+    LOOKS_AT_PATH_FROM, PIPELINED_BYTES, QUANTUM_BYTES, SEALED_QUANTUM_BYTES, SEND_BUFFER_BYTES,
+    SPARE_BUFFERS,
+};
 use crate::memory_tier::Candidate;
 use crate::pacing::Rate;
 use crate::shared::Shared;
@@ -151,8 +154,30 @@ impl Worker {
                 self.holders.push(token);
             }
         }
+        self.note_full(token);
         self.reactor.wait_writable(token);
         Then::Wait
+    }
+
+    /// A send buffer that is full again and again may be too small for a long path, which is looked at ever more seldom. What cannot be
+    /// known or set leaves it as it is: it is looked at again.
+    fn note_full(&mut self, token: Token) {
+        let Some(full) = slot(&mut self.connections, token).and_then(|slot| slot.full.as_mut())
+        else {
+            return;
+        };
+        *full = full.saturating_add(1);
+        if *full < LOOKS_AT_PATH_FROM || !full.is_power_of_two() {
+            return;
+        }
+        let socket = self.reactor.descriptor(token);
+        if outgrows_send_buffer(socket).unwrap_or(false)
+            && grow_send_buffer(socket, SEND_BUFFER_BYTES).is_ok()
+            && let Some(slot) = slot(&mut self.connections, token)
+        {
+            slot.full = None;
+            self.thought.counters.grown_send_buffers.add(1);
+        }
     }
 
     pub(super) fn count(&self, counted: Counted, bytes: u64) {

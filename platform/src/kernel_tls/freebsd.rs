@@ -6,7 +6,8 @@ use std::os::fd::BorrowedFd;
 use std::ptr;
 use std::slice;
 
-use super::{Suite, TransmitKeys, Version, set_option};
+use super::{Suite, TransmitKeys, Version};
+use crate::socket::set_option;
 
 /// Where a record's type is told.
 pub(super) const RECORD_TYPE_LEVEL: i32 = libc::IPPROTO_TCP;

@@ -10,7 +10,8 @@ use libc::{
 };
 use zeroize::Zeroizing;
 
-use super::{Suite, TransmitKeys, Version, set_option};
+use super::{Suite, TransmitKeys, Version};
+use crate::socket::set_option;
 
 /// Where a record's type is told.
 pub(super) const RECORD_TYPE_LEVEL: i32 = libc::SOL_TLS;

@@ -3,9 +3,11 @@
 use std::io;
 use std::num::NonZeroU64;
 use std::os::fd::{AsRawFd, BorrowedFd};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
-use socket2::Socket;
+use socket2::{SockRef, Socket};
+
+use super::Path;
 
 /// Bytes in the send queue: there is no word for those among them that were never sent.
 pub(super) const UNSENT_BYTES: libc::c_ulong = libc::FIONWRITE;
@@ -16,6 +18,21 @@ pub(super) const MAX_PACING_RATE: libc::c_int = 0x1018;
 /// Bytes per second as the option wants them; 0 is no bound (`in_pcboutput_txrtlmt` in netinet/in_pcb.c).
 pub(super) fn pacing_rate(bytes_per_second: Option<NonZeroU64>) -> u32 {
     bytes_per_second.map_or(0, |rate| u32::try_from(rate.get()).unwrap_or(u32::MAX))
+}
+
+/// What a send buffer may be with the system's own bound of 2 MiB for a buffer and its overhead (`kern.ipc.maxsockbuf`, setsockopt(2)).
+const LARGE_SEND_BUFFER: usize = 1536 << 10;
+
+/// By what may be under way: delivered bytes are not told.
+pub(super) fn path(info: &libc::tcp_info) -> Path {
+    Path {
+        round_trip: Duration::from_micros(info.tcpi_rtt.into()),
+        bytes: info.tcpi_snd_cwnd.min(info.tcpi_snd_wnd).into(),
+    }
+}
+
+pub(super) fn grow_send_buffer(socket: BorrowedFd<'_>, _unsent: u32) -> io::Result<()> {
+    SockRef::from(&socket).set_send_buffer_size(LARGE_SEND_BUFFER)
 }
 
 /// Plain `SO_REUSEPORT` would give all connections to the listener that came last.

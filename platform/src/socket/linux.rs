@@ -9,6 +9,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use socket2::Socket;
 
+use super::{Path, set_option};
+
 /// Bytes not handed to the device yet (`SIOCOUTQ` would count those that wait for an acknowledgement too).
 pub(super) const UNSENT_BYTES: libc::Ioctl = libc::SIOCOUTQNSD as libc::Ioctl;
 
@@ -18,6 +20,23 @@ pub(super) const MAX_PACING_RATE: libc::c_int = libc::SO_MAX_PACING_RATE;
 /// Bytes per second as the option wants them; all bits set is no bound (`sk_setsockopt` in net/core/sock.c).
 pub(super) fn pacing_rate(bytes_per_second: Option<NonZeroU64>) -> u64 {
     bytes_per_second.map_or(u64::MAX, NonZeroU64::get)
+}
+
+/// By the rate at which bytes were delivered, and the shortest round trip: a queue in front of a slow link is not a long path.
+pub(super) fn path(info: &libc::tcp_info) -> Path {
+    let round_trip = Duration::from_micros(info.tcpi_min_rtt.into());
+    let bytes = u128::from(info.tcpi_delivery_rate) * round_trip.as_micros() / 1_000_000;
+    Path {
+        round_trip,
+        bytes: u64::try_from(bytes).unwrap_or(u64::MAX),
+    }
+}
+
+/// Takes back that somebody has set its size.
+pub(super) fn grow_send_buffer(socket: BorrowedFd<'_>, unsent: u32) -> io::Result<()> {
+    set_option(socket, libc::IPPROTO_TCP, libc::TCP_NOTSENT_LOWAT, &unsent)?;
+    let none: libc::c_int = 0;
+    set_option(socket, libc::SOL_SOCKET, libc::SO_BUF_LOCK, &none)
 }
 
 /// Every listener of the port gets its share of new connections.
@@ -41,20 +60,7 @@ pub(super) fn discard(socket: BorrowedFd<'_>, most: usize) -> io::Result<usize> 
 /// Arrival in software: when the network stack got the packet, on the core that brought it.
 pub(super) fn stamp_arrivals(socket: BorrowedFd<'_>) -> io::Result<()> {
     let flags = libc::SOF_TIMESTAMPING_RX_SOFTWARE | libc::SOF_TIMESTAMPING_SOFTWARE;
-    // SAFETY: `flags` is valid for the length that is given, and only read, during the call.
-    let result = unsafe {
-        libc::setsockopt(
-            socket.as_raw_fd(),
-            libc::SOL_SOCKET,
-            libc::SO_TIMESTAMPING,
-            ptr::from_ref(&flags).cast(),
-            mem::size_of_val(&flags) as libc::socklen_t,
-        )
-    };
-    if result < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    Ok(())
+    set_option(socket, libc::SOL_SOCKET, libc::SO_TIMESTAMPING, &flags)
 }
 
 /// `struct scm_timestamping` of linux/errqueue.h: the first is the software's, the others are a device's.

@@ -81,6 +81,11 @@ fn add_beside(page: &mut Page, observed: &Observation) {
         "Times that a connection was given another rate, each a system call.",
         observed.total(|worker| worker.pacing_changes.value()),
     );
+    page.counter(
+        "oca_grown_send_buffers_total",
+        "Connections whose send buffer may grow, as their path holds more bytes than it did.",
+        observed.total(|worker| worker.grown_send_buffers.value()),
+    );
 }
 
 fn add_fills(page: &mut Page, observed: &Observation) {
