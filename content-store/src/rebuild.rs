@@ -16,6 +16,7 @@ use crate::catalog::{
     self, Catalog, CatalogProblem, CopyRecord, DoomedRecord, Edit, ObjectRecord, WriterLock,
 };
 use crate::config::StoreConfig;
+use crate::device::{Condition, DeviceProblem, Intent, Intents, Seen, Wanted};
 use crate::entry::PathEntry;
 use crate::error::StoreError;
 use crate::ids::{DeviceId, Generation, ObjectId};
@@ -43,7 +44,7 @@ pub struct Rebuilt {
     pub incomplete: Vec<Incomplete>,
     /// Files that are not what they should be; they are left alone.
     pub unusable: Vec<Unusable>,
-    /// Configured devices that are not here. What only they hold is not known.
+    /// Configured devices that are not here, but for those that were removed for good. What only they hold is not known.
     pub absent: Vec<Unusable>,
     /// Where the catalog that was there is now.
     pub moved_aside: Option<PathBuf>,
@@ -62,6 +63,8 @@ pub struct Incomplete {
     pub missing: Vec<DeviceId>,
     /// All its devices are here, so that it waits for repair.
     pub can_be_repaired: bool,
+    /// The devices whose columns are missing were removed for good, or are not configured any more.
+    pub gone_on_purpose: bool,
 }
 
 /// A file or device that cannot be used, and why.
@@ -86,16 +89,42 @@ pub fn rebuild(
     fs::create_dir_all(&config.state_dir).map_err(StoreError::io("create", &config.state_dir))?;
     let _lock = WriterLock::take(&config.state_dir, &config.program)?;
     let slots = open_devices(config)?;
+    let intents = Intents::read(&config.state_dir)?;
+    let seen = Seen::read(&config.state_dir)?;
+    let to_come_back = slots
+        .iter()
+        .filter(|slot| !is_removed(slot, &intents, &seen));
     let mut report = Rebuilt {
-        absent: slots.iter().filter_map(absent).collect(),
+        absent: to_come_back.filter_map(absent).collect(),
         ..Rebuilt::default()
     };
     let found = scan::scan(&slots, &mut report.unusable, progress);
     report.generation = Generation(highest(&found) + REBUILD_GENERATION_GAP);
     let fresh = config.state_dir.join("catalog.new");
     make(&fresh, found, &mut report)?;
+    let is_unknown =
+        |id| report.absent.is_empty() && slots.iter().all(|slot| slot.id() != Some(id));
+    for object in &mut report.incomplete {
+        let mut missing = object.missing.iter();
+        object.gone_on_purpose = missing.all(|id| intents.is_removed(id) || is_unknown(*id));
+    }
     report.moved_aside = swap(&config.state_dir, &fresh, now_s)?;
     Ok(report)
+}
+
+/// Whether the device of this place was removed for good, and no other was seen there since.
+fn is_removed(slot: &DeviceSlot, intents: &Intents, seen: &Seen) -> bool {
+    let Err(problem) = &slot.device else {
+        return false;
+    };
+    let was_here = |intent: &Intent| {
+        intent.wanted == Wanted::Removed && intent.root.components().eq(slot.root.components())
+    };
+    let other = seen.at(&slot.root).filter(|id| !intents.is_removed(id));
+    matches!(problem, DeviceProblem::Removed { .. })
+        || problem.condition() == Condition::Missing
+            && other.is_none()
+            && intents.iter().any(was_here)
 }
 
 fn absent(slot: &DeviceSlot) -> Option<Unusable> {
@@ -276,6 +305,7 @@ fn incomplete(object: ObjectId, found: &Found) -> Option<Incomplete> {
             .into_iter()
             .collect(),
         can_be_repaired: newest.can_be_repaired(),
+        gone_on_purpose: false,
     })
 }
 

@@ -23,7 +23,8 @@ pub(crate) fn rebuild(config: &Config, format: Format) -> Result<Outcome, Failur
     let rebuilt =
         content_store::rebuild(&store::to_open(config), now.as_secs(), progress.counter())?;
     drop(progress);
-    let lacking = !(rebuilt.incomplete.is_empty()
+    let on_purpose = |object: &Incomplete| object.gone_on_purpose;
+    let lacking = !(rebuilt.incomplete.iter().all(on_purpose)
         && rebuilt.unusable.is_empty()
         && rebuilt.absent.is_empty());
     output::print(format, &Shown(rebuilt))?;
@@ -93,12 +94,15 @@ fn incomplete_line(object: &Incomplete) -> String {
     } else {
         object.paths.join(", ")
     };
-    let state = if object.can_be_repaired {
-        "to be repaired, columns are lost on device"
-    } else {
-        "not published, columns are missing on device"
+    let (sign, state) = match (object.can_be_repaired, object.gone_on_purpose) {
+        (true, _) => ("! ", "to be repaired, columns are lost on device"),
+        (false, false) => ("! ", "not published, columns are missing on device"),
+        (false, true) => (
+            "",
+            "not published, columns were on what was removed or is not configured any more, device",
+        ),
     };
-    format!("! {paths}: {state} {}", missing.join(", "))
+    format!("{sign}{paths}: {state} {}", missing.join(", "))
 }
 
 /// Reads all of it: every page and every record with its checksum, then what the records say of each other and of the devices.

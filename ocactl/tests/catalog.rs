@@ -170,6 +170,38 @@ fn a_rebuild_without_a_device_says_what_is_missing() {
 }
 
 #[test]
+fn a_rebuild_without_what_was_removed_for_good_is_whole() {
+    let appliance = with_content();
+    let (nvme1, pulled) = (appliance.path("nvme1"), appliance.path("pulled"));
+    let rebuild = || appliance.run(&["catalog", "rebuild"]);
+    let remove = ["device", "remove", text(&nvme1), "--force"];
+    appliance.run(&remove).done();
+    let said = rebuild().done().out;
+    assert!(said.contains("\n/a.mp4: not published"), "{said}");
+    assert!(!said.contains('!') && !said.contains("again"), "{said}");
+    std::fs::rename(&nvme1, &pulled).unwrap();
+    rebuild().done();
+
+    // What took its place is missed.
+    std::fs::create_dir(&nvme1).unwrap();
+    appliance.run(&["device", "add", text(&nvme1)]).done();
+    appliance.import_media().done();
+    rebuild().done();
+    std::fs::rename(&nvme1, appliance.path("gone")).unwrap();
+    let said = rebuild();
+    assert!(
+        said.code == 1 && said.out.contains("rebuild again"),
+        "{said:?}"
+    );
+
+    // Unless it is not configured any more.
+    let other = format!(", \"{}\"", nvme1.display());
+    appliance.configure(|plain| plain.replace(&other, ""));
+    let said = rebuild().done().out;
+    assert!(said.contains("\n/a.mp4: not published"), "{said}");
+}
+
+#[test]
 fn every_byte_is_verified_and_a_flipped_one_found() {
     let appliance = with_content();
     let said = appliance.run(&["content", "verify"]).done();

@@ -38,7 +38,7 @@ Examples:
   ocactl fill pause --for 2h
   ocactl fill pause && ocactl content import /media/title; ocactl fill resume")]
     Pause {
-        /// How long, as in 2h or \"30 min\"; without it, until `ocactl fill resume`
+        /// How long, as in 2h or "30 min"; without it, until `ocactl fill resume`
         #[arg(long = "for", value_name = "TIME")]
         length: Option<Interval>,
     },
@@ -94,7 +94,7 @@ pub(crate) struct SetArguments {
     #[arg(long, value_name = "NAME")]
     pub(crate) timezone: Option<String>,
 
-    /// The most that is fetched at once, as in \"1.2 Gbit/s\"
+    /// The most that is fetched at once, as in "1.2 Gbit/s"
     #[arg(long, value_name = "RATE")]
     pub(crate) rate: Option<BitRate>,
 
@@ -118,7 +118,7 @@ pub(crate) enum OverrideCommand {
 #[derive(Debug, Args)]
 #[command(after_help = "Without --for and --until: until `ocactl fill-window override clear`.")]
 pub(crate) struct EndArguments {
-    /// How long, as in 2h or \"30 min\"
+    /// How long, as in 2h or "30 min"
     #[arg(long = "for", value_name = "TIME", conflicts_with = "until")]
     pub(crate) length: Option<Interval>,
 

@@ -228,7 +228,7 @@ Examples:
         after_help = "A pause survives restarts. A pass that was begun goes on where it was."
     )]
     Pause {
-        /// How long, as in 2h or \"30 min\"; without it, until `ocactl scrub resume`
+        /// How long, as in 2h or "30 min"; without it, until `ocactl scrub resume`
         #[arg(long = "for", value_name = "TIME")]
         length: Option<Interval>,
     },
