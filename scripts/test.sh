@@ -82,7 +82,7 @@ man_pages() {
     for program in oca-daemon oca-fill-agent ocactl oca-control; do "$target/debug/$program" generate man "$folder"; done
     for page in "$folder"/*.1 docs/man/*.5; do
         said=$(LC_ALL=C.UTF-8 MANROFFSEQ='' MANWIDTH=80 man --warnings -E UTF-8 -l -Tutf8 -Z "$page" 2>&1 > /dev/null)
-        said+=$(grep -nF '\\' "$page" || true)
+        said+=$(grep -nE '\\{2}' "$page" || true)
         [ -z "$said" ] || { say "${page##*/}: $said"; rm -rf "$folder"; return 1; }
     done
     rm -rf "$folder"
