@@ -9,28 +9,47 @@ mod support;
 
 use std::collections::HashSet;
 use std::fs;
+use std::path::PathBuf;
 
 use content_store::device::{self, Blast, InitOptions, Intent, Intents, Wanted};
 use content_store::placement::Rule;
 use content_store::verify::verify;
-use content_store::{DeviceId, Store, StoreConfig, StoreError, open_devices, rebuild};
+use content_store::{DeviceId, ObjectId, Store, StoreConfig, StoreError, open_devices, rebuild};
 use support::{Appliance, MIB, bytes, id, publish};
 
 /// With a third device in the hot tier.
 fn config(appliance: &Appliance) -> StoreConfig {
-    let root = appliance.folder.join("nvme2");
-    if !root.exists() {
-        fs::create_dir(&root).unwrap();
-        let options = InitOptions {
-            now_s: 1,
-            tier: None,
-            shared_fs: true,
-        };
-        device::initialise(&root, &options).unwrap();
-    }
     let mut config = appliance.config();
-    config.tiers[0].devices.push(root);
+    add_device(&mut config, appliance.folder.join("nvme2"));
     config
+}
+
+/// To the hot tier.
+fn add_device(config: &mut StoreConfig, root: PathBuf) {
+    fs::create_dir(&root).unwrap();
+    let options = InitOptions {
+        now_s: 1,
+        tier: None,
+        shared_fs: true,
+    };
+    device::initialise(&root, &options).unwrap();
+    config.tiers[0].devices.push(root);
+}
+
+/// Column and sidecar of an object on a device.
+fn files(store: &Store, object: &ObjectId, device: DeviceId) -> [PathBuf; 2] {
+    let mut slots = store.devices().iter();
+    let slot = slots.find(|slot| slot.id() == Some(device)).unwrap();
+    let device = slot.device.as_ref().unwrap();
+    [device.column_path(object), device.sidecar_path(object)]
+}
+
+/// Brings the column of an object that lies on a device to another one; readers of the former state have it still.
+fn relieve(store: &mut Store, object: &ObjectId, device: &DeviceId) {
+    let mut moving = store.relieve(object, device).unwrap().unwrap();
+    assert!(moving.copy_here().unwrap());
+    let moved = moving.seal().unwrap();
+    store.finish_repairs(vec![moved]).unwrap().unwrap();
 }
 
 fn evacuate(config: &StoreConfig, at: usize) -> DeviceId {
@@ -149,17 +168,9 @@ fn a_column_leaves_a_device_that_stays_in_use() {
     store.place_by(Rule::default());
     assert!(store.relieve(&id(&film), &free).unwrap().is_none());
 
-    let mut moving = store.relieve(&id(&film), &before[1]).unwrap().unwrap();
-    assert!(moving.copy_here().unwrap());
-    let moved = moving.seal().unwrap();
-    store.finish_repairs(vec![moved]).unwrap().unwrap();
+    relieve(&mut store, &id(&film), &before[1]);
     assert_eq!(*devices(), [before[0], free]);
-    let has_column = |store: &Store, device: DeviceId| {
-        let mut slots = store.devices().iter();
-        let slot = slots.find(|slot| slot.id() == Some(device)).unwrap();
-        let device = slot.device.as_ref().unwrap();
-        device.column_path(&id(&film)).exists()
-    };
+    let has_column = |store: &Store, device| files(store, &id(&film), device)[0].exists();
     // Who reads by the generation before has it still.
     assert!(has_column(&store, before[1]));
     store.reap(store.generation().unwrap()).unwrap();
@@ -188,20 +199,9 @@ fn a_rebuild_in_the_midst_of_a_relief_keeps_one_place_and_unlinks_the_other() {
         publish(&mut store, &["/film"], &film, "nvme");
         let devices = || appliance.snapshot().objects[0].copies[0].devices.clone();
         let before = devices();
-        let mut moving = store.relieve(&id(&film), &before[1]).unwrap().unwrap();
-        assert!(moving.copy_here().unwrap());
-        let moved = moving.seal().unwrap();
-        store.finish_repairs(vec![moved]).unwrap().unwrap();
+        relieve(&mut store, &id(&film), &before[1]);
         let after = devices();
-        let files = |store: &Store, device: DeviceId| {
-            let mut slots = store.devices().iter();
-            let slot = slots.find(|slot| slot.id() == Some(device)).unwrap();
-            let device = slot.device.as_ref().unwrap();
-            [
-                device.column_path(&id(&film)),
-                device.sidecar_path(&id(&film)),
-            ]
-        };
+        let files = |store: &Store, device| files(store, &id(&film), device);
         if !has_come {
             let [column, _] = files(&store, after[1]);
             fs::remove_file(column).unwrap();
@@ -221,6 +221,35 @@ fn a_rebuild_in_the_midst_of_a_relief_keeps_one_place_and_unlinks_the_other() {
         let slots = open_devices(&config).unwrap();
         let records = appliance.snapshot().objects;
         assert!(verify(&slots, &records[0], |_| ()).unwrap().is_good());
+    }
+}
+
+/// The state disk is lost when both columns have left their devices and nothing was reaped yet.
+#[test]
+fn a_rebuild_unlinks_all_columns_that_were_left_behind() {
+    let appliance = Appliance::new();
+    let mut config = config(&appliance);
+    add_device(&mut config, appliance.folder.join("nvme3"));
+    let mut store = Store::open(config.clone()).unwrap();
+    let film = bytes(1, 3 * MIB + 7);
+    publish(&mut store, &["/film"], &film, "nvme");
+    let devices = || appliance.snapshot().objects[0].copies[0].devices.clone();
+    let before = devices();
+    for device in &before {
+        relieve(&mut store, &id(&film), device);
+    }
+    let after = devices();
+    drop(store);
+    fs::remove_dir_all(appliance.state_dir().join("catalog")).unwrap();
+    rebuild(&config, 0, |_| ()).unwrap();
+    assert_eq!(devices(), after);
+    let mut store = Store::open(config).unwrap();
+    store.reap(store.generation().unwrap()).unwrap();
+    for (devices, is_there) in [(&before, false), (&after, true)] {
+        let mut files = devices
+            .iter()
+            .flat_map(|device| files(&store, &id(&film), *device));
+        assert!(files.all(|file| file.exists() == is_there));
     }
 }
 
