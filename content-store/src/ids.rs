@@ -14,7 +14,9 @@ pub struct ObjectId(pub [u8; 32]);
 pub struct DeviceId(pub [u8; 16]);
 
 /// The number of a catalog commit that changed what is published. Only rising, also over a rebuild.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize,
+)]
 #[serde(transparent)]
 pub struct Generation(pub u64);
 

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::catalog::{
     self, Catalog, CatalogProblem, CopyRecord, DoomedRecord, Edit, ObjectRecord, WriterLock,
@@ -28,7 +28,7 @@ mod scan;
 use scan::{Found, Placed};
 
 /// What a rebuild found.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Rebuilt {
     /// Generation of the new catalog.
     pub generation: Generation,
@@ -51,7 +51,7 @@ pub struct Rebuilt {
 }
 
 /// An object of which columns are missing.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Incomplete {
     /// The object.
     pub object: ObjectId,
@@ -68,7 +68,7 @@ pub struct Incomplete {
 }
 
 /// A file or device that cannot be used, and why.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Unusable {
     /// Its path.
     pub path: PathBuf,

@@ -5,24 +5,29 @@ use std::time::SystemTime;
 use content_store::catalog::{CatalogReader, ObjectRecord, Snapshot};
 use content_store::{DeviceSlot, Incomplete, Rebuilt};
 use protocol::config::Config;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::daemon::Daemon;
 use crate::error::{Failure, Outcome};
 use crate::output::{self, Format, Report, count};
 use crate::progress::Progress;
 use crate::store;
+use crate::watched::{self, Work};
 
 /// Makes it anew from what the devices hold, and makes the daemon look.
 pub(crate) fn rebuild(config: &Config, format: Format) -> Result<Outcome, Failure> {
-    store::refuse_wrong_user(config)?;
-    let now = SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap_or_default();
-    let progress = Progress::of("sidecars read");
-    let rebuilt =
-        content_store::rebuild(&store::to_open(config), now.as_secs(), progress.counter())?;
-    drop(progress);
+    if watched::place()?.is_some() {
+        return make(config);
+    }
+    let mut rebuilding = Rebuilding {
+        progress: Progress::of("sidecars read"),
+        rebuilt: None,
+    };
+    let ended = watched::run(config, &mut rebuilding)?;
+    drop(rebuilding.progress);
+    let Some(rebuilt) = rebuilding.rebuilt else {
+        return ended.with(Outcome::Partly);
+    };
     let on_purpose = |object: &Incomplete| object.gone_on_purpose;
     let lacking = !(rebuilt.incomplete.iter().all(on_purpose)
         && rebuilt.unusable.is_empty()
@@ -37,11 +42,63 @@ pub(crate) fn rebuild(config: &Config, format: Format) -> Result<Outcome, Failur
             )));
         }
     }
-    Ok(if lacking {
+    ended.with(if lacking {
         Outcome::Partly
     } else {
         Outcome::Done
     })
+}
+
+/// What a child says.
+#[derive(Serialize, Deserialize)]
+enum Said {
+    /// So many sidecars are read.
+    Read(u64),
+    /// The catalog is made anew.
+    Made(Rebuilt),
+}
+
+/// Less than are read in [`CHILD_QUIET`](crate::limits::CHILD_QUIET) from a slow disk, and enough not to be felt.
+const SIDECARS_PER_LINE: u64 = 64;
+
+/// In a child: makes it.
+fn make(config: &Config) -> Result<Outcome, Failure> {
+    store::refuse_wrong_user(config)?;
+    let now = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
+    // Whether anybody hears of it is found out at the end.
+    let progress = |read: u64| {
+        if read.is_multiple_of(SIDECARS_PER_LINE) {
+            drop(watched::say(&Said::Read(read)));
+        }
+    };
+    let mut rebuilt = content_store::rebuild(&store::to_open(config), now.as_secs(), progress)?;
+    for file in &mut rebuilt.unusable {
+        file.path = watched::sayable(&file.path);
+    }
+    watched::say(&Said::Made(rebuilt))?;
+    Ok(Outcome::Done)
+}
+
+/// What children have said.
+struct Rebuilding {
+    progress: Progress,
+    rebuilt: Option<Rebuilt>,
+}
+
+impl Work for Rebuilding {
+    fn begin(&self) -> String {
+        String::new()
+    }
+
+    fn take(&mut self, line: &str) -> Result<(), Failure> {
+        match serde_json::from_str(line)? {
+            Said::Read(sidecars) => self.progress.jump_to(sidecars),
+            Said::Made(rebuilt) => self.rebuilt = Some(rebuilt),
+        }
+        Ok(())
+    }
 }
 
 #[derive(Serialize)]

@@ -49,13 +49,7 @@ impl Progress {
         self.bar.set_message(format!("{step} {name}"));
     }
 
-    /// From now on; gives a function that takes what was done since then.
-    pub(crate) fn counter(&self) -> impl Fn(u64) + '_ {
-        let start = self.bar.position();
-        move |done| self.bar.set_position(start + done)
-    }
-
-    /// Nothing more will come of a file: what it was to count for is counted.
+    /// So much is done.
     pub(crate) fn jump_to(&self, position: u64) {
         self.bar.set_position(position);
     }

@@ -5,7 +5,8 @@
 //! next one, which leaves that device alone, goes on. A device that is merely slow is waited for.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::path::PathBuf;
+use std::os::unix::process::parent_id;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
@@ -18,6 +19,9 @@ use crate::store;
 
 /// Tells the child that it is one, and where it begins.
 const BEGIN: &str = "OCACTL_BEGIN";
+
+/// Number of the process that watches the child.
+const WATCHER: &str = "OCACTL_WATCHER";
 
 /// What a child says, and where the next one is to begin.
 pub(crate) trait Work {
@@ -37,9 +41,23 @@ pub(crate) struct Ended {
     silent: Vec<PathBuf>,
 }
 
-/// In a child, where it is to begin.
-pub(crate) fn place() -> Option<String> {
-    std::env::var(BEGIN).ok()
+/// In a child, where it is to begin. It ends with who watches it, so that a command that is killed writes no more.
+pub(crate) fn place() -> Result<Option<String>, Failure> {
+    let Ok(place) = std::env::var(BEGIN) else {
+        return Ok(None);
+    };
+    platform::process::end_with_parent()?;
+    match std::env::var(WATCHER).ok() == Some(parent_id().to_string()) {
+        true => Ok(Some(place)),
+        false => Err(Failure::failed(
+            "the command was killed that this belongs to",
+        )),
+    }
+}
+
+/// A path as JSON can say it, which knows no other letters than those of UTF-8.
+pub(crate) fn sayable(path: &Path) -> PathBuf {
+    path.to_string_lossy().into_owned().into()
 }
 
 /// Says a line to who watches. Without one there is nothing more to do.
@@ -81,6 +99,7 @@ pub(crate) fn run(config: &Config, work: &mut impl Work) -> Result<Ended, Failur
 fn begin(place: &str) -> Result<Child, Failure> {
     let mut command = Command::new(std::env::current_exe()?);
     command.args(std::env::args_os().skip(1)).env(BEGIN, place);
+    command.env(WATCHER, std::process::id().to_string());
     command.stdin(Stdio::null()).stdout(Stdio::piped());
     Ok(command.stderr(Stdio::piped()).spawn()?)
 }

@@ -119,28 +119,30 @@ fn who_is_kept_out_by_a_writer_that_was_killed_and_cannot_end_is_told_what_it_wa
     let disk = SilentFile::over(&file, &appliance.path("fuse"));
     disk.fall_silent();
     let mut import = killed_import(&appliance, &disk);
-    let process = import.id();
+    let holder = std::fs::read_to_string(appliance.path("state/catalog.lock")).unwrap();
     let refused = appliance.run(&["content", "rm", "/a.mp4"]);
     drop(disk);
     import.wait().unwrap();
+    appliance.wait_for_writer();
 
-    let refused = refused.failed(1, &format!("pid {process} (ocactl) for "));
+    let refused = refused.failed(1, &format!("{} for ", holder.trim()));
     let waits_for = format!("has an answer from {}: ", file.display());
     assert!(refused.err.contains(&waits_for), "{refused:?}");
     appliance.import_media().done();
 }
 
-/// A device that answers until somebody reads a certain column.
+/// A device that answers until somebody reads a certain file of an object.
 struct Falters {
     appliance: Appliance,
     root: PathBuf,
-    column: Option<SilentFile>,
+    file: Option<SilentFile>,
     identity: Option<SilentFile>,
 }
 
 impl Falters {
-    /// With objects on both devices of a tier, of which the first one in the order of reading lies on it.
-    fn new() -> Self {
+    /// With objects on both devices of a tier, of which the first one in the order of reading lies on it; `file` is how the name of the
+    /// file ends.
+    fn over(file: &str) -> Self {
         let appliance = Appliance::new();
         for number in 0..16 {
             appliance.media(&format!("{number}.mp4"), &[number; 70_000]);
@@ -157,14 +159,15 @@ impl Falters {
             .map(|name| appliance.path(name))
             .into_iter();
         let root = roots.find(|root| first.starts_with(root)).unwrap();
-        let column = SilentFile::over(first, &appliance.path("fuse-column"));
+        let file = first.with_extension(file);
+        let file = SilentFile::over(&file, &appliance.path("fuse-file"));
         let identity = root.join("oca-device.toml");
         let identity = SilentFile::over(&identity, &appliance.path("fuse-identity"));
-        column.fall_silent();
+        file.fall_silent();
         Self {
             appliance,
             root,
-            column: Some(column),
+            file: Some(file),
             identity: Some(identity),
         }
     }
@@ -172,10 +175,10 @@ impl Falters {
     /// What a command says during which the device falls silent; that it does is seen to.
     fn run(&mut self, arguments: &[&str]) -> Said {
         let (sender, receiver) = mpsc::channel();
-        let (appliance, column, identity) = (&self.appliance, &mut self.column, &mut self.identity);
+        let (appliance, file, identity) = (&self.appliance, &mut self.file, &mut self.identity);
         std::thread::scope(|scope| {
             scope.spawn(move || sender.send(appliance.run(arguments)));
-            let is_read = || column.as_ref().is_some_and(SilentFile::is_waited_for);
+            let is_read = || file.as_ref().is_some_and(SilentFile::is_waited_for);
             let begun = Instant::now();
             while !is_read() && begun.elapsed() < LONGEST {
                 std::thread::park_timeout(Duration::from_millis(5));
@@ -184,7 +187,7 @@ impl Falters {
             identity.as_ref().unwrap().fall_silent();
             let said = receiver.recv_timeout(LONGEST);
             let said = said.unwrap_or_else(|_| {
-                drop((column.take(), identity.take()));
+                drop((file.take(), identity.take()));
                 panic!("{arguments:?} has not ended within {LONGEST:?}");
             });
             assert!(was_read, "{said:?}");
@@ -197,7 +200,7 @@ impl Falters {
 
 #[test]
 fn a_device_that_begins_to_hang_while_it_is_read_back_is_left_out_and_the_others_are_read() {
-    let mut falters = Falters::new();
+    let mut falters = Falters::over("col");
     let said = falters.run(&["content", "verify", "--json"]);
     let report: serde_json::Value = serde_json::from_str(&said.out).unwrap();
     let columns = falters.appliance.columns().into_iter();
@@ -212,7 +215,28 @@ fn a_device_that_begins_to_hang_while_it_is_read_back_is_left_out_and_the_others
 
 #[test]
 fn an_evacuation_ends_if_its_device_begins_to_hang() {
-    let mut falters = Falters::new();
+    let mut falters = Falters::over("col");
     let root = falters.root.clone();
     falters.run(&["device", "evacuate", text(&root)]);
+}
+
+#[test]
+fn an_import_ends_if_a_device_begins_to_hang_and_what_was_committed_stays() {
+    let mut falters = Falters::over("meta");
+    let media = falters.appliance.path("media");
+    let under = ["content", "import", text(&media), "--prefix"];
+    // The sidecars of what is stored get another path.
+    let said = falters.run(&[&under[..], &["/again", "--tier", "hdd"]].concat());
+    assert_eq!(falters.appliance.published().len(), 32, "{said:?}");
+}
+
+#[test]
+fn a_rebuild_ends_if_a_device_begins_to_hang_and_the_catalog_is_the_one_before() {
+    let mut falters = Falters::over("meta");
+    let before = falters.appliance.published();
+    let said = falters.run(&["catalog", "rebuild"]);
+    assert_eq!(falters.appliance.published(), before, "{said:?}");
+    drop((falters.file.take(), falters.identity.take()));
+    falters.appliance.wait_for_writer();
+    falters.appliance.run(&["catalog", "rebuild"]).done();
 }

@@ -139,6 +139,7 @@ fn a_killed_import_leaves_the_old_or_the_new_state() {
         let part = random(&mut seed) % 1000;
         let moment = duration.mul_f64(part as f64 / 1000.0);
         at_work += u32::from(kill(start_import(&appliance), moment));
+        appliance.wait_for_writer();
         let found = published(&appliance);
         assert!(
             found == before || found == after_kill,

@@ -62,6 +62,15 @@ pub fn waits_for(process: u32) -> Vec<PathBuf> {
     system::waits_for(process)
 }
 
+/// From now on this process is killed when the thread ends that has started it: the first one, of a program that starts it there. Whether
+/// that was before is to be seen by [`std::os::unix::process::parent_id`].
+///
+/// # Errors
+/// What the kernel says.
+pub fn end_with_parent() -> io::Result<()> {
+    system::end_with_parent()
+}
+
 /// What a process is told.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub enum Signal {

@@ -7,7 +7,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::gone_or_unreadable;
 use crate::limits::MAX_FOLDER_DEPTH;
@@ -24,7 +24,7 @@ pub struct Candidate {
 }
 
 /// A file that is not published.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Skipped {
     /// Where it is.
     pub file: PathBuf,

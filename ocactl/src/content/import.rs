@@ -1,29 +1,18 @@
-//! `ocactl content import`: `Candidate -> Source -> ChunkTree -> Sealed -> Publication`, in batches.
-//!
-//! Each file is read twice: once to know its name (the BLAKE3 root decides on which devices it lies), once to write it.
-//! A file that is not the same both times is not published. A batch is published by one commit, so a process that is killed
-//! leaves whole batches and nothing else.
+//! `ocactl content import`: what is typed, and what a child says that publishes ([`publishing`]).
 
-use std::collections::{HashMap, HashSet};
-use std::path::PathBuf;
-use std::time::Instant;
+mod publishing;
 
-use content_store::chunk_tree::{self, ChunkTree};
-use content_store::intake::{self, Candidate, Skipped, Source};
-use content_store::{
-    Content, Fault, Generation, NewPath, ObjectId, PathEntry, Publication, Stage, Store, StoreError,
-};
+use std::path::{Path, PathBuf};
+
+use content_store::intake::{self, Skipped};
 use protocol::config::{Config, Tier, TierRole};
-use protocol::media_type;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use super::settle;
 use crate::device::named_tier;
 use crate::error::{Failure, Outcome};
-use crate::limits::{BATCH_OBJECTS, BATCH_TIME};
 use crate::output::{self, Format, Report, bytes, count};
 use crate::progress::Progress;
-use crate::store;
+use crate::watched::{self, Work};
 
 /// What was typed.
 pub(super) struct Wanted {
@@ -39,31 +28,28 @@ pub(super) fn run(config: &Config, format: Format, wanted: &Wanted) -> Result<Ou
         Some(name) => named_tier(config, name)?,
         None => first_tier(config),
     };
-    let found = intake::find(&wanted.dir, &prefix).map_err(|error| {
-        Failure::failed(format!("{}: cannot import: {error}", wanted.dir.display()))
-    })?;
-    let published = store::snapshot_or_empty(config)?.paths;
-    let published = published
-        .into_iter()
-        .map(|(object, entry)| (entry.path.clone(), (object, entry)));
-    let total: u64 = found.files.iter().map(|file| 2 * file.length).sum();
-    let mut import = Import {
-        store: store::open(config)?,
-        tier: &tier.name,
-        published: published.collect(),
-        progress: Progress::new(total),
-        batch: Batch::default(),
-        report: Imported {
-            hidden: found.hidden,
-            ..Imported::default()
-        },
+    if let Some(after) = watched::place()? {
+        let found = intake::find(&wanted.dir, &prefix).map_err(|error| {
+            Failure::failed(format!("{}: cannot import: {error}", wanted.dir.display()))
+        })?;
+        return publishing::publish(config, &tier.name, found, &after);
+    }
+    let mut importing = Importing {
+        progress: Progress::new(0),
+        after: String::new(),
+        report: None,
     };
-    found
-        .skipped
-        .into_iter()
-        .for_each(|skipped| import.skip(skipped));
-    let ended = import.all(&found.files);
-    import.conclude(config, format, ended)
+    let ended = watched::run(config, &mut importing)?;
+    drop(importing.progress);
+    let Some(report) = importing.report else {
+        return ended.with(Outcome::Partly);
+    };
+    output::print(format, &report)?;
+    ended.with(if report.skipped.is_empty() {
+        Outcome::Done
+    } else {
+        Outcome::Partly
+    })
 }
 
 /// The first tier of role `hot`, else the first one.
@@ -77,25 +63,54 @@ fn first_tier(config: &Config) -> &Tier {
     })
 }
 
-struct Import<'c> {
-    store: Store,
-    tier: &'c str,
-    published: HashMap<Box<str>, (ObjectId, PathEntry)>,
+/// What a child says.
+#[derive(Serialize, Deserialize)]
+enum Said {
+    /// So many bytes are to be read.
+    All(u64),
+    /// A step begins with the file of a path.
+    Begins(String, String),
+    /// So many of the bytes are done with.
+    At(u64),
+    /// A file is not taken.
+    Skips(Skipped),
+    /// All files up to the one with this path are done with, and what was published of them is committed: this has come since it said
+    /// so last.
+    Done(String, Imported),
+}
+
+/// What children have said.
+struct Importing {
     progress: Progress,
-    batch: Batch,
-    report: Imported,
+    /// The path of the last file that is done with.
+    after: String,
+    report: Option<Imported>,
 }
 
-/// What waits for the next commit.
-#[derive(Default)]
-struct Batch {
-    publications: Vec<Publication>,
-    objects: HashSet<ObjectId>,
-    bytes: u64,
-    since: Option<Instant>,
+impl Work for Importing {
+    fn begin(&self) -> String {
+        self.after.clone()
+    }
+
+    fn take(&mut self, line: &str) -> Result<(), Failure> {
+        match serde_json::from_str(line)? {
+            Said::All(bytes) => self.progress.expect(bytes),
+            Said::Begins(step, path) => self.progress.name(&step, Path::new(&path)),
+            Said::At(position) => self.progress.jump_to(position),
+            Said::Skips(skipped) => {
+                let (file, reason) = (skipped.file.display(), &skipped.reason);
+                self.progress.say(&format!("skipped {file}: {reason}"));
+            }
+            Said::Done(after, more) => {
+                self.after = after;
+                self.report.get_or_insert_default().add(more);
+            }
+        }
+        Ok(())
+    }
 }
 
-#[derive(Default, Serialize)]
+#[derive(Default, Serialize, Deserialize)]
 struct Imported {
     /// The catalog's state with all of it; `None` if nothing was new.
     generation: Option<u64>,
@@ -115,204 +130,17 @@ struct Imported {
     served: bool,
 }
 
-/// Why a file was not taken.
-enum Refused {
-    /// The file's fault: the next one may do.
-    Skip(String),
-    /// Anything else: to go on makes no sense.
-    Stop(StoreError),
-}
-
-impl From<StoreError> for Refused {
-    fn from(error: StoreError) -> Self {
-        match error.fault() {
-            Fault::Source => Self::Skip("has changed while it was read".to_owned()),
-            Fault::Operator | Fault::Disk => Self::Stop(error),
-        }
+impl Imported {
+    fn add(&mut self, more: Self) {
+        self.generation = more.generation.or(self.generation);
+        self.published += more.published;
+        self.bytes += more.bytes;
+        self.stored_before += more.stored_before;
+        self.unchanged += more.unchanged;
+        self.hidden += more.hidden;
+        self.skipped.extend(more.skipped);
+        self.served = more.served;
     }
-}
-
-impl Import<'_> {
-    fn all(&mut self, files: &[Candidate]) -> Result<(), Failure> {
-        let mut position = 0;
-        for candidate in files {
-            position += 2 * candidate.length;
-            match self.take(candidate) {
-                Ok(()) => {}
-                Err(Refused::Skip(reason)) => self.skip(Skipped {
-                    file: candidate.file.clone(),
-                    reason,
-                }),
-                Err(Refused::Stop(error)) => {
-                    return Err(Failure::failed(format!(
-                        "{}: {error}",
-                        candidate.file.display()
-                    )));
-                }
-            }
-            self.progress.jump_to(position);
-            if self.batch.is_due() {
-                self.publish()?;
-            }
-        }
-        Ok(())
-    }
-
-    fn skip(&mut self, skipped: Skipped) {
-        let (file, reason) = (skipped.file.display(), &skipped.reason);
-        self.progress.say(&format!("skipped {file}: {reason}"));
-        self.report.skipped.push(skipped);
-    }
-
-    fn take(&mut self, candidate: &Candidate) -> Result<(), Refused> {
-        let mut source = Source::open(&candidate.file).map_err(Refused::Skip)?;
-        let tree = self.hash(candidate, &mut source)?;
-        let path = new_path(candidate, &source)?;
-        if self.is_published(&path, &tree)? {
-            self.report.unchanged += 1;
-            return Ok(());
-        }
-        let (object, size) = (tree.object(), tree.size());
-        let content = self.content(candidate, &mut source, tree)?;
-        source.check_unchanged(size).map_err(Refused::Skip)?;
-        self.batch.push(
-            object,
-            size,
-            Publication {
-                content,
-                paths: vec![path],
-            },
-        );
-        Ok(())
-    }
-
-    fn hash(&self, candidate: &Candidate, source: &mut Source) -> Result<ChunkTree, Refused> {
-        let unreadable = |error: std::io::Error| Refused::Skip(format!("cannot be read: {error}"));
-        self.progress.name("hashing", &candidate.file);
-        let tree = chunk_tree::hash_reader(
-            source.rewound().map_err(unreadable)?,
-            self.progress.counter(),
-        );
-        let tree = tree.map_err(unreadable)?;
-        source.check_unchanged(tree.size()).map_err(Refused::Skip)?;
-        Ok(tree)
-    }
-
-    /// Whether the path leads to these bytes already, with the same words in its head.
-    fn is_published(&self, path: &NewPath, tree: &ChunkTree) -> Result<bool, Refused> {
-        let Some((object, entry)) = self.published.get(&path.path) else {
-            return Ok(false);
-        };
-        let same = *object == tree.object()
-            && entry.content_type == path.content_type
-            && entry.cache_control == path.cache_control;
-        Ok(same && self.store.is_stored(object)?)
-    }
-
-    fn content(
-        &mut self,
-        candidate: &Candidate,
-        source: &mut Source,
-        tree: ChunkTree,
-    ) -> Result<Content, Refused> {
-        if self.batch.objects.contains(&tree.object()) {
-            self.report.stored_before += 1;
-            return Ok(Content::Stored(tree.object()));
-        }
-        let mut staging = match self.store.stage_anew(tree, self.tier)? {
-            Stage::Stored(object) => {
-                self.report.stored_before += 1;
-                return Ok(Content::Stored(object));
-            }
-            Stage::Write(staging) => staging,
-        };
-        self.progress.name("writing", &candidate.file);
-        let bytes = source
-            .rewound()
-            .map_err(|error| Refused::Skip(format!("cannot be read: {error}")))?;
-        staging.copy_from(bytes, self.progress.counter())?;
-        Ok(Content::Sealed(staging.seal()?))
-    }
-
-    fn publish(&mut self) -> Result<(), Failure> {
-        let batch = std::mem::take(&mut self.batch);
-        if batch.publications.is_empty() {
-            return Ok(());
-        }
-        let paths = batch.publications.len() as u64;
-        let generation = self.store.publish(batch.publications)?;
-        self.report.generation = Some(generation.0);
-        self.report.published += paths;
-        self.report.bytes += batch.bytes;
-        Ok(())
-    }
-
-    /// Publishes the rest, also after a failure; tells the daemon; says what was done.
-    fn conclude(
-        mut self,
-        config: &Config,
-        format: Format,
-        ended: Result<(), Failure>,
-    ) -> Result<Outcome, Failure> {
-        let ended = self.publish().and(ended);
-        drop(self.progress);
-        // Also when nothing was new: an import that was killed after its commit has left what it replaced.
-        let generation = match self.report.generation {
-            Some(generation) => Generation(generation),
-            None => self.store.generation()?,
-        };
-        let settled = settle(config, &mut self.store, generation)?;
-        self.report.served = settled.served;
-        output::print(format, &self.report)?;
-        if let Some(problem) = settled.problem {
-            eprintln!("ocactl: the content is published, but {problem}");
-            return ended.map(|()| Outcome::Partly);
-        }
-        ended.map(|()| {
-            if self.report.skipped.is_empty() {
-                Outcome::Done
-            } else {
-                Outcome::Partly
-            }
-        })
-    }
-}
-
-impl Batch {
-    fn push(&mut self, object: ObjectId, size: u64, publication: Publication) {
-        self.publications.push(publication);
-        self.objects.insert(object);
-        self.bytes += size;
-        self.since.get_or_insert_with(Instant::now);
-    }
-
-    fn is_due(&self) -> bool {
-        self.publications.len() >= BATCH_OBJECTS
-            || self
-                .since
-                .is_some_and(|since| since.elapsed() >= BATCH_TIME)
-    }
-}
-
-/// The path and what its head says, checked here so that one bad name does not refuse a whole batch.
-fn new_path(candidate: &Candidate, source: &Source) -> Result<NewPath, Refused> {
-    let media_type = media_type::of(&candidate.path);
-    let entry = PathEntry {
-        path: candidate.path.as_str().into(),
-        serial: 0,
-        content_type: media_type.content_type.into(),
-        cache_control: media_type.cache_control.into(),
-        modified_s: source.modified_s(),
-    };
-    entry
-        .check()
-        .map_err(|bad| Refused::Skip(bad.to_string()))?;
-    Ok(NewPath {
-        path: entry.path,
-        content_type: entry.content_type,
-        cache_control: entry.cache_control,
-        modified_s: entry.modified_s,
-    })
 }
 
 impl Report for Imported {

@@ -18,7 +18,7 @@ use crate::watched::{self, Work};
 
 /// Verifies the objects of all paths below `prefix`, each object once.
 pub(super) fn run(config: &Config, format: Format, prefix: &str) -> Result<Outcome, Failure> {
-    if let Some(place) = watched::place() {
+    if let Some(place) = watched::place()? {
         return read(config, prefix, place.parse().ok());
     }
     let mut verifying = Verifying {

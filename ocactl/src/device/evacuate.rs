@@ -24,7 +24,7 @@ pub(super) fn run(
     path: &Path,
     wait: bool,
 ) -> Result<Outcome, Failure> {
-    if watched::place().is_some() {
+    if watched::place()?.is_some() {
         return move_all(config);
     }
     let known = Known::of(config);

@@ -6,8 +6,10 @@ pub(crate) mod daemon;
 
 use std::path::{Path, PathBuf};
 use std::process::Output;
+use std::time::{Duration, Instant};
 
 use assert_cmd::Command;
+use content_store::catalog::WriterLock;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -104,6 +106,15 @@ impl Appliance {
 
     pub(crate) fn import_media(&self) -> Said {
         self.run(&["content", "import", text(&self.path("media"))])
+    }
+
+    /// Until nobody writes: of a command that was killed, the child that did the work ends a little later.
+    pub(crate) fn wait_for_writer(&self) {
+        let begun = Instant::now();
+        while WriterLock::take(&self.path("state"), "a test").is_err() {
+            assert!(begun.elapsed() < Duration::from_secs(60), "it writes on");
+            std::thread::yield_now();
+        }
     }
 
     /// The paths that are published.

@@ -50,6 +50,24 @@ pub(super) fn boot_id() -> Option<[u8; 16]> {
     (result == 0 && length == id.len()).then_some(id)
 }
 
+/// `PROC_PDEATHSIG_CTL` of procctl(2); 0 is this process.
+pub(super) fn end_with_parent() -> io::Result<()> {
+    let mut signal = libc::SIGKILL;
+    // SAFETY: the request reads an `int`, which outlives the call.
+    let result = unsafe {
+        libc::procctl(
+            libc::P_PID,
+            0,
+            libc::PROC_PDEATHSIG_CTL,
+            (&raw mut signal).cast(),
+        )
+    };
+    match result {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
 /// Asks `kern.proc.<what>` about this process.
 ///
 /// # Safety

@@ -43,6 +43,15 @@ pub(super) fn is_ending(process: u32) -> bool {
         || field("ShdPnd:").is_some_and(is_killed)
 }
 
+/// `PR_SET_PDEATHSIG`(2const).
+pub(super) fn end_with_parent() -> io::Result<()> {
+    // SAFETY: this option takes a number and no pointer.
+    match unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
 pub(super) fn waits_for(process: u32) -> Vec<PathBuf> {
     let threads = fs::read_dir(format!("/proc/{process}/task"));
     let threads = threads.into_iter().flatten().flatten();
