@@ -13,7 +13,8 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::catalog::{
-    self, Catalog, CatalogProblem, CopyRecord, DoomedRecord, Edit, ObjectRecord, WriterLock,
+    self, Catalog, CatalogProblem, CatalogReader, CopyRecord, DoomedRecord, Edit, ObjectRecord,
+    WriterLock,
 };
 use crate::config::StoreConfig;
 use crate::device::{Condition, DeviceProblem, Intent, Intents, Seen, Wanted};
@@ -99,7 +100,8 @@ pub fn rebuild(
         ..Rebuilt::default()
     };
     let found = scan::scan(&slots, &mut report.unusable, progress);
-    report.generation = Generation(highest(&found) + REBUILD_GENERATION_GAP);
+    let rebuilt = highest(&found) + REBUILD_GENERATION_GAP;
+    report.generation = Generation(rebuilt.max(former_generation(config) + 1));
     let fresh = config.state_dir.join("catalog.new");
     make(&fresh, found, &mut report)?;
     let is_unknown =
@@ -133,6 +135,14 @@ fn absent(slot: &DeviceSlot) -> Option<Unusable> {
         path: slot.root.clone(),
         cause: problem.to_string(),
     })
+}
+
+/// That of the catalog that is there, which may have been rebuilt from fewer sidecars with the same highest number: who follows it is to see
+/// that this is another one. 0 if it cannot be read.
+fn former_generation(config: &StoreConfig) -> u64 {
+    let generation =
+        CatalogReader::open(&config.state_dir).and_then(|mut reader| reader.generation());
+    generation.map_or(0, |generation| generation.0)
 }
 
 /// The highest number that a sidecar carries.

@@ -136,8 +136,10 @@ fn objects_of_a_missing_device_are_listed_and_come_back_with_it() {
             .any(|(path, _)| path == "/a")
     );
     std::fs::rename(&away, nvme1).unwrap();
+    let without_it = report.generation;
     let report = rebuilt(&appliance);
     assert!(report.incomplete.is_empty() && report.absent.is_empty());
+    assert!(report.generation > without_it, "who follows it looks again");
     assert_eq!(published(appliance.snapshot()), published(before));
 }
 
