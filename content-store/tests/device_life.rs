@@ -194,15 +194,36 @@ fn a_new_device_waits_until_it_may_take_the_place_of_another() {
     );
 }
 
-/// What happened while it was away: an object was removed, a path was taken from another one, a column was lost.
+/// Disks were put back in another order: a device is who it says, wherever it is mounted.
+#[test]
+fn two_devices_that_changed_places_are_used_where_they_are() {
+    let appliance = Appliance::new();
+    let film = bytes(1, 3 * MIB);
+    publish(&mut appliance.open(), &["/a"], &film, "nvme");
+    let [one, other, _] = appliance.devices();
+    let ids = [&one, &other].map(|root| device::open(root).unwrap().id());
+    let aside = appliance.folder.join("aside");
+    fs::rename(&one, &aside).unwrap();
+    fs::rename(&other, &one).unwrap();
+    fs::rename(&aside, &other).unwrap();
+    let mut store = appliance.open();
+    let found = [0, 1].map(|at: usize| store.devices()[at].id().unwrap());
+    assert_eq!(found, [ids[1], ids[0]]);
+    assert!(store.is_stored(&id(&film)).unwrap());
+    publish(&mut store, &["/b"], &bytes(2, 3 * MIB), "nvme");
+    assert_eq!(devices_of(&appliance, &bytes(2, 3 * MIB)).len(), 2);
+}
+
+/// What happened while it was away: an object was removed, a path was taken from another one, a column was lost, one was cut.
 #[test]
 fn a_device_that_is_back_is_compared_with_the_catalog() {
     let appliance = Appliance::new();
-    let [removed, renamed, lost] = [1, 2, 3].map(|seed| bytes(seed, 3 * MIB));
+    let [removed, renamed, lost, cut] = [1, 2, 3, 4].map(|seed| bytes(seed, 3 * MIB));
     let mut store = appliance.open();
     publish(&mut store, &["/removed"], &removed, "nvme");
     publish(&mut store, &["/renamed", "/old"], &renamed, "nvme");
     publish(&mut store, &["/lost"], &lost, "nvme");
+    publish(&mut store, &["/cut"], &cut, "nvme");
     drop(store);
     let (root, aside) = (&appliance.devices()[0], appliance.folder.join("aside"));
     fs::rename(root, &aside).unwrap();
@@ -214,12 +235,17 @@ fn a_device_that_is_back_is_compared_with_the_catalog() {
     fs::rename(&aside, root).unwrap();
     let device = device::open(root).unwrap();
     fs::remove_file(device.column_path(&id(&lost))).unwrap();
+    let column = device.column_path(&id(&cut));
+    let column = fs::File::options().write(true).open(column).unwrap();
+    column
+        .set_len(column.metadata().unwrap().len() - 1)
+        .unwrap();
     let mut store = appliance.open();
     assert_eq!(problem(&store, 0).condition(), Condition::Returned);
     // Nobody is told otherwise by a restart.
     drop(store);
     store = appliance.open();
-    assert_eq!(readmit(&mut store), 1);
+    assert_eq!(readmit(&mut store), 2);
     assert_eq!(store.devices()[0].id(), Some(device.id()));
     assert_eq!(store.reap(store.generation().unwrap()).unwrap().away, 0);
     assert!(!device.column_path(&id(&removed)).exists());
@@ -228,11 +254,13 @@ fn a_device_that_is_back_is_compared_with_the_catalog() {
     assert_eq!(paths.len(), 1, "the old path is taken away");
     assert!(store.is_stored(&id(&renamed)).unwrap() && !store.is_stored(&id(&lost)).unwrap());
     let snapshot = appliance.snapshot();
-    let record = snapshot.objects.iter().find(|it| it.object == id(&lost));
-    let copy = &record.unwrap().copies[0];
-    let at = copy.devices.iter().position(|it| *it == device.id());
-    assert!(copy.bad.contains(at.unwrap()), "it waits for its repair");
-    assert_eq!(tree(&snapshot).len(), 2);
+    for object in [&lost, &cut].map(|film| id(film)) {
+        let record = snapshot.objects.iter().find(|it| it.object == object);
+        let copy = &record.unwrap().copies[0];
+        let at = copy.devices.iter().position(|it| *it == device.id());
+        assert!(copy.bad.contains(at.unwrap()), "it waits for its repair");
+    }
+    assert_eq!(tree(&snapshot).len(), 3);
     drop(store);
     assert!(appliance.open().devices()[0].device.is_ok());
 }
