@@ -10,11 +10,11 @@ use std::sync::mpsc;
 use std::thread::{park_timeout, sleep, spawn};
 use std::time::{Duration, Instant};
 
-/// Where a server listens (RFC 5737, section 3).
-pub(crate) const NEAR: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+/// Where a server listens: of the addresses for benchmarks (RFC 2544, appendix C.2.2).
+pub(crate) const NEAR: Ipv4Addr = Ipv4Addr::new(198, 18, 213, 1);
 
 /// Where a client finds it.
-pub(crate) const FAR: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
+pub(crate) const FAR: Ipv4Addr = Ipv4Addr::new(198, 18, 213, 2);
 
 const DEVICE: &str = "oca-long0";
 
