@@ -178,15 +178,15 @@ fn tcp_info(socket: BorrowedFd<'_>) -> io::Result<libc::tcp_info> {
     Ok(unsafe { info.assume_init() })
 }
 
-/// Lets a connection's send buffer grow with what its path holds; of that, at most `unsent` bytes wait for their first sending.
+/// Lets a connection's send buffer grow with what its path holds.
 ///
-/// Linux: the kernel sizes it again (`SO_BUF_LOCK`, Linux 5.15; up to `net.ipv4.tcp_wmem`), and `TCP_NOTSENT_LOWAT` (tcp(7)) bounds what
-/// waits. FreeBSD does not take a size back: it is given a larger one once, and nothing bounds what waits in it.
+/// Linux: the kernel sizes it again (`SO_BUF_LOCK`, Linux 5.15), up to `net.ipv4.tcp_wmem` (tcp(7)). FreeBSD does not take a size back: it is
+/// given a larger one, once.
 ///
 /// # Errors
 /// What the kernel says.
-pub fn grow_send_buffer(socket: BorrowedFd<'_>, unsent: u32) -> io::Result<()> {
-    system::grow_send_buffer(socket, unsent)
+pub fn grow_send_buffer(socket: BorrowedFd<'_>) -> io::Result<()> {
+    system::grow_send_buffer(socket)
 }
 
 /// Holds what a connection sends to at most `bytes_per_second`, from now on; `None`: as fast as the path takes it.

@@ -17,8 +17,7 @@ use super::{Worker, slot};
 use crate::connection::Step;
 use crate::counters::WorkerCounters;
 use crate::limits::{
-    LOOKS_AT_PATH_FROM, PIPELINED_BYTES, QUANTUM_BYTES, SEALED_QUANTUM_BYTES, SEND_BUFFER_BYTES,
-    SPARE_BUFFERS,
+    LOOKS_AT_PATH_FROM, PIPELINED_BYTES, QUANTUM_BYTES, SEALED_QUANTUM_BYTES, SPARE_BUFFERS,
 };
 use crate::memory_tier::Candidate;
 use crate::pacing::Rate;
@@ -172,7 +171,7 @@ impl Worker {
         }
         let socket = self.reactor.descriptor(token);
         if outgrows_send_buffer(socket).unwrap_or(false)
-            && grow_send_buffer(socket, SEND_BUFFER_BYTES).is_ok()
+            && grow_send_buffer(socket).is_ok()
             && let Some(slot) = slot(&mut self.connections, token)
         {
             slot.full = None;

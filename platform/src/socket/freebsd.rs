@@ -31,7 +31,7 @@ pub(super) fn path(info: &libc::tcp_info) -> Path {
     }
 }
 
-pub(super) fn grow_send_buffer(socket: BorrowedFd<'_>, _unsent: u32) -> io::Result<()> {
+pub(super) fn grow_send_buffer(socket: BorrowedFd<'_>) -> io::Result<()> {
     SockRef::from(&socket).set_send_buffer_size(LARGE_SEND_BUFFER)
 }
 

@@ -32,11 +32,10 @@ pub(super) fn path(info: &libc::tcp_info) -> Path {
     }
 }
 
-/// Takes back that somebody has set its size.
-pub(super) fn grow_send_buffer(socket: BorrowedFd<'_>, unsent: u32) -> io::Result<()> {
-    set_option(socket, libc::IPPROTO_TCP, libc::TCP_NOTSENT_LOWAT, &unsent)?;
-    let none: libc::c_int = 0;
-    set_option(socket, libc::SOL_SOCKET, libc::SO_BUF_LOCK, &none)
+/// Takes back that its size was set.
+pub(super) fn grow_send_buffer(socket: BorrowedFd<'_>) -> io::Result<()> {
+    let locked: libc::c_int = 0;
+    set_option(socket, libc::SOL_SOCKET, libc::SO_BUF_LOCK, &locked)
 }
 
 /// Every listener of the port gets its share of new connections.
