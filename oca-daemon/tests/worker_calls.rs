@@ -44,8 +44,21 @@ const ALLOWED: [&str; 15] = [
     "shutdown",
 ];
 
+/// What a connection over TLS may allocate that comes, says nothing and goes.
+const NEWCOMER_ALLOCATIONS: f64 = 8.0;
+
 /// When the rate of a connection changes, and for nothing else.
 const PACING: (&str, &str) = ("setsockopt", "SO_MAX_PACING_RATE");
+
+/// A few times, however many requests there are. A debug build looks at a descriptor before it closes it: that of the self-test, which
+/// comes by every ten seconds. And where a worker counts as stuck, as on a busy machine, another one takes its listening sockets.
+const SELDOM: [(&str, &str); 4] = [
+    ("fcntl", "F_GETFD"),
+    ("fcntl", "F_GETFL"),
+    ("fcntl", "F_DUPFD_CLOEXEC"),
+    ("ioctl", "FIONBIO"),
+];
+const SELDOM_CALLS: usize = 32;
 
 /// Allowed on an eventfd, which is how a worker is woken.
 const ON_EVENTFD: [&str; 2] = ["read", "write"];
@@ -157,14 +170,21 @@ fn call(text: &str) -> Option<Call> {
     })
 }
 
+fn is_seldom(call: &Call) -> bool {
+    let is = |(name, what): &(&str, &str)| call.name == *name && call.arguments.contains(what);
+    SELDOM.iter().any(is)
+}
+
 fn assert_allowed(calls: &[Call]) {
+    let seldom = calls.iter().filter(|call| is_seldom(call)).count();
     let forbidden = |call: &&Call| {
         let on_eventfd =
             ON_EVENTFD.contains(&&*call.name) && call.arguments.contains("anon_inode:[eventfd]");
         // A call that strace interrupted by attaching.
         let restarted = call.name == "restart_syscall";
         let paces = call.name == PACING.0 && call.arguments.contains(PACING.1);
-        !ALLOWED.contains(&&*call.name) && !on_eventfd && !restarted && !paces
+        let is_seldom = seldom <= SELDOM_CALLS && is_seldom(call);
+        !ALLOWED.contains(&&*call.name) && !on_eventfd && !restarted && !paces && !is_seldom
     };
     let found: BTreeSet<_> = calls
         .iter()
@@ -306,7 +326,7 @@ fn hot_ranges_are_sent_from_files_and_nothing_else_is_asked() {
         let mut audience = Audience::new(backend, "64 MiB");
         audience.warm();
         audience.ask(2, RANGE_BYTES);
-        settled_allocations(&audience);
+        settled_allocations(&audience.daemon);
         let (hot, cold) = (audience.sent("memory"), audience.sent("device"));
         let trace = Trace::attach(&audience.site, &audience.daemon);
         audience.ask(TRACED / CONNECTIONS, RANGE_BYTES);
@@ -331,7 +351,7 @@ fn cold_ranges_are_sent_from_buffers_and_no_file_is_touched() {
     for backend in BACKENDS {
         let mut audience = Audience::new(backend, "0 B");
         audience.ask(2, RANGE_BYTES);
-        settled_allocations(&audience);
+        settled_allocations(&audience.daemon);
         let cold = audience.sent("device");
         let trace = Trace::attach(&audience.site, &audience.daemon);
         audience.ask(TRACED / CONNECTIONS, RANGE_BYTES);
@@ -360,7 +380,7 @@ fn sealed_ranges_are_sent_in_few_calls_and_nothing_else_is_asked() {
             let trace = Trace::attach(&audience.site, &audience.daemon);
             audience.ask(20, RANGE_BYTES);
             trace.calls();
-            let allocated = settled_allocations(&audience);
+            let allocations = Allocations::from_now_on(&audience.daemon);
             let sent = audience.sent(source);
             let trace = Trace::attach(&audience.site, &audience.daemon);
             audience.ask(TRACED / CONNECTIONS, RANGE_BYTES);
@@ -376,7 +396,7 @@ fn sealed_ranges_are_sent_in_few_calls_and_nothing_else_is_asked() {
                 let sends = calls.iter().filter(|call| call.name == "sendto").count();
                 assert!(sends <= 2 * SENDS * TRACED, "{sends} calls");
             }
-            let allocated = settled_allocations(&audience) - allocated;
+            let allocated = allocations.until_now(&audience.daemon);
             assert!(
                 allocated <= FEW as f64,
                 "{allocated} on {backend} from {source}"
@@ -393,7 +413,7 @@ fn a_line_of_the_log_costs_no_call_and_a_rate_one_when_it_changes() {
         let mut audience = Audience::configured(backend, "64 MiB", MORE, Over::Clear);
         audience.warm();
         audience.ask(200, 16_000);
-        let allocated = settled_allocations(&audience);
+        let allocations = Allocations::from_now_on(&audience.daemon);
         let trace = Trace::attach(&audience.site, &audience.daemon);
         for says in ["CMCD-Status: rtp=9000000", "CMCD-Status: rtp=8000000"] {
             audience.says = says;
@@ -401,7 +421,6 @@ fn a_line_of_the_log_costs_no_call_and_a_rate_one_when_it_changes() {
         }
         let lines = || audience.daemon.metric("oca_access_log_lines_total", "");
         let before = lines();
-        // It stays until strace has gone: a debug build looks at a descriptor before it closes it.
         let mut newcomer = Client::connect(audience.daemon.http).unwrap();
         let part = newcomer.get("/film", &["Range: bytes=0-9"]).unwrap();
         assert_same(&part.body, &audience.bytes[..10], "of a newcomer");
@@ -412,8 +431,14 @@ fn a_line_of_the_log_costs_no_call_and_a_rate_one_when_it_changes() {
         assert_allowed(&calls);
         let count = |name: &str| calls.iter().filter(|call| call.name == name).count();
         assert_eq!(count(PACING.0), 2 * CONNECTIONS);
-        assert_eq!(count("getpeername"), 1);
-        assert_eq!(settled_allocations(&audience) - allocated, 0.0, "{backend}");
+        // The self-test may have come by as well.
+        let newcomers = accepted(&audience.daemon) - allocations.accepted;
+        let asked = count("getpeername") as f64;
+        assert!(
+            1.0 <= asked && asked <= newcomers,
+            "{asked} for {newcomers}"
+        );
+        assert_eq!(allocations.until_now(&audience.daemon), 0.0, "{backend}");
     }
 }
 
@@ -440,7 +465,7 @@ fn parts_leave_as_a_range_does() {
             }
         };
         ask();
-        let before = settled_allocations(&audience);
+        let allocations = Allocations::from_now_on(daemon);
         let trace = Trace::attach(&audience.site, daemon);
         (0..50).for_each(|_| ask());
         let calls = trace.calls();
@@ -450,7 +475,7 @@ fn parts_leave_as_a_range_does() {
             (50 * 2 * PART_BYTES) as u64,
             "parts leave by sendfile"
         );
-        assert_eq!(settled_allocations(&audience) - before, 0.0, "{backend}");
+        assert_eq!(allocations.until_now(daemon), 0.0, "{backend}");
     }
 }
 
@@ -476,24 +501,46 @@ fn the_list_refuses_files() {
     assert_allowed(&eventfd);
 }
 
-fn allocations(daemon: &Daemon) -> f64 {
-    daemon.metric("oca_worker_heap_allocations_total", "")
+/// Counts what the workers allocate, but for what those may who come meanwhile: every ten seconds the self-test does.
+struct Allocations {
+    accepted: f64,
+    before: f64,
+}
+
+impl Allocations {
+    fn from_now_on(daemon: &Daemon) -> Self {
+        Self {
+            accepted: accepted(daemon),
+            before: settled_allocations(daemon),
+        }
+    }
+
+    fn until_now(&self, daemon: &Daemon) -> f64 {
+        let allocated = settled_allocations(daemon) - self.before;
+        let newcomers = accepted(daemon) - self.accepted;
+        (allocated - newcomers * NEWCOMER_ALLOCATIONS).max(0.0)
+    }
+}
+
+/// Connections that were let in so far.
+fn accepted(daemon: &Daemon) -> f64 {
+    daemon.metric("oca_accepted_connections_total", "")
 }
 
 /// Every worker publishes its count at the beginning of a turn, also one that has nothing to do: two more turns of each show
 /// what was allocated until now.
-fn settled_allocations(audience: &Audience) -> f64 {
+fn settled_allocations(daemon: &Daemon) -> f64 {
     let turns = |worker: usize| {
         let label = format!("worker=\"{worker}\"");
-        audience.daemon.metric("oca_worker_turns_total", &label)
+        daemon.metric("oca_worker_turns_total", &label)
     };
-    for worker in 0..2 {
-        let before = turns(worker);
+    let before = [0, 1].map(|worker| (worker, turns(worker)));
+    for (worker, before) in before {
         eventually("the worker has turned", || {
             (turns(worker) >= before + 2.0).then_some(())
         });
     }
-    allocations(&audience.daemon)
+    daemon.metric("oca_worker_heap_allocations_total", "")
 }
 
 const COUNTED: usize = 10_000;
@@ -506,29 +553,18 @@ fn allocates_nothing(memory: &str, source: &str, over: Over) {
         }
         // The first requests make what is kept: tables of reads, buffers for what comes early.
         audience.ask(200, 16_000);
-        // Every ten seconds the self-test comes by on a connection of its own, which over TLS has a state to be made: that is once, and
-        // what a request costs would come each time.
-        let mut allocated = Vec::new();
-        while allocated.len() < 3 && !allocated.contains(&0.0) {
-            allocated.push(allocated_by(&mut audience, source));
-        }
-        assert!(
-            allocated.contains(&0.0),
-            "{allocated:?}, each for {COUNTED} {source} requests on {backend}"
+        let allocations = Allocations::from_now_on(&audience.daemon);
+        assert!(allocations.before > 0.0, "something is counted");
+        let sent = audience.sent(source);
+        audience.ask(COUNTED / CONNECTIONS, 16_000);
+        assert_eq!(
+            allocations.until_now(&audience.daemon),
+            0.0,
+            "for {COUNTED} {source} requests on {backend}"
         );
+        let sent = audience.sent(source) - sent;
+        assert!(sent >= (COUNTED * 16_000) as f64, "the load was {source}");
     }
-}
-
-/// While [`COUNTED`] ranges are sent.
-fn allocated_by(audience: &mut Audience, source: &str) -> f64 {
-    let before = settled_allocations(audience);
-    let sent = audience.sent(source);
-    assert!(before > 0.0, "something is counted");
-    audience.ask(COUNTED / CONNECTIONS, 16_000);
-    let after = settled_allocations(audience);
-    let sent = audience.sent(source) - sent;
-    assert!(sent >= (COUNTED * 16_000) as f64, "the load was {source}");
-    after - before
 }
 
 #[test]

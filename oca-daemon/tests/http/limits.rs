@@ -186,6 +186,8 @@ fn there_is_a_place_for_the_descriptor_of_each_connection_from_the_start() {
 #[test]
 fn one_connection_too_many_is_answered_503() {
     each_backend("max_connections = 5", |daemon, _| {
+        let accepted = || daemon.metric("oca_accepted_connections_total", "");
+        let before = accepted();
         let mut guests: Vec<Client> = (0..5)
             .map(|_| Client::connect(daemon.http).unwrap())
             .collect();
@@ -193,7 +195,9 @@ fn one_connection_too_many_is_answered_503() {
         for _ in 0..10 {
             is_turned_away(&mut Client::connect(daemon.http).unwrap());
         }
-        assert_eq!(refused(daemon, "all"), 10.0);
+        // Every ten seconds the box looks itself whether somebody listens.
+        let (refused, looks) = (refused(daemon, "all"), accepted() - before - 15.0);
+        assert!(10.0 <= refused && refused <= 10.0 + looks, "{refused}");
         guests.iter_mut().for_each(is_served);
         guests.pop();
         eventually("a place is free", || {
@@ -217,7 +221,7 @@ fn a_crowd_at_the_door_keeps_nobody_out() {
                 .map(|_| TcpStream::connect(daemon.http).unwrap())
                 .collect();
             eventually("all were looked at", || {
-                (refused(daemon, "all") == 60.0).then_some(())
+                (refused(daemon, "all") >= 60.0).then_some(())
             });
             // So many are being told, and the others are gone.
             let held = 5 + TURNED_AWAY;
