@@ -61,6 +61,13 @@ fn bytes_of(report: &Report, root: Root) -> u64 {
     of.map(|served| served.bytes).sum()
 }
 
+/// On a busy machine a worker may be late just now, which is a cause of its own.
+fn is_well(daemon: &Daemon) {
+    eventually("nothing is wrong with it", || {
+        (daemon.status().state == State::Ok).then_some(())
+    });
+}
+
 #[test]
 fn all_is_told_once_and_then_what_changes() {
     let watched = Watched::new();
@@ -278,8 +285,7 @@ fn no_endpoint_changes_what_is_served() {
         "{}",
         cause.detail
     );
-    let status = daemon.status();
-    assert_eq!(status.state, State::Ok, "{:?}", status.causes);
+    is_well(&daemon);
     assert_eq!(get(daemon.admin, "/readyz", &[]).unwrap().status, 200);
     // A stop does not wait for it.
     let begun = Instant::now();
@@ -299,7 +305,7 @@ fn a_strict_box_is_down_while_nobody_answers_it() {
     std::fs::write(watched.site.config(), strict).unwrap();
     let daemon = watched.site.start();
     watched.control.await_report("a report", 0, |_| true);
-    assert_eq!(daemon.status().state, State::Ok);
+    is_well(&daemon);
 
     watched
         .control

@@ -383,3 +383,16 @@ fn offer_to_memory(shared: &Shared, file: &FileRef, wanted: &Wanted) {
         length: wanted.length,
     });
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_connection_has_turns_of_its_own_at_a_device() {
+        let mailbox = Mailbox::new(1, Box::new(|| ()));
+        let of = |connection| requester(Token::from_bits(connection), &mailbox);
+        assert_eq!(of(7), of(7));
+        assert_ne!(of(7), of(8));
+    }
+}
