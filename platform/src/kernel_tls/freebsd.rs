@@ -4,7 +4,6 @@ use std::io;
 use std::mem::offset_of;
 use std::os::fd::BorrowedFd;
 use std::ptr;
-use std::slice;
 
 use super::{Suite, TransmitKeys, Version};
 use crate::socket::set_option;
@@ -86,9 +85,7 @@ pub(super) fn start_transmit(socket: BorrowedFd<'_>, keys: &TransmitKeys) -> io:
         rec_seq: keys.sequence.to_be_bytes(),
         end: [0; 6],
     };
-    // SAFETY: a structure without gaps is as many bytes as its size says, and it outlives the slice.
-    let bytes = unsafe { slice::from_raw_parts((&raw const enable).cast(), size_of_val(&enable)) };
-    set_option(socket, libc::IPPROTO_TCP, TCP_TXTLS_ENABLE, bytes)
+    set_option(socket, libc::IPPROTO_TCP, TCP_TXTLS_ENABLE, &enable)
 }
 
 /// ktls(4): "only permits the session keys to be set once in each direction".

@@ -62,7 +62,7 @@ pub(super) fn replace_keys(socket: BorrowedFd<'_>, keys: &TransmitKeys) -> io::R
 }
 
 pub(super) fn allow_zero_copy(socket: BorrowedFd<'_>) -> io::Result<()> {
-    let yes = 1_u32.to_ne_bytes();
+    let yes = 1_u32;
     match set_option(socket, libc::SOL_TLS, libc::TLS_TX_ZEROCOPY_RO, &yes) {
         Err(error) if error.raw_os_error() == Some(libc::ENOPROTOOPT) => Ok(()),
         result => result,
