@@ -7,7 +7,7 @@
 //! | anything else | a JSON document a line |
 //!
 //! `OCA_LOG_FORMAT` chooses another one: `text`, `json`, `journal`, or `syslog`: lines without time, for who adds it, like daemon(8) of
-//! FreeBSD. `OCA_LOG` says how much: a level, or levels of parts, as in `info,oca_daemon::bgp=debug`; `info` without it.
+//! FreeBSD. Another word is said, and changes nothing. `OCA_LOG` says how much: a level, or levels of parts, as in `info,oca_daemon::bgp=debug`; `info` without it.
 
 mod journal;
 
@@ -54,14 +54,15 @@ struct Now {
 pub fn start(program: &'static str) {
     let wished = std::env::var("OCA_LOG").unwrap_or_else(|_| USUAL.to_owned());
     let read = filter(&wished);
-    let problem = read.as_ref().err().map(ToString::to_string);
+    let bad_level = read.as_ref().err().map(|bad| format!("OCA_LOG: {bad}"));
     let (configured, read) = match read {
         Ok(read) => (wished, read),
         Err(_) => (USUAL.to_owned(), EnvFilter::new(USUAL)),
     };
     let (filter, handle) = reload::Layer::new(read);
     let subscriber = tracing_subscriber::registry().with(filter);
-    if subscriber.with(output(program)).try_init().is_err() {
+    let (output, bad_format) = output(program);
+    if subscriber.with(output).try_init().is_err() {
         return;
     }
     let now = Now {
@@ -75,25 +76,46 @@ pub fn start(program: &'static str) {
         now: Mutex::new(now),
         changed: Condvar::new(),
     });
-    if let Some(problem) = problem {
-        tracing::warn!("OCA_LOG: {problem}");
+    for problem in bad_level.into_iter().chain(bad_format) {
+        tracing::warn!("{problem}");
     }
 }
 
-fn output(program: &'static str) -> Output {
+/// What `OCA_LOG_FORMAT` asks for; else the usual, with what is wrong with it.
+fn output(program: &'static str) -> (Output, Option<String>) {
     let lines = || fmt::layer().with_writer(io::stderr);
-    let format = std::env::var("OCA_LOG_FORMAT").unwrap_or_default();
-    match format.as_str() {
+    let format = std::env::var_os("OCA_LOG_FORMAT").unwrap_or_default();
+    let chosen: Output = match &*format.to_string_lossy() {
         "text" => Box::new(lines().with_ansi(io::stderr().is_terminal())),
         "syslog" => Box::new(lines().with_ansi(false).without_time()),
         "json" => Box::new(lines().json()),
-        "journal" => journal::Journal::open(program)
-            .map_or_else(|_| Box::new(lines().json()) as Output, |it| Box::new(it)),
-        _ if io::stderr().is_terminal() => Box::new(lines()),
-        _ => match journal::of_standard_error(program) {
-            Some(journal) => Box::new(journal),
-            None => Box::new(lines().json()),
+        "journal" => match journal::Journal::open(program) {
+            Ok(journal) => Box::new(journal),
+            Err(error) => {
+                let problem = format!("OCA_LOG_FORMAT: the journal cannot be reached: {error}");
+                return (usual(program), Some(problem));
+            }
         },
+        "" => usual(program),
+        other => {
+            let problem = format!(
+                "OCA_LOG_FORMAT: {other:?} is not a form of the log; allowed: text, json, journal, syslog"
+            );
+            return (usual(program), Some(problem));
+        }
+    };
+    (chosen, None)
+}
+
+/// By where standard error leads.
+fn usual(program: &'static str) -> Output {
+    let lines = fmt::layer().with_writer(io::stderr);
+    if io::stderr().is_terminal() {
+        return Box::new(lines);
+    }
+    match journal::of_standard_error(program) {
+        Some(journal) => Box::new(journal),
+        None => Box::new(lines.json()),
     }
 }
 

@@ -118,18 +118,21 @@ fn without_a_terminal_each_line_is_a_document_with_fields() {
     );
 }
 
-#[test]
-fn lines_for_syslog_have_no_time() {
+/// What it logs from its start to its end, in that form.
+fn logged(format: &str) -> String {
     let site = Site::new(&Plan::default());
     let log = site.path("daemon.log");
     let mut command = Command::new(env!("CARGO_BIN_EXE_oca-daemon"));
     command.arg("--config").arg(site.config());
-    command
-        .env("OCA_LOG", "info")
-        .env("OCA_LOG_FORMAT", "syslog");
+    command.env("OCA_LOG", "info").env("OCA_LOG_FORMAT", format);
     command.stderr(fs::File::create(&log).expect("a log"));
     drop(Daemon::spawn(command, &site.path("run")));
-    let text = fs::read_to_string(&log).expect("a log");
+    fs::read_to_string(&log).expect("a log")
+}
+
+#[test]
+fn lines_for_syslog_have_no_time() {
+    let text = logged("syslog");
     let line = text.lines().find(|line| line.contains("listening"));
     let line = line.unwrap_or_else(|| panic!("{text}"));
     assert!(
@@ -137,6 +140,17 @@ fn lines_for_syslog_have_no_time() {
             .starts_with("INFO oca_daemon::daemon: listening address="),
         "{line}"
     );
+}
+
+#[test]
+fn a_form_that_is_none_is_said_and_the_usual_one_is_taken() {
+    let text = logged("yaml");
+    let lines = text.lines().map(serde_json::from_str::<serde_json::Value>);
+    let mut said =
+        lines.map(|line| line.expect("a JSON document a line")["fields"]["message"].clone());
+    let words =
+        r#"OCA_LOG_FORMAT: "yaml" is not a form of the log; allowed: text, json, journal, syslog"#;
+    assert!(said.any(|message| message == words), "{text}");
 }
 
 #[test]
