@@ -166,7 +166,10 @@ impl Reader {
                     place.bytes += bytes;
                     continue;
                 }
-                Err(NotGood::Stopped) => return Err(Halt::Asked),
+                Err(NotGood::Stopped) => {
+                    self.open()?;
+                    return Err(Halt::Asked);
+                }
                 Err(NotGood::Newer(cause)) => return Err(Halt::Problem(cause)),
                 Err(NotGood::Bad(cause)) => cause,
                 Err(NotGood::Unreadable(error)) => error.to_string(),
@@ -207,12 +210,18 @@ impl Reader {
         Ok(reader.objects_after(after, limit)?)
     }
 
-    /// Waits as long as the rate asks for; whether this goes on. Now and then it looks whether the device is still to be used.
+    /// Waits as long as the rate asks for; whether this goes on. Only what is read is paid for.
     fn pace(&mut self, bytes: u64) -> bool {
         let rate = self.shared.rate.load(Relaxed).max(1);
-        let now = Instant::now();
         let cost = Duration::from_secs_f64(bytes as f64 * 8.0 / rate as f64);
-        self.paid = self.paid.max(now) + cost;
+        let begun = self.paid.max(Instant::now());
+        let goes_on = self.wait_until(begun);
+        self.paid = if goes_on { begun + cost } else { begun };
+        goes_on
+    }
+
+    /// Whether this goes on until then. Now and then it looks whether the device is still to be used.
+    fn wait_until(&mut self, then: Instant) -> bool {
         loop {
             if self.looked.elapsed() >= SCRUB_AGAIN {
                 self.looked = Instant::now();
@@ -227,11 +236,11 @@ impl Reader {
             if self.is_paused() || is_asked || self.shared.news.is_closed() {
                 return false;
             }
-            let left = self.paid.saturating_duration_since(Instant::now());
-            if left <= cost {
+            let left = then.saturating_duration_since(Instant::now());
+            if left.is_zero() {
                 return true;
             }
-            self.shared.wait((left - cost).min(SCRUB_AGAIN));
+            self.shared.wait(left.min(SCRUB_AGAIN));
         }
     }
 
@@ -279,4 +288,68 @@ fn before(object: ObjectId) -> Option<ObjectId> {
 fn now() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     since.unwrap_or_default().as_secs()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+    use std::sync::atomic::{AtomicBool, AtomicU64};
+
+    use protocol::{config, paths};
+    use tokio::sync::mpsc;
+
+    use super::*;
+    use crate::scrub::{Known, Shown};
+    use crate::state::StateFolder;
+
+    /// Of a device in the folder, at so many bits a second, and who hears of it.
+    fn reader(folder: &Path, rate: u64) -> (Reader, mpsc::Receiver<News>) {
+        let (state_dir, root) = (folder.join("state"), folder.join("d0"));
+        let text = format!(
+            "[appliance]\nid = \"c001.fra001.example\"\nstate_dir = {state_dir:?}\n[listen]\nhttp = [\"127.0.0.1:0\"]\n\
+             [[tier]]\nname = \"nvme\"\nrole = \"hot\"\ndevices = [{root:?}]\nshared_fs = true\n"
+        );
+        let config = config::parse(&text, Path::new("oca.toml"), &paths::LINUX).unwrap();
+        std::fs::create_dir(&root).unwrap();
+        device::initialise(
+            &root,
+            &device::InitOptions {
+                shared_fs: true,
+                ..Default::default()
+            },
+        )
+        .unwrap();
+        let known = Known {
+            devices: vec![Shown::default()],
+            ..Known::default()
+        };
+        let (news, heard) = mpsc::channel(1);
+        let shared = Shared {
+            config: Arc::new(config),
+            folder: StateFolder::open(&state_dir).unwrap(),
+            news,
+            paused: AtomicBool::new(false),
+            rate: AtomicU64::new(rate),
+            every_s: AtomicU64::new(1),
+            known: Mutex::new(known),
+            writing: Mutex::default(),
+            changed: Default::default(),
+        };
+        (Reader::new(Arc::new(shared), 0, &root), heard)
+    }
+
+    #[test]
+    fn what_was_not_read_is_not_paid_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut reader, _heard) = reader(folder.path(), 8);
+        reader.shared.paused.store(true, Relaxed);
+        for _ in 0..3 {
+            assert!(!reader.pace(1 << 20));
+        }
+        reader.shared.paused.store(false, Relaxed);
+        assert!(reader.paid <= Instant::now());
+        assert!(reader.pace(3600));
+        let hour = reader.paid.duration_since(Instant::now());
+        assert!(hour > Duration::from_secs(3500), "{hour:?}");
+    }
 }
