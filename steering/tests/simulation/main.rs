@@ -1,7 +1,10 @@
 //! An hour of a fleet: the loss of one of twenty appliances, a crowd, restarts of the control endpoint, a partition. A run that
 //! fails is played again by its seed; `cargo run -p steering --example steering-plot -- SEED > plot.svg` draws it.
 
+mod picture;
 mod world;
+
+use std::path::Path;
 
 use steering::decide::fleet::Standing;
 use world::{BOXES, Event, ORIGIN, PER_SITE, Shares, World, play};
@@ -14,6 +17,20 @@ const REVERSAL: f64 = 0.01;
 const ORIGIN_WHILE_ONE_IS_LOST: f64 = 0.05;
 /// Until here viewers still find their places.
 const BEGIN: usize = 300;
+
+#[test]
+fn the_picture_of_the_documentation_is_of_this_hour() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/steering.svg");
+    let drawn = picture::drawn(&play(1, |_, _| {}));
+    if std::env::var_os("OCA_WRITE_DOCS").is_some() {
+        std::fs::write(&path, &drawn).unwrap();
+    }
+    let found = std::fs::read_to_string(&path).unwrap();
+    assert!(
+        found == drawn,
+        "docs/steering.svg shows another one: OCA_WRITE_DOCS=1 cargo test -p steering --test simulation"
+    );
+}
 
 #[test]
 fn shares_move_slowly_and_do_not_swing_whatever_happens() {
