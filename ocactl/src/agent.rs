@@ -3,6 +3,7 @@
 use protocol::config::Config;
 use protocol::fill::{Plan, Request, Response, Scrub, Status, Window};
 use protocol::log::{Change, LogLevel};
+use protocol::service;
 use serde::Serialize;
 
 use crate::clock::Clock;
@@ -11,8 +12,7 @@ use crate::socket::{AskError, Program, Socket};
 
 const AGENT: Program = Program {
     name: "fill agent",
-    unit: "oca-fill-agent",
-    service: "oca_fill_agent",
+    service: service::FILL_AGENT,
 };
 
 /// The fill agent of one appliance.

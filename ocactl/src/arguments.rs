@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use command_line::Generate;
+use protocol::service;
 use protocol::units::Interval;
 
 pub(crate) use fill::{
@@ -237,13 +238,13 @@ Example:
     Ls,
 
     /// Read the files that the configuration names, as the daemon would, and say what is wrong with them
-    #[command(after_help = "\
+    #[command(after_help = format!("\
 The running daemon reads them, as its own user, and shows nobody what it found. Exit code 1 if anything is
 wrong. Before the first start: oca-daemon check.
 
 Examples:
-  ocactl tls check && systemctl reload oca-daemon
-  ocactl --config /tmp/new.toml tls check")]
+  ocactl tls check && {}
+  ocactl --config /tmp/new.toml tls check", service::DAEMON.reload()))]
     Check,
 }
 

@@ -9,6 +9,7 @@ use protocol::config::Certificate;
 use protocol::limits::ROUTES_PAGE_MAX;
 use protocol::log::{Change, LogLevel};
 use protocol::operator::{CheckedCertificate, Generation, Request, Response};
+use protocol::service;
 use protocol::status::Status;
 
 use crate::limits::{ANSWER_TIMEOUT, SLOW_ANSWER_TIMEOUT};
@@ -16,8 +17,7 @@ use crate::socket::{AskError, Program, Socket};
 
 const DAEMON: Program = Program {
     name: "daemon",
-    unit: "oca-daemon",
-    service: "oca_daemon",
+    service: service::DAEMON,
 };
 
 /// The daemon of one appliance.

@@ -12,6 +12,7 @@ use std::time::SystemTime;
 use content_store::DeviceId;
 use content_store::device::{self, Device, InitOptions, Intents};
 use protocol::config::{Config, Tier};
+use protocol::service;
 use serde::Serialize;
 
 use crate::arguments::DeviceCommand;
@@ -174,10 +175,11 @@ impl Report for Added {
             (true, Some(tier)) => format!("{made} of tier {tier}"),
             (_, tier) => format!(
                 "{made}\nIt is not in the configuration yet: add \"{path}\" to devices of [[tier]]{}, \
-                 then: systemctl restart oca-daemon",
+                 then: {}",
                 tier.as_ref()
                     .map(|tier| format!(" \"{tier}\""))
-                    .unwrap_or_default()
+                    .unwrap_or_default(),
+                service::DAEMON.restart()
             ),
         }
     }

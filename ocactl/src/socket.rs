@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use protocol::limits::LINE_MAX_BYTES;
 use protocol::operator::{self, BadLine, Refusal};
+use protocol::service::Service;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -16,10 +17,8 @@ use serde::de::DeserializeOwned;
 pub(crate) struct Program {
     /// As it stands in a sentence.
     pub(crate) name: &'static str,
-    /// Its systemd unit.
-    pub(crate) unit: &'static str,
-    /// Its rc.d script.
-    pub(crate) service: &'static str,
+    /// By which it is started.
+    pub(crate) service: Service,
 }
 
 /// Why there is no answer.
@@ -27,8 +26,8 @@ pub(crate) struct Program {
 pub(crate) enum AskError {
     /// Nobody listens.
     #[error(
-        "the {} is not running: nobody listens at {}; start it with `systemctl start {}` (FreeBSD: `service {} start`)",
-        .0.program.name, .0.path.display(), .0.program.unit, .0.program.service
+        "the {} is not running: nobody listens at {}; start it with `{}`",
+        .0.program.name, .0.path.display(), .0.program.service.start()
     )]
     NotRunning(Socket),
     /// The socket is guarded by file permissions.
@@ -36,12 +35,12 @@ pub(crate) enum AskError {
         .0.program.name, .0.path.display())]
     NotAllowed(Socket),
     /// It does not answer.
-    #[error("the {} at {} has not answered within {} s; see its log: `journalctl -u {}`",
-        .0.program.name, .0.path.display(), .1.as_secs(), .0.program.unit)]
+    #[error("the {} at {} has not answered within {} s; see its log: `{}`",
+        .0.program.name, .0.path.display(), .1.as_secs(), .0.program.service.log())]
     Silent(Socket, Duration),
     /// It has hung up.
-    #[error("the {} at {} has hung up: {source}; see its log: `journalctl -u {}`",
-        .socket.program.name, .socket.path.display(), .socket.program.unit)]
+    #[error("the {} at {} has hung up: {source}; see its log: `{}`",
+        .socket.program.name, .socket.path.display(), .socket.program.service.log())]
     HungUp { socket: Socket, source: io::Error },
     /// It speaks otherwise.
     #[error("the {} at {} says what this program does not understand: {bad}", .socket.program.name, .socket.path.display())]

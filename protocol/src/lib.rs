@@ -26,6 +26,7 @@ pub mod media_type;
 pub mod operator;
 pub mod paths;
 pub mod root;
+pub mod service;
 pub mod smart;
 pub mod status;
 pub mod steer;

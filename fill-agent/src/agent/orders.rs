@@ -6,6 +6,7 @@ use command_line::log;
 use protocol::fill::{Overridden, Pause, Request, Response, SetHours};
 use protocol::manifest::Serial;
 use protocol::operator::{Fault, Refusal};
+use protocol::service;
 
 use super::hours::{self, Settings, site_offset};
 use super::{Agent, status};
@@ -173,7 +174,8 @@ impl Agent {
             Some(problem) => Err(refused(
                 Fault::Disk,
                 format!(
-                    "{problem}. Then let the agent look again: SIGHUP (`systemctl reload oca-fill-agent`)"
+                    "{problem}. Then let the agent look again: SIGHUP (`{}`)",
+                    service::FILL_AGENT.reload()
                 ),
             )),
             None => Ok(()),

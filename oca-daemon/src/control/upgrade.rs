@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use platform::messages::{DESCRIPTORS, Messages};
 use protocol::operator::{Fault, Refusal, Response, Upgraded};
+use protocol::service;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -127,8 +128,8 @@ impl Control {
                 self.abandon();
                 let version = env!("CARGO_PKG_VERSION");
                 no(format!(
-                    "the successor did not take over, and this daemon ({version}) serves on: {why}. More in the log: journalctl -u \
-                     oca-daemon"
+                    "the successor did not take over, and this daemon ({version}) serves on: {why}. More in the log: {}",
+                    service::DAEMON.log()
                 ))
             }
         };

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use protocol::config::Config;
 use protocol::fill::{Activity, Request};
+use protocol::service::{self, Service};
 use protocol::status::{Device, DeviceState, Directness, SelfTest, State, Status};
 
 use super::{Finding, Level};
@@ -67,10 +68,7 @@ fn of_check(check: &Check) -> Finding {
             "systemctl edit oca-daemon: LimitMEMLOCK=infinity; or a smaller workers.memory"
                 .to_owned(),
         ),
-        "daemon" => (
-            "nobody is served without it",
-            "systemctl enable --now oca-daemon; journalctl -u oca-daemon".to_owned(),
-        ),
+        "daemon" => ("nobody is served without it", enabled(service::DAEMON)),
         "certificate" | "certificates" => (
             "viewers are shown what was loaded before, until it ends",
             "ocactl tls check".to_owned(),
@@ -78,6 +76,11 @@ fn of_check(check: &Check) -> Finding {
         _ => ("the appliance needs it", "ocactl check".to_owned()),
     };
     Finding::new(&check.subject, level, &check.detail, why, mend)
+}
+
+/// Starts it, and shows what comes of it.
+fn enabled(service: Service) -> String {
+    format!("{}; {}", service.enable(), service.log())
 }
 
 fn of_daemon(status: &Status) -> Vec<Finding> {
@@ -97,7 +100,7 @@ fn of_daemon(status: &Status) -> Vec<Finding> {
             level,
             &cause.detail,
             why,
-            "ocactl status; journalctl -u oca-daemon",
+            format!("ocactl status; {}", service::DAEMON.log()),
         ));
     }
     if let SelfTest::Failed(detail) = &status.self_test {
@@ -108,7 +111,7 @@ fn of_daemon(status: &Status) -> Vec<Finding> {
             Level::Fail,
             detail,
             why,
-            "journalctl -u oca-daemon",
+            service::DAEMON.log(),
         ));
     }
     if !status.memory.remark.is_empty() {
@@ -241,7 +244,7 @@ fn of_agent(config: &Config) -> Option<Finding> {
                 Level::Warn,
                 error,
                 why,
-                "systemctl enable --now oca-fill-agent; journalctl -u oca-fill-agent",
+                enabled(service::FILL_AGENT),
             )
         }
     })
