@@ -1,7 +1,8 @@
 //! What all programs have in common towards those who run them: man pages and completions, made from the same source as the help, so that
-//! packages of any system can hold them; and the [`log`].
+//! packages of any system can hold them; the [`log`]; and errors as they are [said](mod@said).
 
 pub mod log;
+pub mod said;
 
 use std::fs;
 use std::io::{self, Write};

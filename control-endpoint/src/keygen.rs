@@ -39,7 +39,7 @@ pub fn run(target: &Path) -> Result<(PathBuf, PathBuf)> {
 }
 
 fn write_new(file: &Path, text: &str, mode: u32) -> Result<()> {
-    let cannot = || format!("cannot write {}: nothing is overwritten", file.display());
+    let cannot = || format!("cannot write {}; nothing is overwritten", file.display());
     let mut open: File = OpenOptions::new()
         .write(true)
         .create_new(true)

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{CommandFactory, Parser};
+use command_line::said;
 use control_endpoint::config;
 use control_endpoint::error::{Outcome, Usage};
 use control_endpoint::keygen;
@@ -25,7 +26,7 @@ fn main() -> ExitCode {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::Partly) => ExitCode::from(1),
         Err(error) => {
-            eprintln!("oca-control: {error:#}");
+            eprintln!("oca-control: {}", said::in_full(error.as_ref()));
             let is_usage = error.is::<Usage>() || error.is::<ConfigError>();
             ExitCode::from(if is_usage { 2 } else { 1 })
         }

@@ -32,6 +32,7 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 use axum::routing::{get, post, put};
 use axum::serve::{IncomingStream, Listener};
+use command_line::said::in_full;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{self, SignalKind};
 use tokio::sync::{Semaphore, watch};
@@ -155,7 +156,7 @@ async fn look_at_fleet(app: Arc<App>) {
     loop {
         tokio::time::sleep(LOOK_AT_FLEET).await;
         if let Err(error) = app.steering.refresh(&app.database).await {
-            tracing::error!("looking at the fleet: {error:#}");
+            tracing::error!("looking at the fleet: {}", in_full(error.as_ref()));
         }
     }
 }

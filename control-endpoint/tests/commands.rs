@@ -45,6 +45,38 @@ fn a_key_or_a_token_file_that_is_missing_is_named() {
 }
 
 #[test]
+fn a_backup_that_cannot_be_written_or_used_is_said_in_one_sentence() {
+    let endpoint = Endpoint::new();
+    endpoint.done(&["ls"]);
+    let said = |arguments: &[&str]| {
+        let output = endpoint.run(arguments);
+        assert_eq!(output.status.code(), Some(1));
+        errors(&output).trim_end().to_owned()
+    };
+    let file = endpoint.path("missing/backup").display().to_string();
+    assert_eq!(
+        said(&["backup", &file]),
+        format!(
+            "oca-control: {file}: cannot be made: No such file or directory (os error 2); \
+             name a new file in a folder that is there and can be written"
+        )
+    );
+    let file = endpoint.path("junk").display().to_string();
+    fs::write(&file, "junk").unwrap();
+    assert_eq!(
+        said(&["backup", &file]),
+        format!("oca-control: {file} is there already; nothing is overwritten")
+    );
+    let unusable = said(&["restore", &file]);
+    assert!(unusable.contains("nothing was changed"), "{unusable}");
+    assert_eq!(
+        unusable.matches("file is not a database").count(),
+        1,
+        "{unusable}"
+    );
+}
+
+#[test]
 fn appliances_are_registered_once() {
     let endpoint = Endpoint::new();
     let token = endpoint.appliance("c1.x");

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
-use command_line::Generate;
+use command_line::{Generate, said};
 use fill_agent::agent::Mode;
 use fill_agent::service;
 use protocol::config::{self, Config};
@@ -83,7 +83,7 @@ fn conclude(result: anyhow::Result<()>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("oca-fill-agent: {error:#}");
+            eprintln!("oca-fill-agent: {}", said::in_full(error.as_ref()));
             ExitCode::FAILURE
         }
     }

@@ -12,6 +12,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context as _;
+use command_line::said::in_full;
 use content_store::Index;
 use content_store::catalog::{CatalogProblem, CatalogReader};
 use content_store::device::{self, Intents};
@@ -93,7 +94,7 @@ pub fn check(config: &Config) -> Findings {
     findings.faults.extend(missing_log_folder(config));
     check_tls(config, &mut findings);
     let bgp = bgp::Setup::of(config);
-    let broken = bgp.err().map(|error| format!("{error:#}"));
+    let broken = bgp.err().map(|error| in_full(error.as_ref()));
     findings.faults.extend(broken);
     findings.notes.extend(without_effect(config));
     check_memory(config, objects, &mut findings);

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{CommandFactory, Parser, Subcommand};
-use command_line::Generate;
+use command_line::{Generate, said};
 use oca_daemon::daemon::{self, Origin};
 use oca_daemon::succession::{parent, successor::Successor};
 use platform::allocation::CountingAllocator;
@@ -28,7 +28,7 @@ struct Arguments {
     #[arg(long, value_name = "FILE", default_value = Paths::here().config)]
     config: PathBuf,
     /// Print the paths used when the configuration names none, and exit.
-    #[arg(long)]
+    #[arg(long, exclusive = true)]
     print_paths: bool,
     #[command(subcommand)]
     command: Option<Command>,
@@ -65,7 +65,7 @@ Exit codes: 0 done, 1 failed or refused, 2 wrong usage or configuration.";
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     if arguments.print_paths {
-        print_paths();
+        println!("{}", Paths::here());
         return ExitCode::SUCCESS;
     }
     if let Some(Command::Generate(generate)) = &arguments.command {
@@ -110,7 +110,7 @@ fn take_over(path: PathBuf, force: bool) -> anyhow::Result<()> {
     let successor = Successor::of_standard_input()?;
     let taken = try_to_take_over(path, force, successor.try_clone()?);
     if let Err(error) = &taken {
-        successor.failed(&format!("{error:#}"));
+        successor.failed(&said::in_full(error.as_ref()));
     }
     taken
 }
@@ -126,14 +126,6 @@ fn try_to_take_over(path: PathBuf, force: bool, successor: Successor) -> anyhow:
         );
     }
     serve(config, path, Origin::Successor(successor))
-}
-
-fn print_paths() {
-    let paths = Paths::here();
-    println!(
-        "config    {}\nstate_dir {}\nrun_dir   {}",
-        paths.config, paths.state_dir, paths.run_dir
-    );
 }
 
 fn serve(config: Config, path: PathBuf, origin: Origin) -> anyhow::Result<()> {
@@ -153,7 +145,7 @@ fn report(result: anyhow::Result<()>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("oca-daemon: {error:#}");
+            eprintln!("oca-daemon: {}", said::in_full(error.as_ref()));
             ExitCode::FAILURE
         }
     }

@@ -51,6 +51,14 @@ fn ready(daemon: &Daemon) {
 }
 
 #[test]
+fn paths_of_this_system_are_printed_as_by_all_programs() {
+    let daemon = Path::new(env!("CARGO_BIN_EXE_oca-daemon"));
+    let output = Command::new(daemon).arg("--print-paths").output();
+    let said = String::from_utf8(output.expect("it runs").stdout).expect("a text");
+    assert_eq!(said, format!("{}\n", protocol::paths::Paths::here()));
+}
+
+#[test]
 fn a_stop_lets_a_running_transfer_finish_and_nothing_else_begin() {
     let site = Site::new(&Plan::default());
     let bytes = content(3, 32 * MIB);

@@ -4,32 +4,45 @@
 //! are newer than all of the old one.
 
 use std::fs::{self, File};
+use std::io;
 use std::path::Path;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow};
 
 use super::{Database, FILE, manifests};
 
 /// Writes the whole database to a new file, while others use it.
 ///
 /// # Errors
-/// When the file exists or cannot be written.
+/// When the file exists or cannot be written; then there is no new file.
 pub async fn write(database: &Database, file: &Path) -> Result<()> {
-    ensure!(
-        !file.exists(),
-        "{} is there already; nothing is overwritten",
-        file.display()
-    );
     let name = file
         .to_str()
         .with_context(|| format!("{}: its name is not UTF-8", file.display()))?;
-    sqlx::query("VACUUM INTO ?")
+    // SQLite takes an empty file, and says less of one that it cannot make.
+    let made = File::create_new(file).map_err(|error| cannot_make(file, &error))?;
+    let written = sqlx::query("VACUUM INTO ?")
         .bind(name)
         .execute(&database.pool)
-        .await
-        .with_context(|| format!("cannot write {}", file.display()))?;
-    File::open(file)?.sync_all()?;
-    Ok(())
+        .await;
+    let synced = match written {
+        Ok(_) => made.sync_all().map_err(anyhow::Error::from),
+        Err(error) => Err(error.into()),
+    };
+    synced.inspect_err(|_| drop(fs::remove_file(file))).with_context(|| {
+        let file = file.display();
+        format!("{file}: the backup was not written; name a file on another disk if this one is full")
+    })
+}
+
+fn cannot_make(file: &Path, error: &io::Error) -> anyhow::Error {
+    let file = file.display();
+    match error.kind() {
+        io::ErrorKind::AlreadyExists => anyhow!("{file} is there already; nothing is overwritten"),
+        _ => anyhow!(
+            "{file}: cannot be made: {error}; name a new file in a folder that is there and can be written"
+        ),
+    }
 }
 
 /// Puts a backup in the place of the database in `state_dir`; gives the new epoch. The old file stays beside it.

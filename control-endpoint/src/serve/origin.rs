@@ -15,6 +15,7 @@ use axum::http::header::{
 };
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
+use command_line::said::in_full;
 use protocol::root::Root;
 
 use super::refusal::Refusal;
@@ -241,7 +242,7 @@ impl App {
         self.metrics.refused("changed");
         tokio::spawn(async move {
             if let Err(error) = self.database.mark_broken(&object, &why).await {
-                tracing::error!("{error:#}");
+                tracing::error!("{}", in_full(error.as_ref()));
             }
         });
     }

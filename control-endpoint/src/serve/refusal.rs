@@ -4,6 +4,7 @@ use axum::Json;
 use axum::http::header::{ALLOW, CONTENT_RANGE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderName, StatusCode};
 use axum::response::{IntoResponse, Response};
+use command_line::said::in_full;
 use protocol::control::Problem;
 
 use crate::limits::{NOWHERE_RETRY_S, RETRY_AFTER_S};
@@ -83,7 +84,7 @@ impl Refusal {
 /// Ours, whatever it is: the log has it in full.
 impl From<anyhow::Error> for Refusal {
     fn from(error: anyhow::Error) -> Self {
-        tracing::error!("{error:#}");
+        tracing::error!("{}", in_full(error.as_ref()));
         Self::new(
             StatusCode::INTERNAL_SERVER_ERROR,
             "failed here; the log of oca-control says why",

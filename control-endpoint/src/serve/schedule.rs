@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::Result;
+use command_line::said::in_full;
 use jiff::civil::Time;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan};
@@ -37,7 +38,7 @@ pub(super) async fn run(
                 renewed = now();
                 build(&app, why).await;
             }
-            Err(error) => tracing::error!("{error:#}"),
+            Err(error) => tracing::error!("{}", in_full(error.as_ref())),
         }
         tokio::select! {
             () = tokio::time::sleep(LOOK_AGAIN) => {}
@@ -102,7 +103,7 @@ async fn build(app: &App, why: &str) {
     match building::build(&app.database, &app.terms, &Order::default()).await {
         Err(error) => {
             app.metrics.built("failed");
-            tracing::error!("building manifests: {error:#}");
+            tracing::error!("building manifests: {}", in_full(error.as_ref()));
         }
         Ok(outcomes) => {
             for (appliance, outcome) in &outcomes {

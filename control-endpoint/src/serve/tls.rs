@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use anyhow::{Context, Result};
+use command_line::said::in_full;
 use rustls::ServerConfig;
 use rustls::server::WebPkiClientVerifier;
 use rustls::sign::SingleCertAndKey;
@@ -41,7 +42,7 @@ impl Keys {
     pub(super) fn load(files: Tls) -> Result<Self> {
         let loaded = load(&files).context("[tls]")?;
         if let Err(over) = still_good(&files) {
-            tracing::error!("[tls]: {over:#}");
+            tracing::error!("[tls]: {}", in_full(over.as_ref()));
         }
         Ok(Self {
             files,
@@ -73,7 +74,8 @@ impl Keys {
             }
             Err(error) => {
                 app.metrics.certificates("refused");
-                tracing::error!("[tls]: the old certificate stays in force: {error:#}");
+                let why = in_full(error.as_ref());
+                tracing::error!("[tls]: the old certificate stays in force: {why}");
             }
         }
     }

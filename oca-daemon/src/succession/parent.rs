@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 
 use anyhow::Context as _;
+use command_line::said::in_full;
 use platform::messages::Messages;
 use platform::process::{self, Signal};
 use tokio::signal::unix::{self, SignalKind, signal};
@@ -199,7 +200,7 @@ impl Parent {
                 let channel = Some(channel);
                 self.children.push(Daemon { process, channel });
             }
-            Err(error) => report_failure(&channel, format!("{error:#}")),
+            Err(error) => report_failure(&channel, in_full(error.as_ref())),
         }
     }
 
