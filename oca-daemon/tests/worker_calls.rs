@@ -51,14 +51,17 @@ const NEWCOMER_ALLOCATIONS: f64 = 8.0;
 const PACING: (&str, &str) = ("setsockopt", "SO_MAX_PACING_RATE");
 
 /// A few times, however many requests there are. A debug build looks at a descriptor before it closes it: that of the self-test, which
-/// comes by every ten seconds. And where a worker counts as stuck, as on a busy machine, another one takes its listening sockets.
-const SELDOM: [(&str, &str); 4] = [
+/// comes by every ten seconds. Where a worker counts as stuck, as on a busy machine, another one takes its listening sockets. And whose send
+/// buffer is full for the eighth time, sixteenth, thirty-second.. is asked how long its path is.
+const SELDOM: [(&str, &str); 6] = [
     ("fcntl", "F_GETFD"),
     ("fcntl", "F_GETFL"),
     ("fcntl", "F_DUPFD_CLOEXEC"),
     ("ioctl", "FIONBIO"),
+    ("getsockopt", "SO_SNDBUF"),
+    ("getsockopt", "TCP_INFO"),
 ];
-const SELDOM_CALLS: usize = 32;
+const SELDOM_CALLS: usize = 64;
 
 /// Allowed on an eventfd, which is how a worker is woken.
 const ON_EVENTFD: [&str; 2] = ["read", "write"];
