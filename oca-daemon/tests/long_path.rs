@@ -10,11 +10,12 @@ mod long_path;
 mod support;
 
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::Ipv4Addr;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use long_path::{FAR, LongPath, NEAR};
+use support::tls::Authority;
 use support::{BACKENDS, Daemon, Plan, Site, content};
 
 const ROUND_TRIP: Duration = Duration::from_millis(100);
@@ -70,13 +71,10 @@ impl Stand {
             memory: "64 MiB",
             ..Plan::default()
         });
+        site.speak_tls(&Authority::new(), "");
         let text = fs::read_to_string(site.config()).unwrap();
-        let near = format!("http = [\"{NEAR}:0\"]");
-        fs::write(
-            site.config(),
-            text.replace("http = [\"127.0.0.1:0\"]", &near),
-        )
-        .unwrap();
+        let near = format!("[\"{NEAR}:0\"]");
+        fs::write(site.config(), text.replace("[\"127.0.0.1:0\"]", &near)).unwrap();
         site.publish("/film", &content(7, FILM));
         let network = Namespace::make();
         let path = LongPath::make(&network.words(), &site.path(""), ROUND_TRIP).unwrap();
@@ -94,15 +92,17 @@ impl Stand {
         }
     }
 
-    /// The film comes `times` from `address`, over one connection; bytes/s of each time.
-    fn fetch(&self, address: Ipv4Addr, times: usize) -> Vec<f64> {
-        let url = format!(
-            "http://{}/film",
-            SocketAddr::from((address, self.daemon.http.port()))
-        );
+    /// The film comes twice from `address`, in clear or over TLS, by one connection; bytes/s of each time.
+    fn fetch(&self, scheme: &str, address: Ipv4Addr) -> Vec<f64> {
+        let port = match scheme {
+            "http" => self.daemon.http,
+            _ => self.daemon.https.unwrap(),
+        }
+        .port();
+        let url = format!("{scheme}://{address}:{port}/film");
         let mut curl = self.network.inside("curl");
-        curl.args(["-sf", "-w", "%{size_download} %{speed_download}\\n"]);
-        for _ in 0..times {
+        curl.args(["-skf", "-w", "%{size_download} %{speed_download}\n"]);
+        for _ in 0..2 {
             curl.args(["-o", "/dev/null", &url]);
         }
         let output = curl.output().unwrap();
@@ -137,15 +137,17 @@ impl Stand {
 fn over_a_long_path_the_send_buffer_is_no_bound() {
     for backend in BACKENDS {
         let it = Stand::start(backend);
-        let speeds = it.fetch(NEAR, 2);
-        assert_eq!(it.grown(), 0.0, "on loopback: {speeds:?}");
-        let speeds = it.fetch(FAR, 2);
-        eprintln!("{backend}: {speeds:?}");
-        assert_eq!(it.grown(), 1.0, "of one connection: {speeds:?}");
-        let bound = SEND_BUFFER / ROUND_TRIP.as_secs_f64();
-        assert!(
-            speeds[1] > 1.2 * bound,
-            "{speeds:?} B/s, the buffer allows {bound}"
-        );
+        for (grown, scheme) in [(0.0, "http"), (1.0, "https")] {
+            let speeds = it.fetch(scheme, NEAR);
+            assert_eq!(it.grown(), grown, "on loopback: {speeds:?}");
+            let speeds = it.fetch(scheme, FAR);
+            eprintln!("{scheme} by {backend}: {speeds:?}");
+            assert_eq!(it.grown(), grown + 1.0, "of one connection: {speeds:?}");
+            let bound = SEND_BUFFER / ROUND_TRIP.as_secs_f64();
+            assert!(
+                speeds[1] > 1.2 * bound,
+                "{speeds:?} B/s, the buffer allows {bound}"
+            );
+        }
     }
 }
