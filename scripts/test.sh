@@ -88,12 +88,6 @@ man_pages() {
     rm -rf "$folder"
 }
 
-# Viewers that a core steers: fewer prefixes and less time than by default, as what the tests have built is slow.
-steering() {
-    cargo build -q --locked --workspace --all-features --bin oca-bench
-    "$target/debug/oca-bench" steer --prefixes 100000 --seconds 1
-}
-
 documentation() { RUSTDOCFLAGS="-D warnings" cargo doc -q --locked --keep-going --workspace --all-features --no-deps --document-private-items; }
 
 # A type check only: scripts/fuzz.sh runs them.
@@ -115,6 +109,5 @@ step "fuzz targets" fuzz_targets
 step "documentation" documentation
 step "tests" run_tests
 step "man pages" man_pages
-step "steering" steering
 step "FreeBSD" scripts/freebsd-check.sh
 say "ALL PASSED in $((SECONDS - begun)) s"
