@@ -412,7 +412,9 @@ fn a_full_disk_costs_lines_and_nothing_else() {
             logged.ask_often(100);
             (logged.dropped("file") > 100.0).then_some(())
         });
-        let full = fs::read_to_string(&logged.path).unwrap();
+        let mut full = fs::read_to_string(&logged.path).unwrap();
+        // The part of a line that found no room is taken back, maybe just now.
+        full.truncate(full.rfind('\n').unwrap() + 1);
         fs::remove_file(filler).unwrap();
         eventually("lines are written again", || {
             logged.ask_often(1);
