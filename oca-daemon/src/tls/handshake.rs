@@ -145,6 +145,11 @@ impl Handshake {
         self.input.extend_from_slice(bytes);
     }
 
+    /// Whether the client has said nothing.
+    pub fn is_unspoken(&self) -> bool {
+        self.received == 0
+    }
+
     /// Whether to go on receiving while its turn has not come: otherwise what lies here is enough to go on with.
     pub fn is_hungry(&self) -> bool {
         self.input.len() < RECORD_BYTES

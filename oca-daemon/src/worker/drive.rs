@@ -366,7 +366,7 @@ fn submit(io: ReadIo<'_>, token: Token, file: &FileRef, wanted: &Wanted) -> Opti
     Some(id)
 }
 
-/// A connection, by a number that no other one has now: tokens are unique in their worker.
+/// A connection: tokens are unique in their worker, whose mailbox has its own place in memory. Two with the same number would share turns.
 fn requester(token: Token, mailbox: &Arc<Mailbox>) -> u64 {
     token.to_bits() ^ (Arc::as_ptr(mailbox).addr() as u64)
 }

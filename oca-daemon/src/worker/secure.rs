@@ -88,13 +88,20 @@ impl Secure {
         matches!(&self.state, State::Open(session) if session.is_worn())
     }
 
+    /// Who says nothing was looking whether somebody listens: the self-test does, and load balancers.
+    fn is_unspoken(&self) -> bool {
+        matches!(&self.state, State::Handshake(handshake) if handshake.is_unspoken())
+    }
+
     /// A handshake that will not be done any more.
     pub(super) fn give_up(&mut self, reason: Reason, counters: &TlsCounters) {
-        if self.is_handshaking() {
-            self.state = State::Over;
-            counters.handshaking.subtract(1);
-            counters.failures[reason.number()].add(1);
+        if !self.is_handshaking() {
+            return;
         }
+        let had_failed = reason != Reason::PeerClosed || !self.is_unspoken();
+        self.state = State::Over;
+        counters.handshaking.subtract(1);
+        counters.failures[reason.number()].add(u64::from(had_failed));
     }
 
     pub(super) fn push(&mut self, bytes: &[u8]) {
@@ -230,6 +237,10 @@ impl Worker {
             return true;
         };
         match &secure.state {
+            State::Handshake(handshake) if handshake.is_unspoken() => {
+                self.close(token);
+                false
+            }
             State::Handshake(_) => {
                 secure.peer_closed = true;
                 self.queue_handshake(token);
