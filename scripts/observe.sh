@@ -5,10 +5,9 @@
 #
 #   observe.sh [PROFILE]     some minutes; programs of cargo's profile (default: release). Keeps a picture of the status page in the build folder
 
-. "$(dirname "$0")/fleet.sh"
+. "$(dirname "$0")/watched.sh"
 
 use_profile "${1:-release}"
-examples=$project/docs/examples/prometheus
 
 make_media() {
     local at
@@ -27,6 +26,8 @@ access = { path = \"$work/box/access.log\" }
 
 [steering]
 capacity = \"1 Gbit/s\"
+hint_lifetime = \"1 s\"
+drain_bound = \"2 s\"
 service_addresses = [\"$service\"]
 
 [bgp]
@@ -39,8 +40,6 @@ local_as = 64512
 remote_as = 64496
 role = \"listen\"
 "
-# What Prometheus scrapes must be known before it starts.
-free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
 fill_window=00:00-24:00
 # What smartctl would have said of the disk below, which is a virtual one here.
 tell_wear() {
@@ -131,30 +130,6 @@ described() {
         END { for (at = 1; at <= count; at++) { name = names[at]; printf "| `%s` | %s | %s | %s |\n", name, type[name], labels[name], words[name] } }' "$1"
 }
 
-# The rules as they are, but that nothing has to last: a trial has no half hours.
-start_prometheus() {
-    mkdir "$work/prometheus"
-    sed -E 's/^( *for:) .*/\1 2s/' "$examples/oca.rules.yml" > "$work/prometheus/oca.rules.yml"
-    cat > "$work/prometheus/prometheus.yml" <<END
-global: { scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 1s }
-rule_files: [oca.rules.yml]
-scrape_configs:
-  - job_name: oca-daemon
-    static_configs: [{ targets: ["${admin[box]}"], labels: { site: demo.example } }]
-  - job_name: oca-fill-agent
-    static_configs: [{ targets: ["$fill_metrics"], labels: { site: demo.example } }]
-  - job_name: oca-control
-    scheme: https
-    tls_config: { ca_file: "$work/ca.pem" }
-    static_configs: [{ targets: ["$control_address"] }]
-END
-    prometheus=127.0.0.1:$(free_port)
-    start prometheus prometheus --log.level=warn --config.file="$work/prometheus/prometheus.yml" --storage.tsdb.path="$work/prometheus/data" \
-        --web.listen-address="$prometheus"
-    await prometheus 60 curl -fs -o "$work/ready" "http://$prometheus/-/ready"
-}
-query() { curl -fs --data-urlencode "query=$1" "http://$prometheus/api/v1/query"; }
-
 # A series that is not zero everywhere.
 answered() { query "$1" | jq -e '[.data.result[].value[1] | select(. != "0" and . != "NaN")] | length > 0' > "$work/shown"; }
 panels_are_answered() {
@@ -170,28 +145,39 @@ panels_are_answered() {
     done < "$work/panels"
 }
 
-fires() { curl -fs "http://$prometheus/api/v1/alerts" | jq -e --arg name "$1" '[.data.alerts[] | select(.labels.alertname == $name and .state == "firing")] | length > 0' > "$work/firing"; }
-clears() { ! fires "$1"; }
-# fault BREAK MEND ALERT...: the alerts come with the fault, and go with it.
-fault() {
-    local break=$1 mend=$2 name
-    shift 2
-    for name; do clears "$name" || fail "$name fires although all is well"; done
-    "$break"
-    for name; do await prometheus 90 fires "$name"; done
-    "$mend"
-    for name; do await prometheus 90 clears "$name"; done
-    say "  $*"
+edit_configuration() {
+    cp "$work/box/oca.toml" "$work/box/right.toml"
+    sed -i "$1" "$work/box/oca.toml"
+    kill -HUP "${running[box.daemon]}"
 }
+lower_capacity() { edit_configuration 's/^capacity = "1 Gbit/capacity = "1 Mbit/'; }
+drain() { ctl box drain --force; }
+undrain() { ctl box undrain; }
+fill_log() { ln -sf /dev/full "$work/box/access.log" && kill -USR1 "${running[box.daemon]}"; }
+empty_log() { rm "$work/box/access.log" && kill -USR1 "${running[box.daemon]}"; }
+hide_catalog() { mv "$work/box/state/catalog" "$work/box/state/hidden"; }
+show_catalog() { mv "$work/box/state/hidden" "$work/box/state/catalog"; }
+# A byte of a column that nobody may fetch anew.
+rot() {
+    local column
+    ctl box fill pause
+    column=$(find "$work"/box/{nvme,hdd}[01] -type f -size +1M | head -n 1)
+    printf X | dd of="$column" bs=1 seek=70000 conv=notrunc status=none
+    ctl box scrub start
+}
+go_on_filling() { ctl box fill resume; }
+close_early() {
+    ctl box fill-window override closed --for 1h
+    head -c 3000000 /dev/urandom > "$work/media/9.bin"
+    control ingest "$work/media" --prefix /vod
+    control build
+}
+open_again() { ctl box fill-window override clear; }
 lose_device() { mv "$work/box/nvme1" "$work/box/pulled"; }
 find_device() { mv "$work/box/pulled" "$work/box/nvme1"; }
 stop_agent() { stop box.agent; }
 go_on() { start_agent box; }
-spoil_configuration() {
-    cp "$work/box/oca.toml" "$work/box/right.toml"
-    echo 'nonsense = 1' >> "$work/box/oca.toml"
-    kill -HUP "${running[box.daemon]}"
-}
+spoil_configuration() { edit_configuration '1i nonsense = 1'; }
 mend_configuration() {
     cp "$work/box/right.toml" "$work/box/oca.toml"
     kill -HUP "${running[box.daemon]}"
@@ -226,10 +212,16 @@ alerts() {
     fault lose_all_devices find_all_devices OcaDown OcaSteeringPanics
     fault stop_agent go_on OcaFillAgentDown
     fault spoil_configuration mend_configuration OcaConfigurationNotReloaded
+    fault lower_capacity mend_configuration OcaCapacityUsed
+    fault drain undrain OcaDrainForgotten OcaAnswersFail
+    fault fill_log empty_log OcaAccessLogDropped
+    fault hide_catalog show_catalog OcaCatalogProblem
+    fault rot go_on_filling OcaBadColumns
+    fault close_early open_again OcaFillIncomplete
     fault end_certificate renew_certificate OcaCertificateEnds OcaCertificateEnded
     fault spoil_certificate renew_certificate OcaCertificateNotReloaded
-    fault freeze_control thaw_control OcaControlUnreachable
-    fault freeze_daemon thaw_daemon OcaUnreachable OcaSiteDown
+    fault freeze_control thaw_control OcaControlUnreachable OcaReportsUnanswered
+    fault freeze_daemon thaw_daemon OcaUnreachable OcaSiteDown OcaReportsLostTogether
     fault shrink accept OcaManifestHeld
 }
 
@@ -259,7 +251,7 @@ step "control endpoint" start_control
 step "ingest" control ingest "$work/media" --prefix /vod
 step "box" configure_box
 step "daemon" start_daemon box
-step "Prometheus" start_prometheus
+step "Prometheus" start_prometheus "$fill_metrics"
 step "fill" fill_box
 viewers &
 running[viewers]=$!
