@@ -180,6 +180,7 @@ fn tier(role: TierRole, total: u64, used: u64) -> Tier {
     Tier {
         role,
         devices: vec![device; 8],
+        stripe_width: 1,
         room_objects: u64::MAX,
     }
 }

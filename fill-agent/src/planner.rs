@@ -92,6 +92,8 @@ pub struct Tier {
     pub role: TierRole,
     /// Its devices that are well and writable.
     pub devices: Vec<Device>,
+    /// Columns that an object has at most; each lies on a device of its own.
+    pub stripe_width: u8,
     /// Objects that its file systems have files for; `u64::MAX`: no bound.
     pub room_objects: u64,
 }

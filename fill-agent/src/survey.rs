@@ -194,6 +194,7 @@ impl Survey {
                 .fold(0_u64, |sum, room| sum.saturating_add(room.room_columns));
             planner::Tier {
                 role: tier.role,
+                stripe_width: tier.stripe_width,
                 room_objects: match columns {
                     u64::MAX => u64::MAX,
                     columns => columns / u64::from(tier.stripe_width.max(1)),

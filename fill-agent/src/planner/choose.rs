@@ -4,10 +4,12 @@
 //! fit competes for the next tier. What is held in this tier or in an earlier one counts as in place, and ranks higher for it. So a
 //! plan that was carried out chooses the same again: what was chosen ranks higher than before, the rest lower.
 
+use std::cmp::Reverse;
+
 use protocol::units::Percent;
 
 use super::wants::{Rank, Wants, tier_order};
-use super::{Held, Situation};
+use super::{Held, Situation, Tier};
 
 /// For each wanted object its tier, or none.
 pub(super) struct Choice {
@@ -38,9 +40,12 @@ pub(super) fn choose(situation: &Situation<'_>, wants: &Wants) -> Choice {
         candidates.sort_unstable();
         let mut room = capacity(situation, tier, position > 0);
         let mut objects = copies(situation, tier) + room_objects(situation, tier);
+        let largest = largest_object(situation, tier);
         for (_, index) in candidates {
-            let bytes = situation.bytes(wants.objects[index].size);
-            if bytes <= room && objects > 0 {
+            let want = &wants.objects[index];
+            let bytes = situation.bytes(want.size);
+            let fits_devices = bytes <= largest || want.tier == Some(tier);
+            if bytes <= room && objects > 0 && fits_devices {
                 room -= bytes;
                 objects -= 1;
                 choice.tiers[index] = Some(tier);
@@ -59,6 +64,28 @@ fn capacity(situation: &Situation<'_>, tier: usize, below: bool) -> i128 {
         .sum();
     let swing = if below { slack(situation, tier) / 2 } else { 0 };
     held + free(situation, tier) - swing
+}
+
+/// Bytes of the largest object that the devices of a tier could take if nothing of ours lay there: whatever else left for a larger one
+/// would have left for nothing.
+fn largest_object(situation: &Situation<'_>, tier: usize) -> i128 {
+    let Tier {
+        devices,
+        stripe_width,
+        ..
+    } = &situation.tiers[tier];
+    let rooms = devices.iter().map(|device| i128::from(device.room_bytes));
+    let mut rooms: Vec<i128> = rooms.collect();
+    for held in in_room_of(situation, tier) {
+        let columns = i128::from(held.devices.count_ones().max(1));
+        let bytes = situation.bytes(held.size) * i128::from(held.copies) / columns;
+        for (place, room) in rooms.iter_mut().enumerate() {
+            *room += if held.is_on(place) { bytes } else { 0 };
+        }
+    }
+    rooms.sort_unstable_by_key(|room| Reverse(*room));
+    let widths = (1..).zip(rooms).take(usize::from(*stripe_width));
+    widths.map(|(width, room)| width * room).max().unwrap_or(0)
 }
 
 /// Copies that a tier holds.

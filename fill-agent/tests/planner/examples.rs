@@ -308,6 +308,10 @@ fn files_are_room_as_bytes_are() {
 
 /// Of 100 bytes each, marks at 90 and 80: the first has no room left, the other one so much.
 fn plan_of_two(other_room: u64, held: &[Held<'_>], wanted: &[Wanted]) -> Plan {
+    plan_of_two_in(1, other_room, held, wanted)
+}
+
+fn plan_of_two_in(stripe_width: u8, other_room: u64, held: &[Held<'_>], wanted: &[Wanted]) -> Plan {
     let device = |room_bytes| Device {
         total_bytes: 100,
         room_bytes,
@@ -316,6 +320,7 @@ fn plan_of_two(other_room: u64, held: &[Held<'_>], wanted: &[Wanted]) -> Plan {
     let tiers = [Tier {
         role: Capacity,
         devices: vec![device(0), device(other_room)],
+        stripe_width,
         room_objects: u64::MAX,
     }];
     planner::plan(&Situation {
@@ -406,4 +411,19 @@ fn what_is_away_is_not_evicted_for_what_comes() {
         object.takes_room = true;
     }
     assert!(!evicted(&world.plan()).is_empty());
+}
+
+/// Both devices have 100 bytes: together they have room for it, alone none has.
+#[test]
+fn nothing_leaves_for_an_object_that_no_device_could_hold() {
+    let held = [on_the_first(1, 100)];
+    let wanted = [
+        wanted(1, "/1", 100, 1, Capacity),
+        wanted(2, "/2", 120, 99, Capacity),
+    ];
+    let plan = plan_of_two_in(1, 100, &held, &wanted);
+    assert_eq!((evicted(&plan), fetched(&plan)), (vec![], vec![]));
+    assert_eq!(without_room(&plan), [2]);
+    let plan = plan_of_two_in(2, 100, &held, &wanted);
+    assert_eq!((evicted(&plan), fetched(&plan)), (vec![1], vec![2]));
 }

@@ -189,6 +189,7 @@ impl World {
         Tier {
             role,
             devices: vec![device],
+            stripe_width: 1,
             room_objects: self.room_objects(tier),
         }
     }
