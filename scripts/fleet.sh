@@ -46,7 +46,7 @@ END
 # configure BOX: two tiers of two devices. A machine for trials may have no synchronised clock.
 configure() {
     local folder=$work/$1 address=${listen[$1]:-127.0.0.1:0} device
-    mkdir "$folder"
+    mkdir -p "$folder"
     certify "$folder/tls" "$1.demo.example" 1 "${address%:*}"
     control appliance add "$1.demo.example" --site demo.example --cluster demo --tier hot=16MB --tier capacity=1GB > "$folder/token"
     cat > "$folder/oca.toml" <<END

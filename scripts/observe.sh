@@ -3,7 +3,15 @@
 # Prometheus with the rules and the dashboard of docs/examples/prometheus, and the status page in Chromium. Each metric that rules and
 # panels name must be told by a program; each panel's query must have an answer; alerts must come with real faults and go with them.
 #
-#   observe.sh [PROFILE]     some minutes; programs of cargo's profile (default: release). Keeps a picture of the status page in the build folder
+#   observe.sh [PROFILE]     six minutes; programs of cargo's profile (default: release). Keeps a picture of the status page in the build folder
+#
+# As root: the box stands on a small file system of its own, in a namespace of mounts, and what the kernel says of its clock is changed for
+# a while.
+
+if [ "${1:-}" != --apart ]; then
+    exec unshare --mount "$0" --apart "$@"
+fi
+shift
 
 . "$(dirname "$0")/watched.sh"
 
@@ -19,7 +27,6 @@ make_media() {
 # One that the box could tell a router of, which loopback's are not.
 service=$(hostname -I | cut -d ' ' -f 1)
 [ -n "$service" ] || fail "this machine has no address but those of loopback"
-listen_more="http = [\"127.0.0.1:0\", \"$service:0\"]"
 more[box]="
 [log]
 access = { path = \"$work/box/access.log\" }
@@ -44,17 +51,49 @@ fill_window=00:00-24:00
 # What smartctl would have said of the disk below, which is a virtual one here.
 tell_wear() {
     local below disk
-    below=$(findmnt -no SOURCE --target "$work")
+    below=$(findmnt -no SOURCE --target "$work/box")
     disk=$(lsblk -ndo PKNAME "$below")
     disk=${disk:-${below##*/}}
     mkdir "$work/box/run-smart"
     printf '{"device": {"name": "/dev/%s"}, "local_time": {"time_t": %s}, "smart_status": {"passed": true}, "nvme_smart_health_information_log": {"percentage_used": 12}}' \
         "$disk" "$(date +%s)" > "$work/box/run-smart/$disk.json"
 }
+# A disk of 192 MiB and 1500 inodes.
+make_disk() {
+    truncate -s 192M "$work/disk"
+    mkfs.ext4 -q -m 0 -N 1500 "$work/disk"
+    mkdir "$work/box"
+    mount -o loop "$work/disk" "$work/box"
+}
+# It starts again in the midst of the trial, where Prometheus looks for it.
 configure_box() {
     fill_metrics=127.0.0.1:$(free_port)
+    listen[box]=127.0.0.1:$(free_port)
+    listen_more="http = [\"127.0.0.1:$(free_port)\", \"$service:$(free_port)\"]"
+    make_disk
     configure box
+    sed -i "s/^admin = .*/admin = \"127.0.0.1:$(free_port)\"/; /^require_synchronised_clock/d" "$work/box/oca.toml"
     tell_wear
+}
+
+# clock WORD [STATUS]: what the kernel says of its clock (adjtimex(2)): status, synchronised, unsynchronised, or `restore STATUS`.
+clock() {
+    python3 - "$@" <<'END'
+import ctypes, struct, sys
+STATUS, MAXERROR, UNSYNCHRONISED = 0x10, 0x4, 0x40
+timex = ctypes.create_string_buffer(208)
+def call(modes=0, status=0):
+    struct.pack_into("=I36xi", timex, 0, modes, status)
+    if ctypes.CDLL(None, use_errno=True).adjtimex(timex) < 0:
+        sys.exit("adjtimex: " + str(ctypes.get_errno()))
+    return struct.unpack_from("=i", timex, 40)[0]
+status = call()
+match sys.argv[1]:
+    case "status": print(status)
+    case "synchronised": call(STATUS | MAXERROR, status & ~UNSYNCHRONISED)
+    case "unsynchronised": call(STATUS, status | UNSYNCHRONISED)
+    case "restore": call(STATUS, int(sys.argv[2]))
+END
 }
 
 # What is counted before Prometheus has looked for the first time has no rate.
@@ -157,22 +196,74 @@ fill_log() { ln -sf /dev/full "$work/box/access.log" && kill -USR1 "${running[bo
 empty_log() { rm "$work/box/access.log" && kill -USR1 "${running[box.daemon]}"; }
 hide_catalog() { mv "$work/box/state/catalog" "$work/box/state/hidden"; }
 show_catalog() { mv "$work/box/state/hidden" "$work/box/state/catalog"; }
-# A byte of a column that nobody may fetch anew.
-rot() {
-    local column
-    ctl box fill pause
-    column=$(find "$work"/box/{nvme,hdd}[01] -type f -size +1M | head -n 1)
-    printf X | dd of="$column" bs=1 seek=70000 conv=notrunc status=none
-    ctl box scrub start
-}
-go_on_filling() { ctl box fill resume; }
 close_early() {
     ctl box fill-window override closed --for 1h
-    head -c 3000000 /dev/urandom > "$work/media/9.bin"
+    ingest 9 3000000
+}
+open_again() {
+    ctl box fill-window override clear
+    await box.agent 60 is_full box
+}
+# ingest NUMBER BYTES
+ingest() {
+    head -c "$2" /dev/urandom > "$work/media/$1.bin"
     control ingest "$work/media" --prefix /vod
     control build
 }
-open_again() { ctl box fill-window override clear; }
+# A byte of what no viewer has asked for yet, so that it is not in memory, and nobody may fetch it anew.
+rot() {
+    local column
+    ctl box fill pause
+    column=$(find "$work"/box/{nvme,hdd}[01] -type f -size +1M -newer "$work/media/9.bin" | head -n 1)
+    printf X | dd of="$column" bs=1 seek=70000 conv=notrunc status=none
+    if ask -f -o "$work/rotten" "http://${http[box]}/vod/9.bin"; then cmp "$work/rotten" "$work/media/9.bin"; fi
+}
+go_on_filling() { ctl box fill resume; }
+ask_for_the_lost() {
+    lose_all_devices
+    while sleep 0.1; do ask -o /dev/null "http://${http[box]}/vod/9.bin"; done &
+    running[lost]=$!
+}
+give_it_back() {
+    stop lost || true
+    find_all_devices
+}
+want_too_much() { ingest 10 250000000; }
+want_less() {
+    control rm /vod/10.bin
+    control build --allow-shrink
+}
+# As many files as it takes.
+use_inodes() {
+    mkdir "$work/box/small"
+    seq "$(($(stat -fc %d "$work/box") - 10))" | (cd "$work/box/small" && xargs touch)
+}
+free_inodes() { rm -r "$work/box/small"; }
+end_soon() { lifetime '1 h'; }
+end_later() { lifetime '48 h'; }
+lifetime() {
+    sed -i '/^manifest_lifetime/d' "$work/control/oca-control.toml"
+    sed -i "1i manifest_lifetime = \"$1\"" "$work/control/oca-control.toml"
+    control build
+}
+# One worker stands still in the kernel, as no signal can make it.
+hold_worker() {
+    local thread
+    thread=$(grep -lx oca-worker-0 "/proc/${running[box.daemon]}"/task/*/comm | cut -d / -f 5)
+    start held strace -qq -p "$thread" -e trace=all -e inject=all:delay_enter=600000000 -o /dev/null
+}
+let_worker_go() { stop held || true; }
+# As a service that may lock little.
+limit_memory() {
+    stop box.daemon
+    start box.daemon prlimit --memlock=4194304 setpriv --bounding-set=-ipc_lock "$programs/oca-daemon" --config "$work/box/oca.toml"
+}
+raise_limit() {
+    stop box.daemon
+    start_daemon box
+}
+lose_synchronisation() { clock unsynchronised; }
+synchronise() { clock synchronised; }
 lose_device() { mv "$work/box/nvme1" "$work/box/pulled"; }
 find_device() { mv "$work/box/pulled" "$work/box/nvme1"; }
 stop_agent() { stop box.agent; }
@@ -213,15 +304,22 @@ alerts() {
     fault stop_agent go_on OcaFillAgentDown
     fault spoil_configuration mend_configuration OcaConfigurationNotReloaded
     fault lower_capacity mend_configuration OcaCapacityUsed
-    fault drain undrain OcaDrainForgotten OcaAnswersFail
+    fault drain undrain OcaDrainForgotten
+    fault lose_synchronisation synchronise OcaClockNotSynchronised OcaFillBlocked
+    fault hold_worker let_worker_go OcaWorkerStuck
+    fault use_inodes free_inodes OcaInodesShort
+    fault end_soon end_later OcaManifestEnds
     fault fill_log empty_log OcaAccessLogDropped
     fault hide_catalog show_catalog OcaCatalogProblem
-    fault rot go_on_filling OcaBadColumns
     fault close_early open_again OcaFillIncomplete
+    fault ask_for_the_lost give_it_back OcaAnswersFail
+    fault rot go_on_filling OcaBadColumns OcaDeviceReadErrors
+    fault want_too_much want_less OcaWithoutRoom
+    fault limit_memory raise_limit OcaMemoryTierLimited
     fault end_certificate renew_certificate OcaCertificateEnds OcaCertificateEnded
     fault spoil_certificate renew_certificate OcaCertificateNotReloaded
     fault freeze_control thaw_control OcaControlUnreachable OcaReportsUnanswered
-    fault freeze_daemon thaw_daemon OcaUnreachable OcaSiteDown OcaReportsLostTogether
+    fault freeze_daemon thaw_daemon OcaUnreachable OcaSiteDown
     fault shrink accept OcaManifestHeld
 }
 
@@ -241,7 +339,10 @@ status_page() {
     say "  $target/status-page.png"
 }
 
-step "packages" packages chromium curl jq openssl prometheus python3
+step "packages" packages chromium curl e2fsprogs jq openssl prometheus python3 strace util-linux
+clock_status=$(clock status)
+trap 'stop_all || true; umount "$work/box" || true; clock restore "$clock_status"; rm -rf "$work"' EXIT
+step "clock" clock synchronised
 step "rules" promtool check rules "$examples/oca.rules.yml"
 step "tests of the rules" promtool test rules "$examples/oca.rules.test.yml"
 step "build" build
