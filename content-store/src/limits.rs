@@ -92,8 +92,8 @@ pub const INDEX_PAGE_BITS: u32 = 12;
 /// Processes and threads that may read the catalog at once. Costs 64 B each in the lock file.
 pub const CATALOG_READERS: u32 = 126;
 
-/// How far a rebuilt catalog's generation lies above the highest number found on the devices, so that it differs
-/// from every generation that the lost catalog can have reached without writing a sidecar.
+/// How far a rebuilt catalog's generation lies above the highest number found on the devices if the clock is behind that, so that it
+/// differs from every generation that the lost catalog can have reached without writing a sidecar.
 pub const REBUILD_GENERATION_GAP: u64 = 1 << 20;
 
 /// For a device to say who it is and what room it has, when the store is opened and while it is used. A device that hangs costs so

@@ -80,10 +80,10 @@ pub struct Unusable {
 /// Objects in one transaction while a catalog is made.
 const OBJECTS_PER_COMMIT: usize = 4096;
 
-/// Makes the catalog anew from the devices of the configuration. `progress` is told the sidecars read so far.
+/// Makes the catalog anew from the devices of the configuration. `now_ms` is the time since 1970 in milliseconds; `progress` is told the sidecars read so far.
 pub fn rebuild(
     config: &StoreConfig,
-    now_s: u64,
+    now_ms: u64,
     progress: impl FnMut(u64),
 ) -> Result<Rebuilt, StoreError> {
     config.check()?;
@@ -100,8 +100,7 @@ pub fn rebuild(
         ..Rebuilt::default()
     };
     let found = scan::scan(&slots, &mut report.unusable, progress);
-    let rebuilt = highest(&found) + REBUILD_GENERATION_GAP;
-    report.generation = Generation(rebuilt.max(former_generation(config) + 1));
+    report.generation = first_generation(highest(&found), former_generation(config), now_ms);
     let fresh = config.state_dir.join("catalog.new");
     make(&fresh, found, &mut report)?;
     let is_unknown =
@@ -110,7 +109,7 @@ pub fn rebuild(
         let mut missing = object.missing.iter();
         object.gone_on_purpose = missing.all(|id| intents.is_removed(id) || is_unknown(*id));
     }
-    report.moved_aside = swap(&config.state_dir, &fresh, now_s)?;
+    report.moved_aside = swap(&config.state_dir, &fresh, now_ms / 1000)?;
     Ok(report)
 }
 
@@ -135,6 +134,17 @@ fn absent(slot: &DeviceSlot) -> Option<Unusable> {
         path: slot.root.clone(),
         cause: problem.to_string(),
     })
+}
+
+/// Above all that the lost catalog, and those lost before it, can have reached: also what was not written to a sidecar, or only to those of
+/// devices that are away. Milliseconds outrun commits. With a clock that is slower than the sidecars, a gap has to do.
+fn first_generation(highest: u64, former: u64, now_ms: u64) -> Generation {
+    let beyond = if now_ms > highest {
+        now_ms
+    } else {
+        highest + REBUILD_GENERATION_GAP
+    };
+    Generation(beyond.max(former + 1))
 }
 
 /// That of the catalog that is there, which may have been rebuilt from fewer sidecars with the same highest number: who follows it is to see

@@ -121,7 +121,7 @@ fn what_is_in_the_folder_of_a_lost_catalog_is_not_touched() {
     let lock = appliance.state_dir().join("catalog/lock.mdb");
     fs::write(&lock, [0xee; 8192]).unwrap();
     let _ = CatalogReader::open(&appliance.state_dir()).map(drop);
-    rebuild(&appliance.config(), 5, |_| ()).unwrap();
+    rebuild(&appliance.config(), 5_000, |_| ()).unwrap();
     assert_eq!(tree(&appliance.snapshot()).len(), 11);
     assert!(
         appliance

@@ -11,10 +11,14 @@ use content_store::catalog::{CatalogProblem, CatalogReader, Snapshot};
 use content_store::{Generation, Rebuilt, Store, StoreError, rebuild};
 use support::{Appliance, MIB, bytes, id, make_newer, publish, tree};
 
-const NOW_S: u64 = 1_800_000_000;
+const NOW_MS: u64 = 1_800_000_000_000;
 
 fn rebuilt(appliance: &Appliance) -> Rebuilt {
-    rebuild(&appliance.config(), NOW_S, |_| ()).unwrap()
+    rebuilt_at(appliance, NOW_MS)
+}
+
+fn rebuilt_at(appliance: &Appliance, now_ms: u64) -> Rebuilt {
+    rebuild(&appliance.config(), now_ms, |_| ()).unwrap()
 }
 
 /// What is published, without the number of the commit and what is to be unlinked.
@@ -76,7 +80,7 @@ fn the_catalog_that_was_there_is_kept() {
         first,
         appliance
             .state_dir()
-            .join(format!("catalog.broken-{NOW_S}"))
+            .join(format!("catalog.broken-{}", NOW_MS / 1000))
     );
     assert_ne!(first, second);
     assert_eq!(std::fs::read(first.join("data.mdb")).unwrap(), data);
@@ -141,6 +145,71 @@ fn objects_of_a_missing_device_are_listed_and_come_back_with_it() {
     assert!(report.incomplete.is_empty() && report.absent.is_empty());
     assert!(report.generation > without_it, "who follows it looks again");
     assert_eq!(published(appliance.snapshot()), published(before));
+}
+
+fn lose_state(appliance: &Appliance) {
+    std::fs::remove_dir_all(appliance.state_dir()).unwrap();
+}
+
+/// Nothing is left of the first rebuild when the second begins, and no sidecar tells of it.
+#[test]
+fn a_generation_is_never_that_of_a_catalog_that_was_lost() {
+    let appliance = Appliance::new();
+    let [_, nvme1, _] = appliance.devices();
+    let away = appliance.folder.join("away");
+    let mut store = appliance.open();
+    fill(&mut store);
+    drop(store);
+    std::fs::rename(&nvme1, &away).unwrap();
+    lose_state(&appliance);
+    let first = rebuilt_at(&appliance, NOW_MS).generation;
+    std::fs::rename(&away, &nvme1).unwrap();
+    lose_state(&appliance);
+    let second = rebuilt_at(&appliance, NOW_MS + 1).generation;
+    assert!(second > first, "who follows it looks again");
+}
+
+/// The device that knows how far the catalog had come is away when it is lost, and comes back after more was published.
+#[test]
+fn what_is_published_after_a_loss_is_newer_than_what_a_returned_device_claims() {
+    let appliance = Appliance::new();
+    let [_, _, hdd0] = appliance.devices();
+    let away = appliance.folder.join("away");
+    let mut store = appliance.open();
+    fill(&mut store);
+    drop(store);
+    lose_state(&appliance);
+    rebuilt_at(&appliance, NOW_MS);
+    let mut store = appliance.open();
+    publish(&mut store, &["/other"], &bytes(8, 10), "hdd");
+    publish(&mut store, &["/new"], &bytes(9, 10), "hdd");
+    drop(store);
+    std::fs::rename(&hdd0, &away).unwrap();
+    lose_state(&appliance);
+    rebuilt_at(&appliance, NOW_MS + 1000);
+    let mut store = appliance.open();
+    publish(&mut store, &["/new"], &bytes(10, 2 * MIB), "nvme");
+    drop(store);
+    std::fs::rename(&away, &hdd0).unwrap();
+    lose_state(&appliance);
+    rebuilt_at(&appliance, NOW_MS + 2000);
+    let newest = ("/new".into(), id(&bytes(10, 2 * MIB)));
+    assert!(tree(&appliance.snapshot()).contains(&newest));
+}
+
+/// A clock that is slow must not lead below what the sidecars say.
+#[test]
+fn without_a_clock_a_generation_lies_above_those_of_the_sidecars() {
+    let appliance = Appliance::new();
+    let mut store = appliance.open();
+    fill(&mut store);
+    let before = store.generation().unwrap();
+    drop(store);
+    for now_ms in [NOW_MS, 0, NOW_MS - 9_000] {
+        lose_state(&appliance);
+        let rebuilt = rebuilt_at(&appliance, now_ms).generation;
+        assert!(rebuilt > before, "{now_ms}: {rebuilt} after {before}");
+    }
 }
 
 /// A path went over to another object while the device of its former one was away, whose sidecar claims it still.
@@ -255,7 +324,7 @@ fn a_lost_catalog_is_not_taken_for_a_new_appliance() {
 fn a_rebuild_waits_for_the_writer() {
     let appliance = Appliance::new();
     let _store = appliance.open();
-    let refused = rebuild(&appliance.config(), NOW_S, |_| ()).unwrap_err();
+    let refused = rebuild(&appliance.config(), NOW_MS, |_| ()).unwrap_err();
     assert!(matches!(
         refused,
         StoreError::Catalog(CatalogProblem::Locked { .. })

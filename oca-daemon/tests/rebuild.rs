@@ -7,6 +7,7 @@ mod support;
 use std::fs;
 use std::time::{Duration, Instant};
 
+use protocol::status::DeviceState;
 use support::http::{self, Response};
 use support::load::{Audience, Film, Met};
 use support::publish::publish;
@@ -96,4 +97,44 @@ fn a_box_that_loses_its_state_while_it_runs_goes_on() {
     audience.await_served(50);
     let visits = audience.end();
     assert!(visits.iter().all(|visit| visit.met == Met::Right));
+}
+
+/// The second loss takes all that was known of the first rebuild; what the returned device holds is served all the same.
+#[test]
+fn a_running_box_follows_each_of_many_rebuilds() {
+    let site = Site::new(&Plan::default());
+    let films = films(&site);
+    let daemon = site.start();
+    let before = answers(&daemon, &films);
+    let status = |path: &str| http::get(daemon.http, path, &[]).unwrap().status;
+    let rebuild_all = || {
+        lose_state(&site);
+        eventually("the loss is said", || {
+            (!daemon.status().catalog.problems.is_empty()).then_some(())
+        });
+        let generation = site.rebuild().generation.0;
+        eventually("the new catalog is followed", || {
+            let catalog = daemon.status().catalog;
+            (catalog.problems.is_empty() && catalog.generation == generation).then_some(())
+        });
+    };
+    for round in 0..3 {
+        let taken_down = Film::new(90 + round, MIB);
+        site.publish(&taken_down.path, &taken_down.bytes);
+        let away = site.devices_of(&films[0].bytes)[0];
+        fs::rename(site.device(away), site.path("aside")).unwrap();
+        rebuild_all();
+        assert_eq!(status(&films[0].path), 404, "not known without its device");
+        fs::rename(site.path("aside"), site.device(away)).unwrap();
+        eventually("the device is back", || {
+            (daemon.status().devices[away].state == DeviceState::Ok).then_some(())
+        });
+        rebuild_all();
+        assert!(answers(&daemon, &films) == before, "heads and bodies");
+        assert_eq!(status(&taken_down.path), 200);
+        site.store().remove(&[&*taken_down.path]).unwrap();
+        rebuild_all();
+        assert_eq!(status(&taken_down.path), 404, "taken down");
+        assert!(answers(&daemon, &films) == before, "heads and bodies");
+    }
 }

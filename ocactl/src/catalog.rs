@@ -73,7 +73,8 @@ fn make(config: &Config) -> Result<Outcome, Failure> {
             drop(watched::say(&Said::Read(read)));
         }
     };
-    let mut rebuilt = content_store::rebuild(&store::to_open(config), now.as_secs(), progress)?;
+    let mut rebuilt =
+        content_store::rebuild(&store::to_open(config), now.as_millis() as u64, progress)?;
     for file in &mut rebuilt.unusable {
         file.path = watched::sayable(&file.path);
     }

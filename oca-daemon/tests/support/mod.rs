@@ -224,7 +224,12 @@ impl Site {
 
     /// What `ocactl catalog rebuild` does.
     pub(crate) fn rebuild(&self) -> content_store::Rebuilt {
-        content_store::rebuild(&self.store_config(), now(), |_| ()).expect("rebuilt")
+        content_store::rebuild(
+            &self.store_config(),
+            since_1970().as_millis() as u64,
+            |_| (),
+        )
+        .expect("rebuilt")
     }
 
     pub(crate) fn start(&self) -> Daemon {
@@ -240,10 +245,13 @@ fn scratch() -> PathBuf {
 }
 
 fn now() -> u64 {
+    since_1970().as_secs()
+}
+
+fn since_1970() -> Duration {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .expect("after 1970")
-        .as_secs()
 }
 
 /// A running daemon; killed when dropped.
