@@ -377,3 +377,49 @@ fn ready_bytes(
     let to = offset - buffer.offset() + span.length().min(position - span.start + QUANTUM_BYTES);
     buffer.bytes().get(from as usize..to as usize)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::admin::held::shelf::Shelf;
+
+    const SIZE: u64 = 1 << 20;
+
+    fn wanted(transfer: &Transfer) -> Wanted {
+        let view = |_| DeviceView {
+            read_unit: SIZE,
+            answers: true,
+            backlog: 0,
+        };
+        transfer.wanted(view).unwrap()
+    }
+
+    /// A device refuses reads when its queue is full, and a read that it took can fail.
+    #[test]
+    fn what_one_copy_does_not_give_is_asked_of_the_next() {
+        for fails in [false, true] {
+            let range = ByteRange {
+                start: 0,
+                end: SIZE,
+            };
+            let mut transfer = Transfer::new(Shelf::copied(SIZE, 3, &[]), range);
+            let mut asked = Vec::new();
+            for id in 0..3 {
+                let wanted = wanted(&transfer);
+                asked.push(wanted.file.as_ref().unwrap().device());
+                if fails {
+                    transfer.submitted(&wanted, asked[asked.len() - 1], id);
+                    transfer.arrived(id, Err(ReadError::Stalled), Instant::now());
+                } else {
+                    transfer.refused(&wanted);
+                }
+            }
+            asked.sort_unstable();
+            assert_eq!(asked, [0, 1, 2]);
+            let none = wanted(&transfer);
+            assert!(none.file.is_none());
+            transfer.refused(&none);
+            assert!(matches!(transfer.next(), Source::Failed));
+        }
+    }
+}

@@ -23,6 +23,12 @@ fn site(backend: &str, film: &[u8]) -> Site {
         ..Plan::default()
     });
     site.publish("/film", film);
+    copy(&site, film);
+    site
+}
+
+/// One copy more.
+fn copy(site: &Site, film: &[u8]) {
     let mut store = site.store();
     let object = ChunkTree::of(film).object();
     let mut staging = store.stage_copy(&object, "nvme").unwrap();
@@ -33,7 +39,30 @@ fn site(backend: &str, film: &[u8]) -> Site {
         paths: Vec::new(),
     };
     store.publish(vec![publication]).unwrap();
+}
+
+/// Each of so many devices of equal speed has a copy.
+fn copied_everywhere(backend: &str, devices: usize, film: &[u8]) -> Site {
+    let site = Site::new(&Plan {
+        devices,
+        stripe_width: 1,
+        backend,
+        memory: "0 B",
+        ..Plan::default()
+    });
+    site.publish("/film", film);
+    (1..devices).for_each(|_| copy(&site, film));
     site
+}
+
+/// What share of all that is read each device has read.
+fn shares(daemon: &Daemon, devices: usize) -> Vec<f64> {
+    let label = |at: usize| format!("device=\"nvme{at}\"");
+    let read = |at| daemon.metric("oca_device_read_bytes_total", &label(at));
+    let read: Vec<f64> = (0..devices).map(read).collect();
+    read.iter()
+        .map(|bytes| bytes / read.iter().sum::<f64>())
+        .collect()
 }
 
 /// The devices of each copy.
@@ -104,8 +133,10 @@ fn a_bad_block_of_one_copy_is_read_from_the_other() {
     for backend in BACKENDS {
         let film = content(2, 9 * MIB);
         let site = site(backend, &film);
-        let [first, _] = copies(&site, &film);
-        for at in first {
+        let copies: [_; 2] = copies(&site, &film);
+        let asked_first = usize::from(ChunkTree::of(&film).object().0[0]) % 2;
+        for at in &copies[asked_first] {
+            let at = *at;
             let device = device::open(&site.device(at)).unwrap();
             let column = device.column_path(&ChunkTree::of(&film).object());
             let mut bytes = fs::read(&column).unwrap();
@@ -128,34 +159,50 @@ fn a_bad_block_of_one_copy_is_read_from_the_other() {
 }
 
 #[test]
-fn many_viewers_of_one_object_read_from_both_copies() {
+fn many_viewers_of_one_object_read_evenly_from_all_copies() {
     for backend in BACKENDS {
-        let film = content(3, 32 * MIB);
-        let site = site(backend, &film);
-        let copies: [_; 2] = copies(&site, &film);
-        let daemon = site.start();
-        std::thread::scope(|scope| {
-            for viewer in 0..64 {
-                let (film, address) = (&film, daemon.http);
-                scope.spawn(move || {
-                    // Nobody reads what another one reads at the same time.
-                    for turn in 0..4 {
-                        let start = (viewer * MIB / 2 + turn * 8 * MIB) % film.len();
-                        let end = start + MIB / 2;
-                        let range = format!("Range: bytes={start}-{}", end - 1);
-                        let response = http::get(address, "/film", &[&range]).unwrap();
-                        assert_same(&response.body, &film[start..end], &range);
-                    }
-                });
-            }
-        });
-        let read = copies.map(|devices| -> f64 {
-            let label = |at: &usize| format!("device=\"nvme{at}\"");
-            let read = |at| daemon.metric("oca_device_read_bytes_total", &label(at));
-            devices.iter().map(read).sum()
-        });
-        let share = read[1] / (read[0] + read[1]);
-        assert!(share > 0.05, "{backend}: {read:?}");
+        for devices in [2, 3] {
+            let film = content(3, 48 * MIB);
+            let site = copied_everywhere(backend, devices, &film);
+            let daemon = site.start();
+            std::thread::scope(|scope| {
+                for viewer in 0..64 {
+                    let (film, address) = (&film, daemon.http);
+                    scope.spawn(move || {
+                        // Nobody reads what another one reads at the same time.
+                        for turn in 0..4 {
+                            let start = (viewer * MIB / 2 + turn * 8 * MIB) % film.len();
+                            let end = start + MIB / 2;
+                            let range = format!("Range: bytes={start}-{}", end - 1);
+                            let response = http::get(address, "/film", &[&range]).unwrap();
+                            assert_same(&response.body, &film[start..end], &range);
+                        }
+                    });
+                }
+            });
+            let shares = shares(&daemon, devices);
+            println!("{backend}, many viewers: {shares:.3?}");
+            let least = 0.7 / devices as f64;
+            assert!(shares.iter().all(|share| *share > least), "{shares:?}");
+        }
+    }
+}
+
+/// Also while no queue is long enough to tell the devices apart.
+#[test]
+fn one_viewer_reads_evenly_from_all_copies() {
+    for backend in BACKENDS {
+        for devices in [2, 3] {
+            let film = content(5, 48 * MIB);
+            let site = copied_everywhere(backend, devices, &film);
+            let daemon = site.start();
+            let whole = http::get(daemon.http, "/film", &[]).unwrap();
+            assert_same(&whole.body, &film, "the film");
+            let shares = shares(&daemon, devices);
+            println!("{backend}, one viewer: {shares:.3?}");
+            let least = 0.9 / devices as f64;
+            assert!(shares.iter().all(|share| *share > least), "{shares:?}");
+        }
     }
 }
 

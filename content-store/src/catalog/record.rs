@@ -13,7 +13,7 @@ pub struct ObjectRecord {
     pub object: ObjectId,
     /// Bytes.
     pub size: u64,
-    /// Its placements, at least one, in the order in which they are asked.
+    /// Its placements, at least one.
     pub copies: Vec<CopyRecord>,
 }
 

@@ -27,9 +27,9 @@ pub struct Object {
     pub id: ObjectId,
     /// Where `places` of its columns are.
     pub(super) devices: Arc<Places>,
-    /// The copy that is asked first.
+    /// The copy that comes first.
     pub first: ObjectCopy,
-    /// Further copies, in the order in which they are asked; none, of most objects.
+    /// Further copies, in their order; none, of most objects.
     pub others: Box<[ObjectCopy]>,
 }
 
@@ -73,7 +73,7 @@ impl Object {
         self.id.etag()
     }
 
-    /// All copies, in the order in which they are asked.
+    /// All copies, in their order.
     pub fn copies(&self) -> impl Iterator<Item = &ObjectCopy> {
         std::iter::once(&self.first).chain(&self.others)
     }

@@ -1,8 +1,10 @@
 //! An index of records that no file stands behind.
 
+use std::sync::Arc;
+
 use content_store::catalog::{CatalogReader, Changes, ColumnSet, CopyRecord, ObjectRecord};
 use content_store::{
-    DeviceId, Generation, Index, IndexDevice, ObjectId, Store, StoreConfig, StripeLayout,
+    DeviceId, Generation, Index, IndexDevice, Object, ObjectId, Store, StoreConfig, StripeLayout,
     TierConfig, TierRole,
 };
 
@@ -29,8 +31,56 @@ pub(crate) fn id(number: u32) -> ObjectId {
     ObjectId(id)
 }
 
+/// A copy of so many bytes, with a column on each of these devices.
+fn copy(placed: u64, size: u64, on: &[u8]) -> CopyRecord {
+    CopyRecord {
+        placed,
+        layout: StripeLayout::new(size, UNIT, on.len()).unwrap(),
+        tier: "nvme".into(),
+        devices: on.iter().map(|number| device(*number)).collect(),
+        bad: ColumnSet::default(),
+        repaired: 0,
+    }
+}
+
 impl Shelf {
     pub(crate) fn new() -> Self {
+        Self::with_devices(2)
+    }
+
+    /// An object of so many bytes, of which each of the first devices has a copy; those on `bad` are known to be damaged.
+    pub(crate) fn copied(size: u64, copies: usize, bad: &[usize]) -> Arc<Object> {
+        let copy = |on: usize| {
+            let mut columns = ColumnSet::default();
+            if bad.contains(&on) {
+                columns.insert(0);
+            }
+            CopyRecord {
+                bad: columns,
+                ..copy(1 + on as u64, size, &[on as u8])
+            }
+        };
+        let object = id(size as u32);
+        let record = ObjectRecord {
+            object,
+            size,
+            copies: (0..copies).map(copy).collect(),
+        };
+        let changes = Changes {
+            generation: Generation(1),
+            objects: [(object, Some(record))].into(),
+            ..Changes::default()
+        };
+        let index = Self::with_devices(copies as u8)
+            .index
+            .changed(&changes)
+            .index;
+        let mut pages = index.object_pages().flatten();
+        let page = pages.find_map(|page| page.objects().next());
+        Arc::clone(page.unwrap())
+    }
+
+    fn with_devices(count: u8) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let tier = TierConfig {
             name: "nvme".into(),
@@ -47,10 +97,11 @@ impl Shelf {
         };
         drop(Store::open(config).unwrap());
         let published = CatalogReader::open(folder.path()).unwrap().published();
-        let devices = [0, 1].map(|number| IndexDevice {
+        let devices = (0..count).map(|number| IndexDevice {
             id: Some(device(number)),
             root: format!("/d{number}").into(),
         });
+        let devices: Vec<IndexDevice> = devices.collect();
         let built = Index::build(&published.unwrap(), &devices, None).unwrap();
         Self { index: built.index }
     }
@@ -61,14 +112,7 @@ impl Shelf {
         let record = |number: u32, on: &[u8]| ObjectRecord {
             object: id(number),
             size: UNIT * on.len() as u64,
-            copies: vec![CopyRecord {
-                placed: generation.0,
-                layout: StripeLayout::new(UNIT * on.len() as u64, UNIT, on.len()).unwrap(),
-                tier: "nvme".into(),
-                devices: on.iter().map(|number| device(*number)).collect(),
-                bad: ColumnSet::default(),
-                repaired: 0,
-            }],
+            copies: vec![copy(generation.0, UNIT * on.len() as u64, on)],
         };
         let changed = objects
             .into_iter()
