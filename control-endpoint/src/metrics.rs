@@ -5,9 +5,11 @@ use std::time::Duration;
 use anyhow::Result;
 use prometheus::core::Collector;
 use prometheus::{Encoder, Gauge, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder};
+use protocol::status::State;
 
-use crate::building::is_alive;
+use crate::database::reports::Kept;
 use crate::database::{Database, now, uint};
+use crate::limits::ALIVE_S;
 use crate::steer::Shown;
 
 /// Registry and counters.
@@ -65,7 +67,7 @@ const REGISTERED: [&str; 4] = ["paths", "objects", "bytes", "broken"];
 const STANDING: [&str; 6] = ["well", "held", "leaving", "down", "unreachable", "silent"];
 const ROUTES: [&str; 5] = ["used", "default", "bogon", "unregistered", "leak"];
 const GAPS: [&str; 2] = ["prefixes", "ipv6"];
-const LIVENESS: [&str; 2] = ["alive", "silent"];
+const LIVENESS: [&str; 5] = ["alive", "down", "leaving", "silent", "new"];
 
 #[rustfmt::skip]
 impl Default for Metrics {
@@ -94,7 +96,7 @@ impl Stock {
         Self {
             free_fills: gauges(registry, "oca_control_free_fills", "Fills that would be admitted now.", NO_LABEL),
             registered: gauges(registry, "oca_control_registered", "What is registered; broken: objects whose file has changed.", ("what", &REGISTERED)),
-            appliances: gauges(registry, "oca_control_appliances", "Registered appliances, by whether they report and are well.", ("liveness", &LIVENESS)),
+            appliances: gauges(registry, "oca_control_appliances", "Registered appliances, by what they reported last. silent: nothing for two minutes, and it had not left; new: nothing yet.", ("liveness", &LIVENESS)),
             first_end: gauges(registry, "oca_control_first_manifest_end_seconds", "When the first manifest ends, since 1970-01-01 UTC; 0: there is none.", NO_LABEL),
             not_after: gauges(registry, "oca_control_tls_cert_not_after_seconds", "When the certificate ends, since 1970-01-01 UTC; 0: there is none.", NO_LABEL),
             standing: gauges(registry, "oca_control_fleet", "Appliances, by how they stand in steering; held: silent, and what they said last holds.", ("standing", &STANDING)),
@@ -115,10 +117,11 @@ impl Stock {
         }
         let registered = database.appliances().await?;
         let reports = database.reports().await?;
-        let reported = registered.iter().filter_map(|appliance| reports.get(&appliance.id));
-        let alive = reported.filter(|kept| is_alive(kept, now())).count();
-        set(&self.appliances, &["alive"], alive as u64);
-        set(&self.appliances, &["silent"], (registered.len() - alive) as u64);
+        let words = registered.iter().map(|appliance| liveness(reports.get(&appliance.id), now()));
+        let words: Vec<&str> = words.collect();
+        for word in LIVENESS {
+            set(&self.appliances, &[word], words.iter().filter(|it| **it == word).count() as u64);
+        }
         set(&self.first_end, &[], database.first_end().await?.unwrap_or(0));
         set(&self.tombstones, &[], uint(database.endpoint().await?.tombstones));
         set(&self.free_fills, &[], facts.free_fills as u64);
@@ -135,6 +138,20 @@ impl Stock {
         set(&self.panics, &[], u64::from(facts.steering.panics));
         set(&self.origin_viewers, &[], facts.steering.origin_viewers as u64);
         Ok(())
+    }
+}
+
+/// One of [`LIVENESS`]. An appliance that has left may be unplugged: nobody waits for its reports.
+fn liveness(kept: Option<&Kept>, now: u64) -> &'static str {
+    let Some(kept) = kept else {
+        return "new";
+    };
+    let is_silent = now.saturating_sub(kept.received) >= ALIVE_S;
+    match kept.report.state {
+        State::Draining | State::Drained | State::DrainedForced => "leaving",
+        State::Ok | State::Degraded | State::Down if is_silent => "silent",
+        State::Ok | State::Degraded => "alive",
+        State::Down => "down",
     }
 }
 

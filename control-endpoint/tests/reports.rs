@@ -13,6 +13,7 @@ use protocol::fill::{Activity, Contact, Facts, ManifestFacts, Progress};
 use protocol::limits::REPORT_MAX_BYTES;
 use protocol::manifest::{Serial, SourceKind};
 use protocol::root::Root;
+use protocol::status::State;
 use reqwest::header::CONTENT_ENCODING;
 use reqwest::{Body, Method, StatusCode};
 use support::{Endpoint, report, until};
@@ -200,6 +201,50 @@ async fn a_serial_that_was_never_given_here_raises_the_epoch() {
         metrics.contains("oca_control_epochs_raised_total 2"),
         "{metrics}"
     );
+}
+
+/// An alarm is raised over those that are silent, of those that should not be.
+#[tokio::test]
+async fn who_does_not_report_is_silent_unless_it_never_did_or_has_left() {
+    let mut endpoint = Endpoint::new();
+    let boxes = [
+        ("alive.x", State::Degraded),
+        ("down.x", State::Down),
+        ("draining.x", State::Draining),
+        ("gone-drained.x", State::Drained),
+        ("gone-down.x", State::Down),
+        ("gone-well.x", State::Ok),
+    ];
+    let tokens = boxes.map(|(id, _)| endpoint.appliance(id));
+    endpoint.appliance("new.x");
+    endpoint.serve();
+    for ((id, state), token) in boxes.iter().zip(&tokens) {
+        let report = Report {
+            state: *state,
+            ..report(id, 1)
+        };
+        endpoint.report(&report, token).await;
+    }
+    let database = control_endpoint::database::Database::open(&endpoint.state())
+        .await
+        .unwrap();
+    let older =
+        sqlx::query("UPDATE report SET received = received - 3600 WHERE appliance LIKE 'gone-%'");
+    older.execute(&database.pool).await.unwrap();
+    database.close().await;
+    let metrics = endpoint.get("/metrics", "").await.text().await.unwrap();
+    let counted = metrics
+        .lines()
+        .filter_map(|line| line.strip_prefix("oca_control_appliances{liveness="))
+        .collect::<Vec<_>>();
+    let expected = [
+        "\"alive\"} 1",
+        "\"down\"} 1",
+        "\"leaving\"} 2",
+        "\"new\"} 1",
+        "\"silent\"} 2",
+    ];
+    assert_eq!(counted, expected);
 }
 
 async fn refused(
