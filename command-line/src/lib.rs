@@ -1,14 +1,27 @@
 //! What all programs have in common towards those who run them: man pages and completions, made from the same source as the help, so that
-//! packages of any system can hold them; the [`log`]; and errors as they are [said](mod@said).
+//! packages of any system can hold them; the [`log`]; what goes [`out`]; and errors as they are [said](mod@said).
 
 pub mod log;
+pub mod out;
 pub mod said;
 
 use std::fs;
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 
-use clap::{Command, Subcommand};
+use clap::{Command, Parser, Subcommand};
+
+/// What was typed. Ends the program where help or version was asked for, with 1 if that could not be written, and where it is wrong, with 2.
+#[must_use]
+pub fn parse<A: Parser>() -> A {
+    A::try_parse().unwrap_or_else(|error| {
+        let code = match out::written(error.print()) {
+            Ok(()) => error.exit_code(),
+            Err(_) => 1,
+        };
+        std::process::exit(code)
+    })
+}
 
 /// `generate ..`
 #[derive(Debug, Clone, Subcommand)]
@@ -50,7 +63,7 @@ fn completions(mut program: Command, shell: clap_complete::Shell) -> io::Result<
     let name = program.get_name().to_owned();
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut program, name, &mut script);
-    io::stdout().write_all(&script)
+    out::bytes(&script)
 }
 
 #[cfg(test)]

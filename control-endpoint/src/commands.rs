@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 
 use anyhow::{Context, Result, bail};
+use command_line::out;
 use control_endpoint::building::{self, Order, Outcome as Built, Terms};
 use control_endpoint::config::Config;
 use control_endpoint::database::appliances::Appliance;
@@ -18,9 +19,9 @@ use crate::arguments::{ApplianceCommand, Command};
 pub(crate) async fn run(config: Config, command: Command) -> Result<Outcome> {
     if let Command::Restore { file } = &command {
         let epoch = backup::restore(file, &config.state_dir).await?;
-        println!(
+        out::line(format_args!(
             "restored; the epoch is now {epoch}. All manifests are built anew by `serve`, or by `build`"
-        );
+        ))?;
         return Ok(Outcome::Done);
     }
     let database = Database::open(&config.state_dir).await?;
@@ -55,7 +56,7 @@ async fn obey(config: &Config, database: &Database, command: Command) -> Result<
                 },
             )
             .await?;
-            println!("{done}");
+            out::line(&done)?;
             Ok(if done.skipped == 0 {
                 Outcome::Done
             } else {
@@ -74,7 +75,7 @@ async fn obey(config: &Config, database: &Database, command: Command) -> Result<
         }
         Command::Backup { file } => {
             backup::write(database, &file).await?;
-            println!("written {}", file.display());
+            out::line(format_args!("written {}", file.display()))?;
             Ok(Outcome::Done)
         }
         Command::Serve
@@ -116,7 +117,7 @@ async fn appliance(database: &Database, command: ApplianceCommand) -> Result<Out
                     new.id
                 )
             })?;
-            println!("{token}");
+            out::line(token)?;
         }
         ApplianceCommand::Ls => list_appliances(database).await?,
         ApplianceCommand::Rm { id } => {
@@ -127,10 +128,7 @@ async fn appliance(database: &Database, command: ApplianceCommand) -> Result<Out
         }
         ApplianceCommand::Token { id } => {
             let token = database.renew_token(&id).await?;
-            println!(
-                "{}",
-                token.with_context(|| format!("no appliance {id} is registered"))?
-            );
+            out::line(token.with_context(|| format!("no appliance {id} is registered"))?)?;
         }
     }
     Ok(Outcome::Done)
@@ -189,7 +187,7 @@ async fn list_appliances(database: &Database) -> Result<()> {
         ]);
     }
     let text = table.to_string();
-    text.lines().for_each(|line| println!("{}", line.trim()));
+    text.lines().try_for_each(|line| out::line(line.trim()))?;
     Ok(())
 }
 
@@ -197,7 +195,7 @@ async fn take_down(database: &Database, paths: &[String]) -> Result<Outcome> {
     let mut outcome = Outcome::Done;
     for path in paths {
         if database.take_down(path).await? {
-            println!("taken down {path}");
+            out::line(format_args!("taken down {path}"))?;
         } else {
             eprintln!("oca-control: nothing is published at {path}; `oca-control ls` lists paths");
             outcome = Outcome::Partly;
@@ -207,7 +205,7 @@ async fn take_down(database: &Database, paths: &[String]) -> Result<Outcome> {
 }
 
 async fn list(database: &Database, prefix: &str) -> Result<Outcome> {
-    let mut out = io::BufWriter::new(io::stdout().lock());
+    let mut lines = io::BufWriter::new(io::stdout().lock());
     // From the last path that does not begin with the prefix on: paths are in the order of their bytes.
     let mut after = String::new();
     if database.published(prefix, 1).await?.is_empty() {
@@ -229,7 +227,7 @@ async fn list(database: &Database, prefix: &str) -> Result<Outcome> {
                 .map(|why| format!("  BROKEN: {why}"))
                 .unwrap_or_default();
             let line = writeln!(
-                out,
+                lines,
                 "{} {:>15} {}{remark}",
                 published.root, published.size, published.path
             );
@@ -241,6 +239,7 @@ async fn list(database: &Database, prefix: &str) -> Result<Outcome> {
             }
         }
     }
+    out::written(lines.flush())?;
     Ok(Outcome::Done)
 }
 
@@ -255,7 +254,7 @@ async fn build(database: &Database, terms: &Terms, order: Order) -> Result<Outco
             eprintln!("oca-control: {appliance}: {built}");
             outcome = Outcome::Partly;
         } else {
-            println!("{appliance}: {built}");
+            out::line(format_args!("{appliance}: {built}"))?;
         }
     }
     Ok(outcome)

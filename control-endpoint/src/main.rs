@@ -7,8 +7,8 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use clap::{CommandFactory, Parser};
-use command_line::said;
+use clap::CommandFactory;
+use command_line::{out, said};
 use control_endpoint::config;
 use control_endpoint::error::{Outcome, Usage};
 use control_endpoint::keygen;
@@ -20,7 +20,7 @@ use tracing_subscriber::filter::LevelFilter;
 use arguments::{Arguments, Command};
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments: Arguments = command_line::parse();
     log(matches!(arguments.command, Command::Serve));
     match run(arguments) {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
@@ -54,11 +54,11 @@ fn log(serving: bool) {
 fn run(arguments: Arguments) -> Result<Outcome> {
     if let Command::Keygen { target } = &arguments.command {
         let (private, public) = keygen::run(target)?;
-        println!(
+        out::line(format_args!(
             "private {}\npublic  {}",
             private.display(),
             public.display()
-        );
+        ))?;
         return Ok(Outcome::Done);
     }
     if let Command::Generate(generate) = &arguments.command {
@@ -68,7 +68,7 @@ fn run(arguments: Arguments) -> Result<Outcome> {
     let config = config::load(&arguments.config)?;
     if let Command::Check = arguments.command {
         serve::check(&config)?;
-        println!("ok");
+        out::line("ok")?;
         return Ok(Outcome::Done);
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()

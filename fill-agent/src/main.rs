@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
-use command_line::{Generate, said};
+use command_line::{Generate, out, said};
 use fill_agent::agent::Mode;
 use fill_agent::service;
 use protocol::config::{self, Config};
@@ -52,7 +52,7 @@ Signals: SIGTERM publishes what is whole and stops, SIGHUP reads the configurati
 Exit codes: 0 done, 1 failed or refused (once: not complete), 2 wrong usage or configuration.";
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments: Arguments = command_line::parse();
     let Some(command) = arguments.command else {
         return without_command(arguments.print_paths);
     };
@@ -91,8 +91,7 @@ fn conclude(result: anyhow::Result<()>) -> ExitCode {
 
 fn without_command(print_paths: bool) -> ExitCode {
     if print_paths {
-        println!("{}", Paths::here());
-        return ExitCode::SUCCESS;
+        return conclude(out::line(Paths::here()).map_err(Into::into));
     }
     eprintln!("oca-fill-agent: a command is missing: run, once or check; see --help");
     ExitCode::from(WRONG_USAGE)

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use command_line::out;
 use content_store::device;
 use platform::door::Door;
 use protocol::config::Config;
@@ -60,10 +61,7 @@ pub fn work(config: Config, path: PathBuf, mode: Mode) -> anyhow::Result<()> {
     match ended? {
         Ended::Stopped if mode == Mode::Service => Ok(()),
         Ended::Stopped => anyhow::bail!("stopped before all was here"),
-        Ended::Complete(why) => {
-            println!("{why}");
-            Ok(())
-        }
+        Ended::Complete(why) => Ok(out::line(why)?),
         Ended::Incomplete(why) => anyhow::bail!(why),
     }
 }
@@ -89,10 +87,9 @@ fn leave_workers_their_cores(config: &Config) {
 pub fn check(config: &Config) -> anyhow::Result<()> {
     let mut found = Found::default();
     found.see(config);
-    found.notes.iter().for_each(|note| println!("{note}"));
+    found.notes.iter().try_for_each(out::line)?;
     anyhow::ensure!(found.faults.is_empty(), found.faults.join("\n"));
-    println!("ok");
-    Ok(())
+    Ok(out::line("ok")?)
 }
 
 #[derive(Default)]

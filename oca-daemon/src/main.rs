@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{CommandFactory, Parser, Subcommand};
-use command_line::{Generate, said};
+use command_line::{Generate, out, said};
 use oca_daemon::daemon::{self, Origin};
 use oca_daemon::succession::{parent, successor::Successor};
 use platform::allocation::CountingAllocator;
@@ -63,10 +63,9 @@ certificates again, SIGUSR1 opens the access log anew (so does SIGHUP).
 Exit codes: 0 done, 1 failed or refused, 2 wrong usage or configuration.";
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments: Arguments = command_line::parse();
     if arguments.print_paths {
-        println!("{}", Paths::here());
-        return ExitCode::SUCCESS;
+        return report(out::line(Paths::here()).map_err(Into::into));
     }
     if let Some(Command::Generate(generate)) = &arguments.command {
         return report(generate.run(Arguments::command()).map_err(Into::into));
@@ -135,10 +134,9 @@ fn serve(config: Config, path: PathBuf, origin: Origin) -> anyhow::Result<()> {
 
 fn check(config: &Config) -> anyhow::Result<()> {
     let findings = daemon::check(config);
-    findings.notes.iter().for_each(|note| println!("{note}"));
+    findings.notes.iter().try_for_each(out::line)?;
     anyhow::ensure!(findings.faults.is_empty(), findings.faults.join("\n"));
-    println!("ok");
-    Ok(())
+    Ok(out::line("ok")?)
 }
 
 fn report(result: anyhow::Result<()>) -> ExitCode {

@@ -36,7 +36,7 @@ mod watched;
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser};
+use clap::CommandFactory;
 use protocol::config::{self, Config};
 use protocol::paths::Paths;
 use tracing_subscriber::EnvFilter;
@@ -48,7 +48,7 @@ use output::Format;
 
 fn main() -> ExitCode {
     log_to_standard_error();
-    error::conclude(run(Arguments::parse()))
+    error::conclude(run(command_line::parse()))
 }
 
 /// What the store remarks, as far as it is a warning; `OCA_LOG=debug ocactl ..` for more.

@@ -1,6 +1,6 @@
 //! What a command found: as a table for a reader, as JSON for a program.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
 use serde::Serialize;
@@ -33,12 +33,7 @@ pub(crate) fn print(format: Format, report: &impl Report) -> Result<(), Failure>
 
 /// One line, or several. A reader that has gone (`ocactl .. | head`) is no error.
 pub(crate) fn line(text: &str) -> Result<(), Failure> {
-    match writeln!(io::stdout().lock(), "{text}") {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::failed(format!(
-            "cannot write to standard output: {error}"
-        ))),
-        _ => Ok(()),
-    }
+    Ok(command_line::out::line(text)?)
 }
 
 /// A table without borders, so that columns can be cut with other tools. Long cells wrap on a terminal only.
