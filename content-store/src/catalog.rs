@@ -80,8 +80,8 @@ pub enum CatalogProblem {
         /// Its folder.
         path: PathBuf,
     },
-    /// The disk of the state folder fails, or is full.
-    #[error("{}: {source}: see whether the disk has room, and the kernel log", path.display())]
+    /// The disk of the state folder fails, or is full, or it is not for this user.
+    #[error("{}: {source}; {}", path.display(), platform::file::way_out(source))]
     Io {
         /// Its folder.
         path: PathBuf,

@@ -6,11 +6,12 @@ use clap::{Parser, Subcommand};
 use command_line::Generate;
 use control_endpoint::config;
 use protocol::config::TierRole;
+use protocol::paths::Paths;
 use protocol::units::ByteSize;
 
 /// The control endpoint: registers content and appliances, builds and signs manifests, serves them and the bytes.
 #[derive(Debug, Parser)]
-#[command(name = "oca-control", version, after_help = EXAMPLES)]
+#[command(name = "oca-control", version, after_help = examples())]
 pub(crate) struct Arguments {
     /// The configuration file.
     #[arg(long, value_name = "FILE", default_value_os_t = config::default_file(), global = true)]
@@ -19,13 +20,18 @@ pub(crate) struct Arguments {
     pub(crate) command: Command,
 }
 
-const EXAMPLES: &str = "Examples:
-  oca-control keygen /etc/oca                                 a pair of keys; the public one goes to every appliance
+fn examples() -> String {
+    let folder = Paths::here().folder().display();
+    format!(
+        "Examples:
+  oca-control keygen {folder}                  a pair of keys; the public one goes to every appliance
   oca-control appliance add c001.fra001.example --site fra001.example --cluster fra001
   oca-control ingest /srv/media --prefix /vod                 register what lies there
   oca-control rm /vod/title/seg-1.m4s                         take down: unreachable within a minute, and not fetched again
   oca-control serve
-Exit codes: 0 done, 1 failed or refused, 2 wrong usage or configuration.";
+Exit codes: 0 done, 1 failed or refused, 2 wrong usage or configuration."
+    )
+}
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {

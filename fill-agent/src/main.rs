@@ -45,9 +45,9 @@ enum Command {
 }
 
 const EXAMPLES: &str = "Examples:
-  oca-fill-agent --config /etc/oca/oca.toml check         check everything that can be checked without filling
-  oca-fill-agent --config /etc/oca/oca.toml run           fill until SIGTERM
-  oca-fill-agent --config /etc/oca/oca.toml once --now    fill now, once
+  oca-fill-agent check         check everything that can be checked without filling
+  oca-fill-agent run           fill until SIGTERM
+  oca-fill-agent once --now    fill now, once
 Signals: SIGTERM publishes what is whole and stops, SIGHUP reads the configuration again.
 Exit codes: 0 done, 1 failed or refused (once: not complete), 2 wrong usage or configuration.";
 

@@ -30,7 +30,9 @@ impl Budgets {
         let wanted = memory_tier(config, memory);
         let warning = (wanted > lockable).then(|| {
             format!(
-                "memory tier: {wanted} bytes wanted, {lockable} may be locked. {}",
+                "memory tier: {} wanted, {} may be locked: {}",
+                ByteSize::from_bytes(wanted),
+                ByteSize::from_bytes(lockable),
                 lock_limit_advice()
             )
         });

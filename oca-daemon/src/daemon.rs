@@ -4,6 +4,7 @@
 //! workers last, so that the first connection finds everything in place.
 
 mod entry;
+mod outside;
 mod stop;
 
 use std::path::{Path, PathBuf};
@@ -59,8 +60,15 @@ pub struct Findings {
     pub faults: Vec<String>,
 }
 
-/// Checks all that can be checked without serving.
+/// Checks all that can be checked without serving, also what is not a successor's to try: another daemon may have it.
 pub fn check(config: &Config) -> Findings {
+    let mut findings = check_itself(config);
+    outside::look(config, &mut findings);
+    findings
+}
+
+/// Checks what does not depend on who serves now.
+pub fn check_itself(config: &Config) -> Findings {
     let mut findings = Findings::default();
     match choose_backend(wanted_backend(config)) {
         Ok(chosen) => findings
@@ -145,7 +153,7 @@ pub fn run(config: Config, config_path: PathBuf, origin: Origin) -> anyhow::Resu
         .with_identities(identities);
     let shared = Arc::new(shared);
     budgets.announce(&shared);
-    warn_of(&without_effect(&shared.config.load()));
+    warn_of_what_lacks(&shared.config.load());
     let mut watch = CatalogWatch::open(Arc::clone(&shared))?;
     shared.identities.await_first_look(FIRST_LOOK);
     watch.look();
@@ -319,7 +327,9 @@ fn without_effect(config: &Config) -> Vec<String> {
         .collect()
 }
 
-fn warn_of(notes: &[String]) {
+fn warn_of_what_lacks(config: &Config) {
+    outside::warn_of_state_dir(config);
+    let notes = without_effect(config);
     notes.iter().for_each(|note| tracing::warn!("{note}"));
 }
 

@@ -1,13 +1,14 @@
 //! The listening sockets of viewers: taken over from the service manager where it holds one for a configured address, made where it does
 //! not. Of those that are made each worker has its own for each address, and the kernel spreads connections over them.
 
-use std::io;
+use std::io::{self, ErrorKind};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 
 use platform::inherited::Inherited;
 use platform::reactor::Listening;
 use platform::socket::{ListenOptions, bind_listeners};
 use protocol::config::Listen;
+use protocol::service;
 use protocol::status::{Listener, ListenerPurpose};
 
 use crate::limits::SEND_BUFFER_BYTES;
@@ -46,13 +47,31 @@ pub fn bind(listen: &Listen, workers: usize, inherited: &mut Inherited) -> io::R
     ] {
         for address in addresses {
             let bound = listeners.add(*address, purpose, inherited);
-            bound.map_err(|error| {
-                let what = format!("[listen] {key}: cannot listen on {address}: {error}");
-                io::Error::new(error.kind(), what)
-            })?;
+            bound.map_err(|error| cannot_listen(key, *address, &error))?;
         }
     }
     Ok(listeners)
+}
+
+/// What is wrong with an address of `[listen]`, and what to do.
+#[must_use]
+pub fn cannot_listen(key: &str, address: SocketAddr, error: &io::Error) -> io::Error {
+    let way_out = match error.kind() {
+        ErrorKind::AddrInUse => format!(
+            "another program has it: `{}`",
+            service::who_listens(address.port())
+        ),
+        ErrorKind::AddrNotAvailable => format!(
+            "it is no address of this machine: `{}`",
+            service::addresses()
+        ),
+        ErrorKind::PermissionDenied => {
+            format!("ports below 1024 take {}", service::low_ports())
+        }
+        _ => "see the kernel log".to_owned(),
+    };
+    let what = format!("[listen] {key}: cannot listen on {address}: {error}; {way_out}");
+    io::Error::new(error.kind(), what)
 }
 
 /// Refuses what the service manager holds and nobody took: viewers who come there would wait for ever.

@@ -56,8 +56,9 @@ enum Command {
 }
 
 const EXAMPLES: &str = "Examples:
-  oca-daemon --config /etc/oca/oca.toml check    check everything that can be checked without serving
-  oca-daemon --config /etc/oca/oca.toml          serve until SIGTERM
+  oca-daemon check                            check everything that can be checked without serving
+  oca-daemon                                  serve until SIGTERM
+  oca-daemon --config /tmp/new.toml check     check another configuration
 Signals: SIGTERM stops within serve.stop_bound, SIGHUP reads the configuration and the
 certificates again, SIGUSR1 opens the access log anew (so does SIGHUP).
 Exit codes: 0 done, 1 failed or refused, 2 wrong usage or configuration.";
@@ -117,7 +118,7 @@ fn take_over(path: PathBuf, force: bool) -> anyhow::Result<()> {
 fn try_to_take_over(path: PathBuf, force: bool, successor: Successor) -> anyhow::Result<()> {
     let config = config::load(&path)?;
     if !force {
-        let faults = daemon::check(&config).faults;
+        let faults = daemon::check_itself(&config).faults;
         anyhow::ensure!(
             faults.is_empty(),
             "its check found: {}. `ocactl upgrade --force` goes on all the same",

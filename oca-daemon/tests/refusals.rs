@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use content_store::catalog::CATALOG_FORMAT;
-use support::{Plan, Site, content, eventually, http};
+use support::{Daemon, Plan, Site, content, eventually, http};
 
 /// A start that must end by itself.
 #[derive(Debug)]
@@ -191,6 +191,106 @@ fn a_port_in_use_is_named() {
         let address = taken.local_addr().unwrap().to_string();
         edit(&site, key, &key.replace("127.0.0.1:0", &address));
         start(&site).refused(1, &[&address, "in use"]);
+    }
+}
+
+/// `nginx -t` would say it as well; a daemon that runs keeps nobody from checking what it runs with.
+#[test]
+fn check_says_what_cannot_be_listened_on() {
+    let site = site();
+    let check = || wait(command(&site).arg("check").spawn().unwrap());
+    let free = "http = [\"127.0.0.1:0\"]";
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let key = free.replace("127.0.0.1:0", &address);
+    edit(&site, free, &key);
+    check().refused(1, &["[listen] http: ", &address, "another program has it"]);
+    drop(taken);
+    assert_eq!(check().code, Some(0), "{:?}", check());
+    let daemon = site.start();
+    assert_eq!(check().code, Some(0), "{:?}", check());
+    drop(daemon);
+    // TEST-NET-1, RFC 5737.
+    edit(&site, &address, "192.0.2.1:80");
+    check().refused(1, &["192.0.2.1:80", "no address of this machine"]);
+}
+
+/// Nobody, root neither, makes a file in /proc or reads that one.
+#[test]
+fn check_says_which_folders_and_files_are_of_no_use() {
+    let check = |site: &Site| wait(command(site).arg("check").spawn().unwrap());
+    for (name, words) in [
+        (
+            "state",
+            "appliance.state_dir: /proc/oca cannot be written to: ",
+        ),
+        ("run", "appliance.run_dir: /proc/oca cannot be written to: "),
+    ] {
+        let site = site();
+        edit(&site, &format!("{:?}", site.path(name)), "\"/proc/oca\"");
+        check(&site).refused(1, &[words, "let the configuration name another place"]);
+    }
+    let log = site();
+    log.configure("[log]\naccess = { path = \"/proc/access.log\" }\n");
+    check(&log).refused(1, &["log.access: /proc cannot be written to: "]);
+    let control = Site::new(&Plan {
+        control: "https://127.0.0.1:9/",
+        ..Plan::default()
+    });
+    let token = format!("token_file = {:?}", control.path("token"));
+    // The file that is there as the key is no certificate either.
+    let ca = format!(
+        "token_file = \"/proc/self/mem\"\nca = {:?}",
+        control.path("control.pub")
+    );
+    edit(&control, &token, &ca);
+    let key = control.path("control.pub").display().to_string();
+    check(&control).refused(
+        1,
+        &["control.token_file /proc/self/mem: ", "[control]: ", &key],
+    );
+}
+
+#[test]
+fn a_run_dir_that_is_too_long_for_sockets_is_refused() {
+    let site = site();
+    let long = format!("\"/{}\"", "r".repeat(90));
+    edit(&site, &format!("{:?}", site.path("run")), &long);
+    start(&site).refused(2, &[":4: appliance.run_dir: has 91 bytes; allowed: 90"]);
+}
+
+/// It serves all the same: the disk of its state may have failed in a box full of content.
+#[test]
+fn a_state_dir_that_cannot_be_written_to_is_said_at_the_start() {
+    let site = site();
+    edit(&site, &format!("{:?}", site.path("state")), "\"/proc/oca\"");
+    let log = site.path("log");
+    let mut command = command(&site);
+    command.stderr(fs::File::create(&log).unwrap());
+    let _daemon = Daemon::spawn(command, &site.path("run"));
+    let said = fs::read_to_string(&log).unwrap();
+    let words = "appliance.state_dir: /proc/oca cannot be written to: ";
+    assert!(said.contains(words), "{said}");
+    assert!(
+        said.contains("let the configuration name another place"),
+        "{said}"
+    );
+}
+
+/// A file that was asked for and is not whole must not look like one that is.
+#[test]
+fn what_cannot_be_printed_is_no_success() {
+    let site = site();
+    for arguments in [&["--print-paths"][..], &["--help"], &["check"]] {
+        let mut command = command(&site);
+        if !arguments[0].starts_with("--") {
+            command.args(arguments);
+        } else {
+            command = Command::new(env!("CARGO_BIN_EXE_oca-daemon"));
+            command.args(arguments).stderr(Stdio::piped());
+        }
+        let full = fs::File::options().write(true).open("/dev/full").unwrap();
+        wait(command.stdout(full).spawn().unwrap()).refused(1, &[]);
     }
 }
 

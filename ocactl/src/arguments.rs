@@ -130,17 +130,17 @@ Example:
     Undrain,
 
     /// Let the program that is installed now serve, in a new process, without losing a viewer
-    #[command(after_help = "\
+    #[command(after_help = format!("\
 After a new package, or a change of the configuration that a reload does not follow. The new process checks,
 takes over the listening sockets, tests itself, and lets viewers in; the old one finishes what it sends. If
 the new one finds something wrong, ends, or takes too long, the old one serves on, and it is said why.
 
---rollback starts the program that was installed before (/usr/lib/oca/previous). To keep it after the next
+--rollback starts the program that was installed before ({}). To keep it after the next
 start of the machine, install its package.
 
 Examples:
-  apt install ./oca-appliance_0.2.0_amd64.deb && ocactl upgrade
-  ocactl upgrade --rollback")]
+  {} && ocactl upgrade
+  ocactl upgrade --rollback", service::previous_programs(), service::install()))]
     Upgrade(UpgradeArguments),
 
     /// Storage devices: make one, list them, take them out of use, evacuate or replace them

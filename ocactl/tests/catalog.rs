@@ -83,11 +83,16 @@ fn without_a_catalog_no_device_is_said_to_hold_nothing() {
             let said = appliance.run(&["device", command, text(&device)]);
             said.failed(1, "nvme0 is not known: ");
         }
-        let listed = appliance.run(&["device", "ls"]).done();
+        let listed = appliance
+            .run(&["device", "ls"])
+            .failed(1, "what the devices hold is not known");
+        assert!(listed.err.contains("ocactl catalog rebuild"), "{listed:?}");
+        assert!(!listed.out.contains("0 B"), "{listed:?}");
+        let (_, listed) = appliance.json(&["device", "ls"]);
+        assert_eq!(listed["objects"], serde_json::Value::Null);
         assert!(
-            listed.err.contains("what the devices hold is not known")
-                && listed.err.contains("ocactl catalog rebuild"),
-            "{listed:?}"
+            listed["devices"][0].get("objects_alone").is_none(),
+            "{listed}"
         );
         appliance.run(&["catalog", "rebuild"]).done();
         appliance

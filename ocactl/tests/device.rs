@@ -231,6 +231,21 @@ fn a_device_is_evacuated_and_removed() {
     appliance.run(&["content", "verify"]).done();
 }
 
+#[test]
+fn what_has_no_other_place_is_said_and_is_no_success() {
+    let appliance = Appliance::new();
+    appliance.media("striped.mp4", &[7; 3 << 20]);
+    let media = appliance.path("media");
+    appliance
+        .run(&["content", "import", text(&media), "--tier", "nvme"])
+        .done();
+    let path = appliance.path("nvme0");
+    let said = appliance
+        .run(&["device", "evacuate", text(&path)])
+        .failed(1, "has no room");
+    assert!(said.out.contains("its tier has no other place"), "{said:?}");
+}
+
 const OBJECTS: u8 = 32;
 
 /// Objects that lie each on one of the two devices of this tier: some on both, but once in 2^31.

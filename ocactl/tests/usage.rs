@@ -46,6 +46,24 @@ fn wrong_usage_ends_with_2() {
     ocactl(&["content", "rm"]).failed(2, "required");
 }
 
+/// A file that was asked for and is not whole must not look like one that is; a reader that has seen enough is no fault.
+#[test]
+fn what_cannot_be_printed_is_no_success() {
+    let script = |line: &str| {
+        let program = env!("CARGO_BIN_EXE_ocactl");
+        let output = Command::new("sh")
+            .args(["-c", line, "sh", program])
+            .output();
+        Said::of(&output.expect("there is a shell"))
+    };
+    for what in ["--print-paths", "generate completions bash"] {
+        script(&format!("$1 {what} > /dev/full")).failed(1, "cannot write to standard output");
+        let gone = script(&format!("exec 3>&1; ($1 {what} || echo $? >&3) | true"));
+        assert_eq!(gone.done().out, "");
+    }
+    assert_eq!(script("$1 --help > /dev/full").code, 1);
+}
+
 #[test]
 fn a_wrong_or_missing_configuration_ends_with_2() {
     ocactl(&["--config", "/nonexistent/oca.toml", "status"])

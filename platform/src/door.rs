@@ -7,7 +7,7 @@ use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
-use crate::file::{FileLock, lock_file};
+use crate::file::{FileLock, lock_file, way_out};
 use crate::process;
 
 /// Extension of the file beside the socket that is held, through `flock`, by the process that serves it. It tells two apart that
@@ -45,7 +45,7 @@ pub enum DoorError {
         path: PathBuf,
     },
     /// What the system says.
-    #[error("{what} {}: {error}", path.display())]
+    #[error("{what} {}: {error}; {}", path.display(), way_out(error))]
     System {
         /// What was tried.
         what: &'static str,

@@ -7,7 +7,7 @@
 
 use std::fmt;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
@@ -167,6 +167,37 @@ fn create(path: &Path) -> io::Result<(File, Directness)> {
 /// What `open(2)` or `fsync(2)` says.
 pub fn sync_directory(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
+}
+
+/// Tries whether a file can be made and written in a folder, and leaves none.
+///
+/// # Errors
+/// What the system says: no such folder, another user's, full, read-only.
+pub fn try_to_write(folder: &Path) -> io::Result<()> {
+    // A block, which a full disk has not.
+    const BLOCK: [u8; 4096] = [0; 4096];
+    let path = folder.join(format!(".try-{}", std::process::id()));
+    let mut file = File::options().write(true).create_new(true).open(&path)?;
+    let written = file.write_all(&BLOCK).and_then(|()| file.sync_all());
+    std::fs::remove_file(&path).and(written)
+}
+
+/// What an operator can do about a file or folder of the appliance's own that cannot be used.
+#[must_use]
+pub fn way_out(error: &io::Error) -> &'static str {
+    match error.kind() {
+        ErrorKind::PermissionDenied => {
+            "it is another user's: run this as the user of the daemon or as root, or let this user have it"
+        }
+        ErrorKind::NotFound | ErrorKind::NotADirectory => {
+            "make its folder, mount its disk, or let the configuration name another place"
+        }
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "make room on its disk",
+        ErrorKind::ReadOnlyFilesystem => {
+            "its file system is read-only: see the kernel log for why, and mount it for writing"
+        }
+        _ => "see the kernel log",
+    }
 }
 
 /// Room on a file system.

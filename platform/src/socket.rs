@@ -74,21 +74,38 @@ pub fn bind_listeners(
 }
 
 fn bind_listener(address: SocketAddr, options: &ListenOptions) -> io::Result<TcpListener> {
-    let socket = Socket::new(
-        Domain::for_address(address),
-        Type::STREAM,
-        Some(Protocol::TCP),
-    )?;
-    if address.is_ipv6() {
-        socket.set_only_v6(true)?;
-    }
-    socket.set_reuse_address(true)?;
+    let socket = unbound(address)?;
     system::share_port(&socket)?;
     socket.set_tcp_nodelay(true)?;
     socket.set_send_buffer_size(options.send_buffer_bytes as usize)?;
     socket.bind(&address.into())?;
     socket.listen(i32::try_from(options.backlog).unwrap_or(i32::MAX))?;
     Ok(socket.into())
+}
+
+fn unbound(address: SocketAddr) -> io::Result<Socket> {
+    let domain = Domain::for_address(address);
+    let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.set_reuse_address(true)?;
+    Ok(socket)
+}
+
+/// Tries whether `address` could be listened on, without a moment in which anybody could connect. What a program of the same user shares,
+/// as a daemon that runs does with its successor, could be.
+///
+/// # Errors
+/// What the kernel says of the address, as of [`bind_listeners`].
+pub fn try_address(address: SocketAddr) -> io::Result<()> {
+    let alone = unbound(address)?.bind(&address.into());
+    if !matches!(&alone, Err(error) if error.kind() == io::ErrorKind::AddrInUse) {
+        return alone;
+    }
+    let shared = unbound(address)?;
+    system::share_port(&shared)?;
+    shared.bind(&address.into())
 }
 
 /// Bytes the caller has sent that have not left for the peer yet.

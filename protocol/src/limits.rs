@@ -99,6 +99,9 @@ pub const TOMBSTONES_MAX_BYTES: u64 = 64 << 20;
 /// A report: an inventory of a million objects has about 70 MB.
 pub const REPORT_MAX_BYTES: usize = 128 << 20;
 
+/// Of `run_dir`: with `/daemon.sock` and its end, a path of a socket has 104 bytes at most on FreeBSD (unix(4)), 108 on Linux (unix(7)).
+pub const RUN_DIR_MAX_BYTES: usize = 90;
+
 /// An answer to a report.
 pub const ANSWER_MAX_BYTES: usize = 64 << 10;
 

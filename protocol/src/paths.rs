@@ -43,6 +43,13 @@ impl Paths {
         Self::of(std::env::consts::OS)
     }
 
+    /// The folder of the configuration.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        let config = self.config();
+        config.parent().unwrap_or(config)
+    }
+
     /// [`Paths::config`] as a path.
     #[must_use]
     pub fn config(&self) -> &Path {
@@ -68,5 +75,6 @@ mod tests {
         assert_eq!(Paths::of("freebsd").state_dir, "/var/db/oca");
         assert_eq!(Paths::of("linux").state_dir, "/var/lib/oca");
         assert_eq!(Paths::of("plan9"), &LINUX);
+        assert_eq!(FREEBSD.folder(), Path::new("/usr/local/etc/oca"));
     }
 }

@@ -1,4 +1,5 @@
-//! What an operator types about a program that serves: systemd's words on Linux, those of rc(8) on FreeBSD.
+//! What an operator types about programs that serve and the machine round them: systemd's words and others of Linux, those of rc(8) and
+//! others of FreeBSD.
 
 /// The unit of a program, or its script in rc.d.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,6 +66,49 @@ impl Service {
     /// A name in rc.d is one of shell variables as well. It is what daemon(8) calls the program in the log.
     fn script(self) -> Option<String> {
         (self.system == "freebsd").then(|| self.program.replace('-', "_"))
+    }
+}
+
+/// Installs a new release, which `ocactl upgrade` then lets serve.
+#[must_use]
+pub fn install() -> &'static str {
+    here(
+        "apt install ./oca-appliance_0.2.0_amd64.deb",
+        "pkg add ./oca-appliance-0.2.0.pkg",
+    )
+}
+
+/// Where the programs of the release before are kept.
+#[must_use]
+pub fn previous_programs() -> &'static str {
+    here("/usr/lib/oca/previous", "/usr/local/lib/oca/previous")
+}
+
+/// Says who listens on a port.
+#[must_use]
+pub fn who_listens(port: u16) -> String {
+    here("ss -ltnp 'sport = :PORT'", "sockstat -l -p PORT").replace("PORT", &port.to_string())
+}
+
+/// Lists the addresses of this machine.
+#[must_use]
+pub fn addresses() -> &'static str {
+    here("ip address", "ifconfig")
+}
+
+/// What lets a program that is not root's listen on ports below 1024.
+#[must_use]
+pub fn low_ports() -> &'static str {
+    here(
+        "CAP_NET_BIND_SERVICE, which the unit of the package gives",
+        "sysctl net.inet.ip.portrange.reservedhigh=0, or mac_portacl(4)",
+    )
+}
+
+fn here(linux: &'static str, freebsd: &'static str) -> &'static str {
+    match std::env::consts::OS {
+        "freebsd" => freebsd,
+        _ => linux,
     }
 }
 

@@ -19,6 +19,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{Instant, Sleep, sleep};
 
 use crate::limits::{ADMIN_ACCEPT_PAUSE, ADMIN_CONNECTIONS, ADMIN_IDLE};
+use crate::listener::cannot_listen;
 
 /// Answers with `router` on `listener` until `closed` says so, which ends what rests and lets what is being answered end.
 ///
@@ -160,10 +161,6 @@ pub fn bind(
         Some(listener) => Ok(listener),
         None => std::net::TcpListener::bind(address),
     };
-    taken.and_then(own).map_err(|error| {
-        io::Error::new(
-            error.kind(),
-            format!("[listen] {key}: cannot listen on {address}: {error}"),
-        )
-    })
+    let bound = taken.and_then(own);
+    bound.map_err(|error| cannot_listen(key, address, &error))
 }

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use platform::file::way_out;
 use protocol::config::Control;
 use protocol::control::{Answer, Problem, REPORT_VERSION};
 use protocol::limits::ANSWER_MAX_BYTES;
@@ -286,6 +287,19 @@ impl Endpoint {
         }
     }
 
+    /// What keeps every report from being sent, whether or not anybody answers. Reads the files that the configuration names.
+    #[must_use]
+    pub fn check(&self) -> Vec<String> {
+        let is_secret = matches!(&self.url, Ok(url) if url.scheme() == "https");
+        let tls = is_secret.then(|| self.tls.check().err()).flatten();
+        let tls = tls.map(|error| format!("[control]: {error}"));
+        let url = self.url.as_ref().err().cloned();
+        url.into_iter()
+            .chain(self.token().err())
+            .chain(tls)
+            .collect()
+    }
+
     /// Read at each report, so that a new token needs no restart.
     fn token(&self) -> Result<Option<String>, String> {
         let Some(path) = &self.token_file else {
@@ -294,7 +308,10 @@ impl Endpoint {
         let mut text = String::new();
         std::fs::File::open(path)
             .and_then(|file| file.take(TOKEN_BYTES).read_to_string(&mut text))
-            .map_err(|error| format!("control.token_file {}: {error}", path.display()))?;
+            .map_err(|error| {
+                let path = path.display();
+                format!("control.token_file {path}: {error}; {}", way_out(&error))
+            })?;
         Ok(Some(text.trim().to_owned()))
     }
 

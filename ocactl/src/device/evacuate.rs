@@ -48,6 +48,11 @@ pub(super) fn run(
         true => await_all(config, &meant.root, id)?,
         false => left_on(config, &meant.root, id)?,
     };
+    let goes_on = known.agent.is_some() && !wait;
+    let outcome = match left.objects_alone > 0 && !goes_on {
+        true => Outcome::Partly,
+        false => Outcome::Done,
+    };
     output::print(
         format,
         &Evacuated {
@@ -58,10 +63,6 @@ pub(super) fn run(
             problem: told,
         },
     )?;
-    let outcome = match wait && left.objects_alone > 0 {
-        true => Outcome::Partly,
-        false => Outcome::Done,
-    };
     ended.map_or(Ok(outcome), |ended| ended.with(outcome))
 }
 
@@ -165,12 +166,12 @@ impl Report for Evacuated {
                 )
             }
             (objects, true) => format!(
-                "{path} is being evacuated: {} of {} lie on it alone still; `ocactl device ls` says how many",
+                "{path} is being evacuated: it alone holds {} of {} still; `ocactl device ls` says how many",
                 count(objects, "object"),
                 bytes(self.blast.bytes_alone)
             ),
             (objects, false) => format!(
-                "{} of {} lie on {path} alone and have no other place in its tier",
+                "{path} alone holds {} of {}, for which its tier has no other place",
                 count(objects, "object"),
                 bytes(self.blast.bytes_alone)
             ),

@@ -24,8 +24,10 @@ pub(super) fn run(config: &Config, format: Format) -> Result<Outcome, Failure> {
         objects: known
             .snapshot
             .as_ref()
-            .map_or(0, |snapshot| snapshot.objects.len() as u64),
-        daemon_running: known.daemon.is_some(),
+            .ok()
+            .map(|snapshot| snapshot.objects.len() as u64),
+        daemon_running: !matches!(&known.daemon, Err(error) if error.is_not_running()),
+        daemon_problem: known.daemon.as_ref().err().map(ToString::to_string),
         devices: known
             .probed
             .iter()
@@ -37,19 +39,20 @@ pub(super) fn run(config: &Config, format: Format) -> Result<Outcome, Failure> {
         eprintln!("ocactl: what the devices hold is not known: {problem}");
     }
     let mut devices = listed.devices.iter();
-    Ok(
-        match devices.all(|device| device.state == DeviceState::Ok) {
-            true => Outcome::Done,
-            false => Outcome::Partly,
-        },
-    )
+    let all_well = devices.all(|device| device.state == DeviceState::Ok);
+    Ok(match all_well && known.snapshot.is_ok() {
+        true => Outcome::Done,
+        false => Outcome::Partly,
+    })
 }
 
 #[derive(Serialize)]
 struct Devices {
-    /// All objects of the appliance.
-    objects: u64,
+    /// All objects of the appliance; none if the catalog cannot be read.
+    objects: Option<u64>,
     daemon_running: bool,
+    /// Why the daemon does not say how they are.
+    daemon_problem: Option<String>,
     devices: Vec<Listed>,
 }
 
@@ -70,8 +73,9 @@ struct Listed {
     agent: Option<DeviceState>,
     total_bytes: Option<u64>,
     available_bytes: Option<u64>,
+    /// What it holds; none if the catalog cannot be read.
     #[serde(flatten)]
-    blast: Blast,
+    blast: Option<Blast>,
 }
 
 impl Listed {
@@ -91,7 +95,7 @@ impl Listed {
             .unwrap_or((DeviceState::Ok, String::new()));
         let space = device.found.as_ref().ok().map(|(_, space)| space);
         let id = known.id(device);
-        let blast = known.blast(id);
+        let blast = known.snapshot.is_ok().then(|| known.blast(id));
         Self {
             path: device.root.clone(),
             tier: config.tiers[device.tier].name.clone(),
@@ -99,7 +103,7 @@ impl Listed {
             state,
             cause: match state {
                 DeviceState::Ok => String::new(),
-                DeviceState::Evacuating if blast.objects_alone == 0 => {
+                DeviceState::Evacuating if blast.is_some_and(|blast| blast.objects_alone == 0) => {
                     "nothing lies on it alone: remove it, then it may be pulled".to_owned()
                 }
                 _ => cause,
@@ -160,25 +164,28 @@ impl Report for Devices {
         let amount = |amount: Option<u64>| number(amount.map_or("-".to_owned(), bytes));
         for device in &self.devices {
             let id = device.id.map_or("-".to_owned(), |id| id.to_string());
+            let held = |of: fn(&Blast) -> u64| device.blast.as_ref().map(of);
+            let count = |number: Option<u64>| number.map_or("-".to_owned(), |it| it.to_string());
+            let objects = held(|blast| blast.objects);
+            let touched = objects.zip(self.objects);
             table.add_row(vec![
                 Cell::new(device.path.display()),
                 Cell::new(&device.tier),
                 Cell::new(device.state.as_str()),
                 amount(device.available_bytes),
                 amount(device.total_bytes),
-                number(device.blast.objects),
-                number(share(device.blast.objects, self.objects)),
-                number(device.blast.objects_alone),
-                number(bytes(device.blast.bytes_alone)),
+                number(count(objects)),
+                number(touched.map_or("-".to_owned(), |(some, all)| share(some, all))),
+                number(count(held(|blast| blast.objects_alone))),
+                amount(held(|blast| blast.bytes_alone)),
                 Cell::new(id),
                 Cell::new(device.remark()),
             ]);
         }
-        let note = if self.daemon_running {
-            ""
-        } else {
-            "\n\nThe daemon is not running: states are as seen from here."
-        };
-        format!("{}{note}", output::rendered(&table))
+        let mut text = output::rendered(&table);
+        if let Some(problem) = &self.daemon_problem {
+            text.push_str(&format!("\n\nStates are as seen from here: {problem}"));
+        }
+        text
     }
 }

@@ -13,14 +13,15 @@ use protocol::status::{self, DeviceState};
 use crate::agent::Agent;
 use crate::daemon::Daemon;
 use crate::error::Failure;
+use crate::socket::AskError;
 use crate::store::{self, Probed};
 
 /// All that is known of all devices.
 pub(super) struct Known {
     pub(super) probed: Vec<Probed>,
     pub(super) snapshot: Result<Snapshot, Failure>,
-    /// As the daemon says; none if it does not run.
-    pub(super) daemon: Option<Vec<status::Device>>,
+    /// As the daemon says, or why it does not.
+    pub(super) daemon: Result<Vec<status::Device>, AskError>,
     /// As the fill agent says; none if it does not run.
     pub(super) agent: Option<Vec<protocol::fill::DeviceFill>>,
     seen: content_store::device::Seen,
@@ -29,7 +30,7 @@ pub(super) struct Known {
 impl Known {
     /// Looks, and asks.
     pub(super) fn of(config: &Config) -> Self {
-        let daemon = Daemon::at(config.daemon_socket()).status().ok();
+        let daemon = Daemon::at(config.daemon_socket()).status();
         let agent = Agent::of(config).status(&Request::Status).ok();
         let probed = store::probe(config);
         Self {

@@ -65,8 +65,7 @@ fn of_check(check: &Check) -> Finding {
         ),
         "memory" => (
             "what is watched most would come from the devices instead",
-            "systemctl edit oca-daemon: LimitMEMLOCK=infinity; or a smaller workers.memory"
-                .to_owned(),
+            more_memory(),
         ),
         "daemon" => ("nobody is served without it", enabled(service::DAEMON)),
         "certificate" | "certificates" => (
@@ -81,6 +80,11 @@ fn of_check(check: &Check) -> Finding {
 /// Starts it, and shows what comes of it.
 fn enabled(service: Service) -> String {
     format!("{}; {}", service.enable(), service.log())
+}
+
+fn more_memory() -> String {
+    let advice = platform::file::lock_limit_advice();
+    format!("{advice}; or a smaller workers.memory")
 }
 
 fn of_daemon(status: &Status) -> Vec<Finding> {
@@ -116,7 +120,7 @@ fn of_daemon(status: &Status) -> Vec<Finding> {
     }
     if !status.memory.remark.is_empty() {
         let why = "what is watched most would come from the devices instead";
-        let mend = "systemctl edit oca-daemon: LimitMEMLOCK=infinity; or a smaller workers.memory";
+        let mend = more_memory();
         findings.push(Finding::new(
             "memory tier",
             Level::Warn,

@@ -13,7 +13,8 @@ use super::locate::{Document, shown};
 use super::value::{Auto, OnMiss};
 use super::{Appliance, Config, Fill};
 use crate::limits::{
-    ACCESS_LOG_MIN, ACCESS_LOGS_MAX, PACING_MIN, REPORTS_MISSED, SCRUB_RATE_MIN, WORKERS_MAX,
+    ACCESS_LOG_MIN, ACCESS_LOGS_MAX, PACING_MIN, REPORTS_MISSED, RUN_DIR_MAX_BYTES, SCRUB_RATE_MIN,
+    WORKERS_MAX,
 };
 use crate::paths::Paths;
 use crate::units::{BitRate, Interval};
@@ -148,6 +149,13 @@ fn appliance(
     };
     absolute(&appliance.state_dir, "appliance.state_dir", findings);
     absolute(&appliance.run_dir, "appliance.run_dir", findings);
+    let length = appliance.run_dir.as_os_str().len();
+    if length > RUN_DIR_MAX_BYTES {
+        findings.add(
+            "appliance.run_dir",
+            format!("has {length} bytes; allowed: {RUN_DIR_MAX_BYTES}, as the names of sockets in it are bounded"),
+        );
+    }
     appliance
 }
 
