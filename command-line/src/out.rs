@@ -20,7 +20,7 @@ pub(crate) fn bytes(bytes: &[u8]) -> io::Result<()> {
 /// What came of writing there.
 ///
 /// # Errors
-/// As of [`line`].
+/// As of [`line()`].
 pub fn written(result: io::Result<()>) -> io::Result<()> {
     result.or_else(|error| match error.kind() {
         ErrorKind::BrokenPipe => Ok(()),

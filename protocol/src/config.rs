@@ -76,7 +76,7 @@ pub struct Appliance {
     pub site: String,
     /// What must survive a restart: catalog, operator's intent. Default: `/var/lib/oca`, on FreeBSD `/var/db/oca`.
     pub state_dir: PathBuf,
-    /// Sockets. Default: `/run/oca`, on FreeBSD `/var/run/oca`.
+    /// Sockets; at most 90 bytes. Default: `/run/oca`, on FreeBSD `/var/run/oca`.
     pub run_dir: PathBuf,
 }
 
