@@ -3,8 +3,10 @@
 
 . "$(dirname "${BASH_SOURCE[0]}")/trial.sh"
 
-# Where they listen; more of the control endpoint's configuration, of each box's, and of its addresses; and the keys of an agent that differ.
+# Where they listen, and where the control endpoint does for others than boxes; more of its configuration, of each box's, and of its
+# addresses; and the keys of an agent that differ.
 control_listen=127.0.0.1:0
+control_aside=
 declare -A listen=()
 control_more=
 declare -A more=()
@@ -21,13 +23,14 @@ use_profile "${OCA_PROFILE:-release}"
 build() {
     (cd "$project" && cargo build -q --locked --profile "$profile" --bin oca-control --bin oca-daemon --bin oca-fill-agent --bin ocactl)
 }
+list() { printf '"%s", ' "$@"; }
 control() { "$programs/oca-control" --config "$work/control/oca-control.toml" "$@"; }
 
 start_control() {
     mkdir "$work/control"
     certify "$work/control/tls" control.demo.example 1 "${control_listen%:*}"
     cat > "$work/control/oca-control.toml" <<END
-listen = ["$control_listen"]
+listen = [$(list "$control_listen" ${control_aside:+"$control_aside"})]
 state_dir = "$work/control/state"
 signing_keys = ["$work/control/control-1.key"]
 

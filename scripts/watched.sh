@@ -7,13 +7,14 @@ examples=$project/docs/examples/prometheus
 
 # What Prometheus scrapes must be known before it starts.
 free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
-list() { printf '"%s", ' "$@"; }
+# What is looked at of the past, instead of minutes and hours.
+lookback=10s
 
 # start_prometheus AGENT...: looks at all daemons that run, at the control endpoint and at these agents (addresses of their metrics).
-# The rules as they are, but that nothing has to last, and what is looked at is ten seconds of the past: a trial has no half hours.
+# The rules as they are, but that nothing has to last, and little is looked at of the past: a trial has no half hours.
 start_prometheus() {
     mkdir "$work/prometheus"
-    sed -E 's/^( *for:) .*/\1 2s/; s/\[[0-9]+[mhd]\]/[10s]/g; s/(oca_report_age_seconds >) 300/\1 10/' "$examples/oca.rules.yml" > "$work/prometheus/oca.rules.yml"
+    sed -E "s/^( *for:) .*/\1 2s/; s/\[[0-9]+[mhd]\]/[$lookback]/g; s/(oca_report_age_seconds >) 300/\1 10/" "$examples/oca.rules.yml" > "$work/prometheus/oca.rules.yml"
     cat > "$work/prometheus/prometheus.yml" <<END
 global: { scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 1s }
 rule_files: [oca.rules.yml]
@@ -21,11 +22,11 @@ scrape_configs:
   - job_name: oca-daemon
     static_configs: [{ targets: [$(list "${admin[@]}")], labels: { site: demo.example } }]
   - job_name: oca-fill-agent
-    static_configs: [{ targets: [$(list "$@")], labels: { site: demo.example } }]
+    static_configs: [{ targets: [$([ $# -eq 0 ] || list "$@")], labels: { site: demo.example } }]
   - job_name: oca-control
     scheme: https
-    tls_config: { ca_file: "$work/ca.pem" }
-    static_configs: [{ targets: ["$control_address"] }]
+    tls_config: { ca_file: "$work/ca.pem", server_name: localhost }
+    static_configs: [{ targets: ["${control_aside:-$control_address}"] }]
 END
     prometheus=127.0.0.1:$(free_port)
     start prometheus prometheus --log.level=warn --config.file="$work/prometheus/prometheus.yml" --storage.tsdb.path="$work/prometheus/data" \
