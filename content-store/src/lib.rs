@@ -66,7 +66,7 @@ pub use publish::{Content, NewPath, Publication, take_down};
 pub use quarantine::BadColumn;
 pub use reader::ObjectReader;
 pub use reap::Reaped;
-pub use rebuild::{Incomplete, Rebuilt, Unusable, rebuild};
+pub use rebuild::{Incomplete, Rebuilt, Unusable, rebuild, unknown_sidecars};
 pub use repair::{Repaired, Repairing};
 pub use staging::{Sealed, Staging};
 pub use store::{DeviceSlot, Resumable, Stage, Step, StepHook, Store, open_devices};

@@ -17,11 +17,12 @@ use crate::catalog::{
     WriterLock,
 };
 use crate::config::StoreConfig;
-use crate::device::{Condition, DeviceProblem, Intent, Intents, Seen, Wanted};
+use crate::device::{Condition, Device, DeviceProblem, Intent, Intents, Seen, Wanted};
 use crate::entry::PathEntry;
 use crate::error::StoreError;
 use crate::ids::{DeviceId, Generation, ObjectId};
 use crate::limits::{MAX_PATHS_PER_OBJECT, REBUILD_GENERATION_GAP};
+use crate::staging::files;
 use crate::store::{DeviceSlot, open_devices};
 
 mod scan;
@@ -111,6 +112,22 @@ pub fn rebuild(
     }
     report.moved_aside = swap(&config.state_dir, &fresh, now_ms / 1000)?;
     Ok(report)
+}
+
+/// Sidecars of objects that are not known, as after a copy of the state disk was put back that is older than what the devices hold; and what
+/// could not be looked at. By their names: none is read.
+pub fn unknown_sidecars(
+    device: &Device,
+    is_known: impl Fn(&ObjectId) -> bool,
+) -> (Vec<PathBuf>, Vec<Unusable>) {
+    let mut unusable = Vec::new();
+    let mut found = scan::files(&device.objects(), &mut unusable);
+    let is_unknown = |path: &PathBuf| {
+        path.extension().is_some_and(|end| end == "meta")
+            && files::object_of(path).is_some_and(|object| !is_known(&object))
+    };
+    found.retain(is_unknown);
+    (found, unusable)
 }
 
 /// Whether the device of this place was removed for good, and no other was seen there since.

@@ -1,9 +1,10 @@
 //! `ocactl catalog`: the index of all content.
 
+use std::collections::HashSet;
 use std::time::SystemTime;
 
-use content_store::catalog::{CatalogReader, ObjectRecord, Snapshot};
-use content_store::{DeviceSlot, Incomplete, Rebuilt};
+use content_store::catalog::{CatalogProblem, CatalogReader, ObjectRecord, Snapshot};
+use content_store::{DeviceSlot, Incomplete, ObjectId, Rebuilt, unknown_sidecars};
 use protocol::config::Config;
 use serde::{Deserialize, Serialize};
 
@@ -168,7 +169,8 @@ pub(crate) fn check(config: &Config, format: Format) -> Result<Outcome, Failure>
     let mut reader = CatalogReader::open(&config.appliance.state_dir)?;
     let contradictions = reader.contradictions()?;
     let slots = store::devices(config)?;
-    let checked = Checked::new(&reader.load()?, &slots, contradictions);
+    let mut checked = Checked::new(&reader.load()?, &slots, contradictions);
+    checked.problems.extend(unknown(&mut reader, &slots)?);
     output::print(format, &checked)?;
     Ok(if checked.problems.is_empty() {
         Outcome::Done
@@ -200,6 +202,44 @@ impl Checked {
             problems: contradictions.into_iter().chain(broken).collect(),
         }
     }
+}
+
+/// What lies on devices that are here and that the catalog does not know: one sentence for each device.
+fn unknown(
+    reader: &mut CatalogReader,
+    slots: &[DeviceSlot],
+) -> Result<Vec<String>, CatalogProblem> {
+    let known = objects(&reader.load()?);
+    let mut problems = Vec::new();
+    for device in slots.iter().filter_map(|slot| slot.device.as_ref().ok()) {
+        let (mut found, unusable) = unknown_sidecars(device, |object| known.contains(object));
+        problems.extend(unusable.into_iter().map(|folder| {
+            let path = folder.path.display();
+            format!("{path} cannot be looked at: {}", folder.cause)
+        }));
+        // What came meanwhile is known by now, and what went is not there any more.
+        if !found.is_empty() {
+            let known = objects(&reader.load()?);
+            let still = unknown_sidecars(device, |object| known.contains(object)).0;
+            found.retain(|path| still.contains(path));
+        }
+        if let Some(first) = found.first() {
+            problems.push(format!(
+                "the catalog does not know {} on {}, such as {}: it is older than what the devices hold, or has lost them. Before anything is \
+                 fetched or imported, run `ocactl catalog rebuild`, which takes them in or says why not",
+                count(found.len() as u64, "object"),
+                device.root().display(),
+                first.display()
+            ));
+        }
+    }
+    Ok(problems)
+}
+
+fn objects(snapshot: &Snapshot) -> HashSet<ObjectId> {
+    let doomed = snapshot.doomed.iter().map(|doomed| &doomed.record);
+    let all = snapshot.objects.iter().chain(doomed);
+    all.map(|record| record.object).collect()
 }
 
 /// Why no copy of an object is whole, if none is.

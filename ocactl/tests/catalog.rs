@@ -102,7 +102,7 @@ fn without_a_catalog_no_device_is_said_to_hold_nothing() {
     assert_eq!(appliance.published().len(), 3);
 }
 
-/// Each file of it in turn is lost, emptied, cut in half, or zeroes from its middle on.
+/// Each file of it in turn is lost, emptied, cut in half, zeroes from its middle on, or has one bit changed there.
 #[test]
 fn after_the_loss_of_a_part_of_the_state_disk_what_is_said_leads_back_to_all_of_it() {
     let appliance = Appliance::in_memory();
@@ -125,7 +125,17 @@ fn after_the_loss_of_a_part_of_the_state_disk_what_is_said_leads_back_to_all_of_
     for (path, bytes) in &files {
         let half = bytes.len() / 2;
         let zeroed = [&bytes[..half], &vec![0; bytes.len() - half]].concat();
-        for left in [None, Some(&[][..]), Some(&bytes[..half]), Some(&zeroed)] {
+        let mut flipped = bytes.clone();
+        if let Some(byte) = flipped.get_mut(half) {
+            *byte ^= 1;
+        }
+        for left in [
+            None,
+            Some(&[][..]),
+            Some(&bytes[..half]),
+            Some(&zeroed),
+            Some(&flipped),
+        ] {
             match left {
                 None => std::fs::remove_file(path).unwrap(),
                 Some(left) => std::fs::write(path, left).unwrap(),
@@ -138,6 +148,33 @@ fn after_the_loss_of_a_part_of_the_state_disk_what_is_said_leads_back_to_all_of_
             }
         }
     }
+}
+
+/// A copy of the catalog is put back that knows nothing of what was published since.
+#[test]
+fn an_older_catalog_is_told_by_what_the_devices_hold() {
+    let appliance = Appliance::new();
+    appliance.media("a.mp4", &[1; (5 << 20) + 17]);
+    appliance.import_media().done();
+    let data = appliance.path("state/catalog/data.mdb");
+    let older = std::fs::read(&data).unwrap();
+    appliance.media("b.m3u8", b"#EXTM3U\n");
+    appliance.media("c.vtt", b"WEBVTT\n");
+    appliance.import_media().done();
+    appliance.run(&["catalog", "check"]).done();
+    std::fs::write(&data, older).unwrap();
+
+    let said = appliance.run(&["catalog", "check"]);
+    assert!(
+        said.code == 1 && said.out.contains("the catalog does not know"),
+        "{said:?}"
+    );
+    assert!(said.out.contains("ocactl catalog rebuild"), "{said:?}");
+    appliance.run(&["catalog", "rebuild"]).done();
+    assert_eq!(appliance.published(), ["/a.mp4", "/b.m3u8", "/c.vtt"]);
+    appliance.run(&["catalog", "check"]).done();
+    let said = appliance.import_media().done();
+    assert!(said.out.contains("unchanged 3 files"), "{said:?}");
 }
 
 /// By doing what is said, if anything is.

@@ -128,7 +128,7 @@ pub(super) fn scan(
 }
 
 /// All files two folders deep.
-fn files(objects: &Path, unusable: &mut Vec<Unusable>) -> Vec<PathBuf> {
+pub(super) fn files(objects: &Path, unusable: &mut Vec<Unusable>) -> Vec<PathBuf> {
     let mut level = vec![objects.to_path_buf()];
     for _ in 0..3 {
         level = level

@@ -110,7 +110,7 @@ impl Drop for StagedFile {
     }
 }
 
-/// The object that a file in `staging/` is of, by its name.
+/// The object that a file in `staging/` or `objects/` is of, by its name.
 pub(crate) fn object_of(path: &Path) -> Option<ObjectId> {
     let name = path.file_name()?.to_str()?;
     name.split('.').next()?.parse().ok()

@@ -18,6 +18,7 @@ mod mounts;
 mod program;
 mod relief;
 mod scrub;
+mod state_loss;
 mod tls;
 
 use std::net::TcpListener;

@@ -246,6 +246,6 @@ For a lost or damaged state_dir. Deletes nothing: a damaged catalog is moved asi
 catalog.broken-<time>. Mount all devices first: objects that miss a part are listed, and not published.")]
     Rebuild,
 
-    /// Read the whole catalog and check it
+    /// Read the whole catalog, and hold it against what the devices hold
     Check,
 }
