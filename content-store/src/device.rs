@@ -83,6 +83,7 @@ pub fn look_at_all(roots: &[&Path], intents: &Intents, seen: &Seen, wait: Durati
     // In the place of what was removed another device may be.
     let mut seen = seen.clone();
     intents.removed().for_each(|removed| seen.forget(&removed));
+    seen.find(looked.iter().flatten().map(|(device, _)| device));
     for found in &mut looked {
         let Ok((device, _)) = found else { continue };
         let refused = intents.refuse(device).or_else(|| seen.refuse(device));

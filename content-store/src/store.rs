@@ -366,6 +366,7 @@ fn compare_with_seen(
     for removed in intents.removed() {
         seen.forget(&removed);
     }
+    seen.find(slots.iter().filter_map(|slot| slot.device.as_ref().ok()));
     for slot in slots {
         let refused = slot.device.as_ref().map(|device| seen.refuse(device));
         match (&slot.device, refused) {

@@ -11,6 +11,7 @@ use std::collections::HashSet;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use content_store::device::{
     self, Blast, Condition, INTENT_FILE, InitOptions, Intent, Intents, Seen, Wanted,
@@ -212,6 +213,43 @@ fn two_devices_that_changed_places_are_used_where_they_are() {
     assert!(store.is_stored(&id(&film)).unwrap());
     publish(&mut store, &["/b"], &bytes(2, 3 * MIB), "nvme");
     assert_eq!(devices_of(&appliance, &bytes(2, 3 * MIB)).len(), 2);
+}
+
+/// The one disk was put where the other one was, which is gone, and a new one where the first was: that is not the first one's place any more.
+#[test]
+fn of_a_device_that_took_the_place_of_another_nobody_says_that_it_is_away() {
+    let appliance = Appliance::new();
+    publish(&mut appliance.open(), &["/a"], &bytes(1, 3 * MIB), "nvme");
+    let [one, other, _] = appliance.devices();
+    let [moved, gone] = [&one, &other].map(|root| device::open(root).unwrap().id());
+    let aside = appliance.folder.join("aside");
+    fs::rename(&other, &aside).unwrap();
+    fs::rename(&one, &other).unwrap();
+    let new = initialise(&one);
+    let is_empty = |problem: &DeviceProblem| {
+        matches!(
+            problem,
+            DeviceProblem::Empty { expected, found, .. } if (*expected, *found) == (gone, new)
+        )
+    };
+    let seen = Seen::read(&appliance.state_dir()).unwrap();
+    let intents = Intents::default();
+    let wait = Duration::from_secs(60);
+    let looked = device::look_at_all(&[&one, &other], &intents, &seen, wait);
+    assert!(is_empty(looked[0].as_ref().unwrap_err()), "{looked:?}");
+    assert_eq!(looked[1].as_ref().unwrap().0.id(), moved);
+    let store = appliance.open();
+    assert!(is_empty(problem(&store, 0)), "{:?}", store.devices()[0]);
+    assert_eq!(store.devices()[1].id(), Some(moved));
+    drop(store);
+    let seen = Seen::read(&appliance.state_dir()).unwrap();
+    assert!(seen.is_away(&gone) && !seen.is_away(&moved));
+    // It is known when it comes back, in the place that is left.
+    fs::remove_dir_all(&one).unwrap();
+    fs::rename(&aside, &one).unwrap();
+    let returned = appliance.open().returned().unwrap();
+    let returned: Vec<DeviceId> = returned.iter().map(|back| back.device()).collect();
+    assert_eq!(returned, [gone]);
 }
 
 /// What happened while it was away: an object was removed, a path was taken from another one, a column was lost, one was cut.

@@ -84,15 +84,33 @@ impl Seen {
         })
     }
 
-    /// Notes that this device is here, and where; one that was away stays so until it is compared.
+    /// Notes where the devices are that were seen before: in the place of another one too. Before anybody is missed in a place, or refused.
+    pub(crate) fn find<'a>(&mut self, found: impl Iterator<Item = &'a Device>) {
+        for device in found {
+            if self.devices.iter().any(|seen| seen.id == device.id()) {
+                self.here(device);
+            }
+        }
+    }
+
+    /// Notes that this device is here, and where; one that was away stays so until it is compared. Who was seen here before is looked for
+    /// where this one was.
     pub(crate) fn here(&mut self, device: &Device) {
-        let away = self.is_away(&device.id());
-        self.devices
-            .retain(|seen| seen.id != device.id() && !is_at(seen, device.root()));
+        let at = self.devices.iter().position(|seen| seen.id == device.id());
+        let before = at.map(|at| self.devices.remove(at));
+        let other = self
+            .devices
+            .iter()
+            .position(|seen| is_at(seen, device.root()));
+        match (other, &before) {
+            (Some(other), Some(before)) => self.devices[other].root.clone_from(&before.root),
+            (Some(other), None) => drop(self.devices.remove(other)),
+            (None, _) => {}
+        }
         self.devices.push(SeenDevice {
             root: device.root().into(),
             id: device.id(),
-            away,
+            away: before.is_some_and(|before| before.away),
         });
         self.devices.sort_by(|one, other| one.root.cmp(&other.root));
     }
