@@ -3,7 +3,7 @@
 # tells them whom to serve and is told where they serve (BIRD), and a real Prometheus with the rules of docs/examples/prometheus. Each
 # alert must come with its fault and go with it.
 #
-#   observe-routers.sh [PROFILE]     some ten minutes; programs of cargo's profile (default: release). Needs root: in a network of its own
+#   observe-routers.sh [PROFILE]     some six minutes; programs of cargo's profile (default: release). Needs root: in a network of its own
 
 . "$(dirname "$0")/watched.sh"
 
