@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::time::SystemTime;
 
 use content_store::catalog::{CatalogProblem, CatalogReader, ObjectRecord, Snapshot};
-use content_store::{DeviceSlot, Incomplete, ObjectId, Rebuilt, unknown_sidecars};
+use content_store::{Device, DeviceSlot, Incomplete, ObjectId, Rebuilt, unknown_sidecars};
 use protocol::config::Config;
 use serde::{Deserialize, Serialize};
 
@@ -170,7 +170,11 @@ pub(crate) fn check(config: &Config, format: Format) -> Result<Outcome, Failure>
     let contradictions = reader.contradictions()?;
     let slots = store::devices(config)?;
     let mut checked = Checked::new(&reader.load()?, &slots, contradictions);
-    checked.problems.extend(unknown(&mut reader, &slots)?);
+    let mut seen = store::seen(config);
+    seen.find(slots.iter().flat_map(|slot| &slot.device));
+    let belongs = |device: &&Device| seen.refuse(device).is_none();
+    let devices = slots.iter().flat_map(|slot| &slot.device).filter(belongs);
+    checked.problems.extend(unknown(&mut reader, devices)?);
     output::print(format, &checked)?;
     Ok(if checked.problems.is_empty() {
         Outcome::Done
@@ -204,14 +208,14 @@ impl Checked {
     }
 }
 
-/// What lies on devices that are here and that the catalog does not know: one sentence for each device.
-fn unknown(
+/// What lies on these devices and the catalog does not know: one sentence for each device.
+fn unknown<'a>(
     reader: &mut CatalogReader,
-    slots: &[DeviceSlot],
+    devices: impl Iterator<Item = &'a Device>,
 ) -> Result<Vec<String>, CatalogProblem> {
     let known = objects(&reader.load()?);
     let mut problems = Vec::new();
-    for device in slots.iter().filter_map(|slot| slot.device.as_ref().ok()) {
+    for device in devices {
         let (mut found, unusable) = unknown_sidecars(device, |object| known.contains(object));
         problems.extend(unusable.into_iter().map(|folder| {
             let path = folder.path.display();

@@ -353,6 +353,22 @@ fn an_empty_device_in_the_place_of_another_one_is_not_used_until_it_is_to_replac
     assert_eq!(condition(&appliance, 2).0, "ok");
 }
 
+/// The disk of hdd0 was put where hdd1 was, which is gone, and one of another appliance where it had been itself.
+#[test]
+fn a_device_that_is_elsewhere_is_not_removed_with_its_former_place() {
+    let (ours, other) = (with_objects(), with_objects());
+    let [one, two] = ["hdd0", "hdd1"].map(|name| ours.path(name));
+    pull(&ours, "hdd1");
+    std::fs::rename(&one, &two).unwrap();
+    std::fs::rename(other.path("hdd0"), &one).unwrap();
+    assert_eq!(condition(&ours, 2).0, "swapped");
+    let said = ours.run(&["catalog", "check"]).out;
+    assert!(!said.contains("does not know"), "{said}");
+    let remove = ["device", "remove", text(&one), "--force"];
+    ours.run(&remove).done();
+    assert_eq!(condition(&ours, 3).0, "ok");
+}
+
 #[test]
 fn a_device_of_another_appliance_is_said_to_be_swapped_and_not_touched() {
     let (ours, other) = (with_objects(), with_objects());

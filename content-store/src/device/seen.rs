@@ -85,7 +85,7 @@ impl Seen {
     }
 
     /// Notes where the devices are that were seen before: in the place of another one too. Before anybody is missed in a place, or refused.
-    pub(crate) fn find<'a>(&mut self, found: impl Iterator<Item = &'a Device>) {
+    pub fn find<'a>(&mut self, found: impl Iterator<Item = &'a Device>) {
         for device in found {
             if self.devices.iter().any(|seen| seen.id == device.id()) {
                 self.here(device);

@@ -33,12 +33,15 @@ impl Known {
         let daemon = Daemon::at(config.daemon_socket()).status();
         let agent = Agent::of(config).status(&Request::Status).ok();
         let probed = store::probe(config);
+        let mut seen = store::seen(config);
+        let found = probed.iter().flat_map(|device| &device.found);
+        seen.find(found.map(|(device, _)| device));
         Self {
             snapshot: held(config, &probed),
             probed,
             daemon: daemon.map(|status| status.devices),
             agent: agent.map(|status| status.devices),
-            seen: store::seen(config),
+            seen,
         }
     }
 
