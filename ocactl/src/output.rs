@@ -2,7 +2,9 @@
 
 use std::io::{self, IsTerminal};
 
-use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
+use comfy_table::{
+    Cell, CellAlignment, ColumnConstraint, ContentArrangement, Table, Width, presets,
+};
 use serde::Serialize;
 
 use crate::error::Failure;
@@ -38,17 +40,37 @@ pub(crate) fn line(text: &str) -> Result<(), Failure> {
 
 /// A table without borders, so that columns can be cut with other tools. Long cells wrap on a terminal only.
 pub(crate) fn table<const N: usize>(headings: [&str; N]) -> Table {
+    let width = if io::stdout().is_terminal() {
+        Table::new().width()
+    } else {
+        None
+    };
+    table_for(width, headings)
+}
+
+/// Cells wrap where the terminal has room for the headings at least: a letter a line is worse than lines that the terminal wraps.
+fn table_for<const N: usize>(terminal: Option<u16>, headings: [&str; N]) -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
     table.set_header(headings);
-    let arrangement = if io::stdout().is_terminal() {
-        ContentArrangement::Dynamic
-    } else {
-        ContentArrangement::Disabled
-    };
-    table.set_content_arrangement(arrangement);
+    let least = headings.map(|heading| heading.len() as u16 + PADDING);
+    let wraps = terminal.filter(|width| *width >= least.iter().sum());
+    table.set_content_arrangement(match wraps {
+        Some(_) => ContentArrangement::Dynamic,
+        None => ContentArrangement::Disabled,
+    });
+    if let Some(width) = wraps {
+        table.set_width(width);
+        let columns = table.column_iter_mut().zip(least);
+        columns.for_each(|(column, least)| {
+            column.set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(least)));
+        });
+    }
     table
 }
+
+/// Blanks beside a cell.
+const PADDING: u16 = 2;
 
 /// The table as text, without blanks at the ends of lines.
 pub(crate) fn rendered(table: &Table) -> String {
@@ -132,6 +154,25 @@ mod tests {
         ] {
             assert_eq!(utc(seconds), text);
         }
+    }
+
+    #[test]
+    fn cells_wrap_on_a_terminal_that_has_room_for_the_headings() {
+        let lines = |width| {
+            let mut table = table_for(width, ["DEVICE", "STATE", "CAUSE"]);
+            table.add_row(vec![
+                "/srv/oca/nvme0",
+                "failed",
+                "it has not answered for 2 s",
+            ]);
+            let text = rendered(&table);
+            assert!(text.starts_with("DEVICE"), "{text}");
+            text.lines().count()
+        };
+        for (width, expected) in [(None, 2), (Some(200), 2), (Some(12), 2)] {
+            assert_eq!(lines(width), expected, "{width:?}");
+        }
+        assert!((3..8).contains(&lines(Some(36))), "{}", lines(Some(36)));
     }
 
     #[test]
