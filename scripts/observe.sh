@@ -296,7 +296,7 @@ shrink() {
 }
 is_held() { fill_facts box '.held.serial | select(.) | "\(.epoch).\(.number)"' > "$work/held"; }
 accept() { ctl box fill accept "$(cat "$work/held")"; }
-# The other rules need what is not here, as routers, a fleet, disks that fail, hours: they are tested with made-up series alone (promtool).
+# What needs routers and a fleet: observe-routers.sh.
 alerts() {
     renew_certificate
     await prometheus 90 clears OcaCertificateEnds

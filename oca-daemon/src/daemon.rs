@@ -153,7 +153,7 @@ pub fn run(config: Config, config_path: PathBuf, origin: Origin) -> anyhow::Resu
         .with_identities(identities);
     let shared = Arc::new(shared);
     budgets.announce(&shared);
-    warn_of_what_lacks(&shared.config.load());
+    warn_of_what_lacks(&shared)?;
     let mut watch = CatalogWatch::open(Arc::clone(&shared))?;
     shared.identities.await_first_look(FIRST_LOOK);
     watch.look();
@@ -327,10 +327,13 @@ fn without_effect(config: &Config) -> Vec<String> {
         .collect()
 }
 
-fn warn_of_what_lacks(config: &Config) {
-    outside::warn_of_state_dir(config);
-    let notes = without_effect(config);
+fn warn_of_what_lacks(shared: &Arc<Shared>) -> std::io::Result<()> {
+    let config = shared.config.load_full();
+    let notes = without_effect(&config);
     notes.iter().for_each(|note| tracing::warn!("{note}"));
+    // The state disk may take its time.
+    let look = move || outside::warn_of_state_dir(&config);
+    named("oca-look").spawn(look).map(drop)
 }
 
 fn wanted_backend(config: &Config) -> Option<Backend> {
