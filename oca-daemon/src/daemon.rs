@@ -8,7 +8,7 @@ mod outside;
 mod stop;
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -331,9 +331,14 @@ fn warn_of_what_lacks(shared: &Arc<Shared>) -> std::io::Result<()> {
     let config = shared.config.load_full();
     let notes = without_effect(&config);
     notes.iter().for_each(|note| tracing::warn!("{note}"));
-    // The state disk may take its time.
-    let look = move || outside::warn_of_state_dir(&config);
-    named("oca-look").spawn(look).map(drop)
+    // The state disk may hang.
+    let (said, heard) = mpsc::channel::<()>();
+    named("oca-look").spawn(move || {
+        outside::warn_of_state_dir(&config);
+        drop(said);
+    })?;
+    let _ = heard.recv_timeout(FIRST_LOOK);
+    Ok(())
 }
 
 fn wanted_backend(config: &Config) -> Option<Backend> {

@@ -222,7 +222,7 @@ pub const TAKE_USES_EVERY: Duration = Duration::from_secs(1);
 /// How often the catalog's generation is looked at. Content is seen at most this much later.
 pub const CATALOG_POLL: Duration = Duration::from_millis(200);
 
-/// How long the start waits for devices to be looked at; those that answer later are taken in then.
+/// How long the start waits for devices, and for the state disk, to be looked at; those that answer later are taken in then.
 pub const FIRST_LOOK: Duration = Duration::from_secs(3);
 
 /// Reads in flight on a device that is read in small units. Cost: a thread each.

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use content_store::catalog::CATALOG_FORMAT;
+use platform::socket::{ListenOptions, bind_listeners};
 use support::{Daemon, Plan, Site, content, eventually, http};
 
 /// A start that must end by itself.
@@ -194,7 +195,7 @@ fn a_port_in_use_is_named() {
     }
 }
 
-/// `nginx -t` would say it as well; a daemon that runs keeps nobody from checking what it runs with.
+/// A daemon that runs keeps nobody from checking what it runs with; nor does a socket unit that waits for it.
 #[test]
 fn check_says_what_cannot_be_listened_on() {
     let site = site();
@@ -210,6 +211,9 @@ fn check_says_what_cannot_be_listened_on() {
     let daemon = site.start();
     assert_eq!(check().code, Some(0), "{:?}", check());
     drop(daemon);
+    let of_unit = bind_listeners(address.parse().unwrap(), 1, &ListenOptions::default());
+    assert_eq!(check().code, Some(0), "{:?}", check());
+    drop(of_unit.unwrap());
     // TEST-NET-1, RFC 5737.
     edit(&site, &address, "192.0.2.1:80");
     check().refused(1, &["192.0.2.1:80", "no address of this machine"]);

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use platform::file::{try_to_write, way_out};
-use platform::{sandbox, socket};
+use platform::{sandbox, socket, user};
 use protocol::config::Config;
 use protocol::limits::LINE_MAX_BYTES;
 use protocol::operator::{self, Request, Response};
@@ -20,6 +20,9 @@ use crate::report::endpoint::Endpoint;
 
 /// A daemon that runs has answered long before.
 const STATUS_WAIT: Duration = Duration::from_secs(5);
+
+/// What the service manager holds for the daemon is root's.
+const SOCKET_UNIT: &str = "; if oca-daemon.socket holds it for a daemon that is stopped, only root can tell: run this as root";
 
 pub(super) fn look(config: &Config, findings: &mut Findings) {
     addresses(config, findings);
@@ -53,9 +56,12 @@ fn addresses(config: &Config, findings: &mut Findings) {
                 ErrorKind::PermissionDenied => findings.notes.push(format!(
                     "[listen] {key}: {address} was not tried: this user may not listen there"
                 )),
-                _ => findings
-                    .faults
-                    .push(cannot_listen(key, *address, &error).to_string()),
+                kind => {
+                    let fault = cannot_listen(key, *address, &error);
+                    let is_others = kind == ErrorKind::AddrInUse && user::effective() != 0;
+                    let remark = if is_others { SOCKET_UNIT } else { "" };
+                    findings.faults.push(format!("{fault}{remark}"));
+                }
             }
         }
     }
