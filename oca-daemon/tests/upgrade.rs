@@ -95,14 +95,6 @@ impl Installed {
         fs::rename(new, self.program()).unwrap();
     }
 
-    /// The program itself, whose workers stand still for a minute when they begin (`strace` holds them): whoever waits for it waits.
-    fn install_held(&self) {
-        self.install_script(&format!(
-            "exec strace -D -f -qq -o /dev/null -e trace=sched_setaffinity \
-             -e inject=sched_setaffinity:delay_enter=60000000 {REAL} \"$@\""
-        ));
-    }
-
     fn start(&self) -> Daemon {
         let mut command = Command::new(self.program());
         command
@@ -142,10 +134,8 @@ fn own_address() -> Ipv4Addr {
     Ipv4Addr::new(127, 64 | high, middle, low)
 }
 
-const REAL: &str = env!("CARGO_BIN_EXE_oca-daemon");
-
 fn link(to: &Path) {
-    fs::hard_link(REAL, to).unwrap();
+    fs::hard_link(env!("CARGO_BIN_EXE_oca-daemon"), to).unwrap();
 }
 
 fn order(previous: bool, force: bool, within_s: u32) -> Request {
@@ -331,17 +321,12 @@ fn a_successor_that_is_killed_changes_nothing() {
     for backend in BACKENDS {
         let installed = Installed::new(backend);
         let daemon = installed.start();
-        installed.install_held();
+        // It stands still until then, so that it cannot have taken over.
+        installed.install_script("kill -STOP $$");
         let audience = installed.audience(&daemon);
         let said = std::thread::scope(|scope| {
             let asked = scope.spawn(|| daemon.ask_long(&order(false, false, 60)));
-            let successor = eventually("a successor", || {
-                let mut started = installed.processes("take-over").into_iter();
-                started.find(|process| {
-                    let program = fs::read_link(format!("/proc/{process}/exe"));
-                    program.is_ok_and(|program| program == Path::new(REAL))
-                })
-            });
+            let successor = eventually("a successor", || installed.processes("take-over").pop());
             let killed = Command::new("kill")
                 .args(["-9", &successor.to_string()])
                 .status();
