@@ -143,6 +143,12 @@ impl Situation<'_> {
     fn bytes(&self, size: u64) -> i128 {
         i128::from((self.footprint)(size))
     }
+
+    /// Bytes of all copies of an object on each device that holds a column of it, as if they were even.
+    fn bytes_on_each(&self, held: &Held<'_>) -> i128 {
+        let columns = i128::from(held.devices.count_ones().max(1));
+        self.bytes(held.size) * i128::from(held.copies) / columns
+    }
 }
 
 /// What is to be done.

@@ -77,8 +77,7 @@ fn largest_object(situation: &Situation<'_>, tier: usize) -> i128 {
     let rooms = devices.iter().map(|device| i128::from(device.room_bytes));
     let mut rooms: Vec<i128> = rooms.collect();
     for held in in_room_of(situation, tier) {
-        let columns = i128::from(held.devices.count_ones().max(1));
-        let bytes = situation.bytes(held.size) * i128::from(held.copies) / columns;
+        let bytes = situation.bytes_on_each(held);
         for (place, room) in rooms.iter_mut().enumerate() {
             *room += if held.is_on(place) { bytes } else { 0 };
         }

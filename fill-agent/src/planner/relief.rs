@@ -62,8 +62,7 @@ fn of_tier(
         let Some(held) = want.held.map(|held| &situation.held[held]) else {
             continue;
         };
-        let columns = i128::from(held.devices.count_ones().max(1));
-        let bytes = situation.bytes(held.size) * i128::from(held.copies) / columns;
+        let bytes = situation.bytes_on_each(held);
         let places = 0..above.len();
         let full = places
             .clone()
